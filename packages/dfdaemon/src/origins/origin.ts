@@ -1,0 +1,56 @@
+/** What it takes to ask an origin: credentials and trust travel with every request. */
+export interface OriginRequest {
+  /** http or https. */
+  readonly url: string;
+  /** Sent to the origin as given; `authorization`, `cookie` and the like are not sent on to another host by a redirect. */
+  readonly header: Readonly<Record<string, string>>;
+  /** PEM of certificate authorities to trust besides the system's and the configured ones. */
+  readonly caCert?: string;
+  /** Do not check the origin's certificate. Only ever set on the user's explicit word. */
+  readonly insecure?: boolean;
+}
+
+/** What the origin says a file is. */
+export interface OriginStat {
+  /** Undefined when the origin does not know it (chunked): then only `readAll` can tell. */
+  readonly contentLength: number | undefined;
+  /** Empty when not sent. */
+  readonly etag: string;
+  readonly lastModified: string;
+  /** Hash of length, ETag and Last-Modified; `undefined` length hashes as empty. */
+  readonly contentVersion: string;
+  /** False when the origin is known not to serve ranges. */
+  readonly rangeable: boolean;
+  /** Lower-case names, hop-by-hop fields and Set-Cookie left out. */
+  readonly responseHeader: Readonly<Record<string, string>>;
+  readonly statusCode: number;
+}
+
+export interface OriginBody extends AsyncDisposable {
+  readonly stat: OriginStat;
+  /**
+   * Pull = backpressure; leaving the loop closes the connection. A chunk is the consumer's until it asks for the next.
+   * Throws `ERR_ORIGIN_TRUNCATED`, `ERR_ORIGIN_OVERLONG`, `ERR_ORIGIN_STALLED`, `ERR_ORIGIN_UNREACHABLE` (connection lost), or the signal's reason.
+   */
+  readonly content: AsyncIterable<Uint8Array>;
+}
+
+/** Where files come from. Every method waits out 429 and 503 with Retry-After within bounds, and retries what is worth retrying. */
+export interface Origin extends AsyncDisposable {
+  /** @throws {OriginError} */
+  stat(request: OriginRequest, options?: { readonly signal?: AbortSignal }): Promise<OriginStat>;
+  /**
+   * Exactly the bytes `offset … offset + length` of the version that `expected` describes (`If-Range`, and the answer's validators and
+   * Content-Range compared).
+   *
+   * @throws {OriginError} `ERR_ORIGIN_CHANGED` when it now serves another version, `ERR_ORIGIN_NO_RANGES` when it ignores ranges, …
+   */
+  readRange(
+    request: OriginRequest,
+    range: { readonly offset: number; readonly length: number },
+    expected: Pick<OriginStat, "etag" | "lastModified" | "contentLength">,
+    options?: { readonly signal?: AbortSignal },
+  ): Promise<OriginBody>;
+  /** The whole body; a length announced is a length kept, or the content throws. */
+  readAll(request: OriginRequest, options?: { readonly signal?: AbortSignal }): Promise<OriginBody>;
+}

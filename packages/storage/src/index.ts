@@ -1,0 +1,12 @@
+export type {
+  OutputMethod,
+  OutputOptions,
+  PieceChange,
+  PieceDraft,
+  PieceRecord,
+  Spool,
+  Storage,
+  StoredTask,
+  TaskFacts,
+  TrafficType,
+} from "./storage.ts";

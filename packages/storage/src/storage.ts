@@ -1,0 +1,148 @@
+import type { PieceInfo, PieceSource } from "@damselfly/transport";
+
+/** How the bytes of a piece came to this host; names and numbers are Dragonfly's `TrafficType`. */
+export type TrafficType = "BACK_TO_SOURCE" | "REMOTE_PEER" | "LOCAL_PEER";
+
+/** What is fixed about a task from its first byte on. */
+export interface TaskFacts {
+  /** 64 lower-case hex digits. Checked before it becomes part of a path. */
+  readonly taskId: string;
+  /** As asked for; may hold a token, so it is never logged. */
+  readonly url: string;
+  /** Bytes in the whole file. */
+  readonly contentLength: number;
+  /** Bytes in every piece but the last. */
+  readonly pieceLength: number;
+  /** Hash of length, ETag and Last-Modified: bytes of different versions are never mixed. */
+  readonly contentVersion: string;
+  /** The origin's validators, for `If-Range`; empty when it sent none. */
+  readonly etag: string;
+  readonly lastModified: string;
+  /** What the origin said, lower-case names. */
+  readonly responseHeader: Readonly<Record<string, string>>;
+  /** Digest of the credentials that fetched it; asked for with others, it is revalidated first. */
+  readonly credentialsDigest: string;
+  /** Unix milliseconds. */
+  readonly createdAtMs: number;
+}
+
+/** A piece on disk whose digest matched. */
+export interface PieceRecord extends PieceInfo {
+  readonly trafficType: TrafficType;
+  /** Host id it came from; empty: from the origin. */
+  readonly parentId: string;
+  readonly costMs: number;
+  /** Unix milliseconds. */
+  readonly createdAtMs: number;
+}
+
+/** A piece about to be written. */
+export interface PieceDraft {
+  readonly number: number;
+  /** What the sender says it is; undefined (origin): computed and believed. */
+  readonly digest?: string;
+  readonly trafficType: TrafficType;
+  readonly parentId: string;
+}
+
+export interface OutputOptions {
+  /** Replace an existing file. Without it an existing path is `ERR_OUTPUT_EXISTS`. */
+  readonly overwrite?: boolean;
+  /** Fail with `ERR_OUTPUT_LINK` rather than copy. */
+  readonly forceHardLink?: boolean;
+  /** Only these bytes of the task; always a copy. */
+  readonly range?: { readonly offset: number; readonly length: number };
+  /** `<algorithm>:<value>` the output must have; checked before it appears under its name. */
+  readonly digest?: string;
+  readonly signal?: AbortSignal;
+}
+
+export type OutputMethod = "reflink" | "hardlink" | "copy" | "already-there";
+
+/** One task on disk. Lives as long as its storage; deleting the task makes every method throw `ERR_TASK_GONE`. */
+export interface StoredTask {
+  readonly facts: TaskFacts;
+  readonly pieceCount: number;
+  /** Verified pieces by number; the map is live. */
+  readonly pieces: ReadonlyMap<number, PieceRecord>;
+  /** Every piece is there. */
+  readonly complete: boolean;
+  /** Complete, synced to disk and recorded as such. */
+  readonly sealed: boolean;
+  /** Pieces being served at this moment, and served since the storage was opened. */
+  readonly uploadingCount: number;
+  readonly uploadedCount: number;
+  /** Unix milliseconds of the last piece written or served. */
+  readonly usedAtMs: number;
+
+  /** Offset and length of a piece, whether or not it is there. @throws {RangeError} if there is no such piece */
+  bounds(pieceNumber: number): { readonly offset: number; readonly length: number };
+
+  /**
+   * Streams a piece to its place, computes its digest on the way, and records it only if that matches.
+   * A piece that is already there is returned as it is and `content` is left alone; one that is being written by somebody else is waited for.
+   * Chunks are used up before the next is pulled, as `PieceDownload.content` wants it.
+   *
+   * If this throws, some bytes may be on disk but the piece is not recorded.
+   *
+   * @throws {StorageError} `ERR_DIGEST_MISMATCH`, `ERR_PIECE_LENGTH`, `ERR_NO_SPACE`, `ERR_IO`, `ERR_TASK_GONE`
+   * @throws whatever `content` throws, its abort reason included
+   */
+  writePiece(draft: PieceDraft, content: AsyncIterable<Uint8Array>): Promise<PieceRecord>;
+
+  /** Calls back after each piece that is recorded or withdrawn from now on, in order. Returns the way to stop. */
+  onChange(listener: (change: PieceChange) => void): () => void;
+
+  /** Syncs content and journal, rewrites the journal compactly, and remembers size, mtime and ctime. Idempotent. */
+  seal(): Promise<void>;
+
+  /** Verified bytes of the task, for a caller that wants content over a socket. Waits for nothing: the pieces must be there. */
+  read(range?: { readonly offset: number; readonly length: number }): AsyncIterable<Uint8Array>;
+
+  /** `<algorithm>:<value>` of the whole content. Algorithms: md5, sha1, sha256, sha512, crc32 (decimal). */
+  digest(algorithm: string): Promise<string>;
+
+  /**
+   * Puts the content under `path`: reflink, else hard link if no other output is linked, else copy. The file appears
+   * atomically and complete, or not at all. `path` must be absolute and its directory exist.
+   *
+   * @throws {StorageError} `ERR_OUTPUT_EXISTS`, `ERR_OUTPUT_DIRECTORY`, `ERR_OUTPUT_LINK`, `ERR_DIGEST_MISMATCH`, `ERR_NO_SPACE`, `ERR_IO`
+   */
+  output(path: string, options?: OutputOptions): Promise<OutputMethod>;
+
+  /** Counts as "being fetched" until released: such a task is never evicted. */
+  retain(): () => void;
+}
+
+export type PieceChange =
+  | { readonly kind: "recorded"; readonly piece: PieceRecord }
+  /** Found damaged on disk; no longer offered. */
+  | { readonly kind: "withdrawn"; readonly pieceNumber: number };
+
+/** Bytes of unknown length, received to the end before their task can start. Disposing removes the file. */
+export interface Spool extends AsyncDisposable {
+  readonly length: number;
+  read(range: { readonly offset: number; readonly length: number }): AsyncIterable<Uint8Array>;
+}
+
+/**
+ * Everything this host holds. As a `PieceSource` it serves recorded pieces, waits for pieces being written, and checks the
+ * digest again while serving: the last chunk of a damaged piece is never yielded, the piece is withdrawn, and the reader throws `ERR_PARENT_FAILED`.
+ */
+export interface Storage extends PieceSource, AsyncDisposable {
+  /** The task if any of it is on disk. Reads its journal when first asked; after an unclean stop, checks its pieces. */
+  openTask(taskId: string): Promise<StoredTask | undefined>;
+  /**
+   * The task with these facts: what is on disk if the content version and lengths agree, an empty one otherwise
+   * (bytes of the other version are dropped).
+   *
+   * @throws {StorageError} `ERR_NO_SPACE` if the file cannot fit
+   */
+  createTask(facts: TaskFacts): Promise<StoredTask>;
+  /** False if there was none. Outputs that users have are theirs and stay. */
+  deleteTask(taskId: string): Promise<boolean>;
+  /** Every task on disk. */
+  listTasks(): Promise<readonly StoredTask[]>;
+  /** Receives `content` to its end into a temporary file. @throws {StorageError} `ERR_NO_SPACE`, `ERR_IO` */
+  spool(content: AsyncIterable<Uint8Array>): Promise<Spool>;
+}

@@ -1,0 +1,147 @@
+/** How pieces travel between two daemons. */
+export type Protocol = "quic" | "grpc" | "tcp";
+
+/** Where a parent can be reached for pieces, as it said itself over the control channel. */
+export interface ParentAddress {
+  /** The host id the parent announced; names it in messages and logs. */
+  readonly hostId: string;
+  /** An IP literal. */
+  readonly ip: string;
+  /**
+   * The name the parent's certificate must carry beside `d7y`. With TLS on, a certificate without it is
+   * refused; undefined leaves the check to the certificate authority alone.
+   */
+  readonly hostname?: string;
+  /** The ports it serves, by protocol; absent: not offered. QUIC has one a data-plane process. */
+  readonly ports: {
+    readonly quic?: readonly number[];
+    readonly grpc?: number;
+    readonly tcp?: number;
+  };
+}
+
+export interface PieceRequest {
+  /** 64 lower-case hex digits. */
+  readonly taskId: string;
+  /** Zero-based position of the piece in its task. */
+  readonly pieceNumber: number;
+}
+
+/** A piece as its holder describes it. */
+export interface PieceInfo {
+  /** Zero-based position of the piece in its task. */
+  readonly number: number;
+  /** Position of the first content byte in the task's file, in bytes. */
+  readonly offset: number;
+  /** Content length in bytes. */
+  readonly length: number;
+  /** `<algorithm>:<value>`; CRC-32 is decimal, as in `crc32:1475635037`. */
+  readonly digest: string;
+}
+
+/**
+ * A piece that a parent has announced; its content has not been read yet.
+ *
+ * Dispose it, or run `content` to its end or out of its loop: each frees the stream behind it. Disposing is idempotent.
+ */
+export interface PieceDownload extends AsyncDisposable {
+  readonly piece: PieceInfo;
+  /**
+   * Exactly `piece.length` bytes, in order, in chunks of any length above 0. Can be iterated once.
+   *
+   * A chunk is the consumer's until it asks for the next one; then its memory may be used again: copy it to keep it.
+   * Nothing is pulled from the network until `next()` is called, so a slow consumer slows the parent down.
+   * Leaving the loop early cancels the transfer. The digest is *not* checked here: whoever stores the piece does.
+   *
+   * Throws `ERR_PIECE_TRUNCATED`, `ERR_PARENT_STALLED`, `ERR_PARENT_FAILED`, `ERR_PROTOCOL`, or the reason of the signal given to
+   * `downloadPiece`.
+   */
+  readonly content: AsyncIterable<Uint8Array>;
+}
+
+/** Fetches pieces from any number of parents over one protocol. */
+export interface Downloader extends AsyncDisposable {
+  readonly protocol: Protocol;
+  /**
+   * Resolves once the parent has announced the piece, before its content arrives.
+   *
+   * The signal covers the content too: when it aborts, the content throws its reason.
+   *
+   * @throws {TransportError} every code but `ERR_PIECE_TRUNCATED`
+   * @throws the signal's reason, when `options.signal` aborts
+   */
+  downloadPiece(
+    parent: ParentAddress,
+    request: PieceRequest,
+    options?: { readonly signal?: AbortSignal },
+  ): Promise<PieceDownload>;
+}
+
+/** What a piece server serves from; implemented by storage. */
+export interface PieceSource {
+  /**
+   * Opens a piece for reading. Waits for a piece that is arriving at this moment.
+   *
+   * @throws {TransportError} `ERR_PIECE_NOT_FOUND`, `ERR_PARENT_FAILED`, `ERR_PARENT_BUSY`
+   * @throws the signal's reason, when `options.signal` aborts
+   */
+  openPiece(
+    request: PieceRequest,
+    options?: { readonly signal?: AbortSignal },
+  ): Promise<PieceReader>;
+}
+
+/** An open piece on the serving side; same shape and rules as on the receiving side. */
+export type PieceReader = PieceDownload;
+
+/** Where a server listens. */
+export interface ServerAddress {
+  readonly ip: string;
+  readonly port: number;
+}
+
+/** Made by `serveXxx({ source, limits, tls, … })`. Disposing it finishes the pieces that run, within a bound. */
+export interface PieceServer extends AsyncDisposable {
+  readonly protocol: Protocol;
+  readonly address: ServerAddress;
+}
+
+/** What a piece server refuses beyond. Every server enforces all of them. */
+export interface ServerLimits {
+  /** Connections open at once; one more is closed as busy. */
+  readonly connectionCountMax: number;
+  /** Pieces served at once, over all connections; one more is answered as busy. */
+  readonly requestCountMax: number;
+}
+
+/** Bounds on waiting. A transfer is stalled when it makes no progress, never when it is merely slow. */
+export interface DownloaderTimeouts {
+  /** From the dial to a usable connection, in milliseconds. */
+  readonly connectMs: number;
+  /** From the request to the announcement; long, because a parent may still be receiving the piece. Milliseconds. */
+  readonly announceMs: number;
+  /** Between two arrivals of content bytes, in milliseconds. */
+  readonly stallMs: number;
+}
+
+export const DEFAULT_SERVER_LIMITS: ServerLimits = {
+  connectionCountMax: 1000,
+  requestCountMax: 1024,
+};
+
+/** Dragonfly's connect and piece time-outs; the stall bound is ours. */
+export const DEFAULT_DOWNLOADER_TIMEOUTS: DownloaderTimeouts = {
+  connectMs: 2_000,
+  announceMs: 360_000,
+  stallMs: 15_000,
+};
+
+/** PEM texts of one node: with them every connection is TLS with both sides checked. */
+export interface TlsIdentity {
+  /** The certificate authorities to trust, one or several concatenated. */
+  readonly caCert: string;
+  /** This node's certificate chain, leaf first. */
+  readonly cert: string;
+  /** The leaf's private key. */
+  readonly key: string;
+}
