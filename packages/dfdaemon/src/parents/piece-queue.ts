@@ -1,0 +1,162 @@
+/**
+ * Which piece to fetch next, and from whom. Pure bookkeeping: no clock, no I/O.
+ *
+ * Every wanted piece is *missing*, *taken* (in flight, from one source) or *done*. Rarest first, random among equals, so that the pieces
+ * of a young swarm spread evenly (as BitTorrent clients do); the source of a piece is the holder that `cost` rates lowest.
+ *
+ * `Source` is compared by identity.
+ */
+export class PieceQueue<Source> {
+  readonly #pieces = new Map<number, Piece<Source>>();
+  readonly #random: () => number;
+  #missingCount = 0;
+  #doneCount = 0;
+
+  constructor(options: { readonly random?: () => number } = {}) {
+    this.#random = options.random ?? Math.random;
+  }
+
+  /** Adds a piece to fetch; one that is already wanted stays as it is. */
+  want(number: number): void {
+    if (this.#pieces.has(number)) return;
+    this.#pieces.set(number, { state: "missing", holders: new Set(), refused: new Set() });
+    this.#missingCount += 1;
+  }
+
+  get missingCount(): number {
+    return this.#missingCount;
+  }
+
+  /** Every wanted piece is there. */
+  get finished(): boolean {
+    return this.#doneCount === this.#pieces.size;
+  }
+
+  /** Wanted pieces that are not there yet, ascending. */
+  unfinished(): number[] {
+    return [...this.#pieces]
+      .filter(([, piece]) => piece.state !== "done")
+      .map(([number]) => number)
+      .toSorted((a, b) => a - b);
+  }
+
+  /** `source` has this piece. Pieces nobody wants are ignored. */
+  offer(number: number, source: Source): void {
+    const piece = this.#pieces.get(number);
+    if (piece === undefined || piece.refused.has(source)) return;
+    piece.holders.add(source);
+  }
+
+  /** `source` is gone: none of its offers counts any more. What is in flight from it stays taken until `fail`. */
+  withdraw(source: Source): void {
+    for (const piece of this.#pieces.values()) {
+      piece.holders.delete(source);
+      piece.refused.delete(source);
+    }
+  }
+
+  /** Whether any missing piece can be had from one of its holders. */
+  get hasOffers(): boolean {
+    for (const piece of this.#pieces.values()) {
+      if (piece.state === "missing" && piece.holders.size > 0) return true;
+    }
+    return false;
+  }
+
+  /**
+   * Takes the rarest missing piece that a usable source holds, and names that source. `cost` rates a source, lower is better;
+   * `undefined` means that it takes no piece at this moment.
+   */
+  take(cost: (source: Source) => number | undefined): { number: number; source: Source } | undefined {
+    let best: { number: number; piece: Piece<Source>; source: Source; rarity: number } | undefined;
+    let equals = 0;
+    for (const [number, piece] of this.#pieces) {
+      if (piece.state !== "missing" || piece.holders.size === 0) continue;
+      const rarity = piece.holders.size;
+      if (best !== undefined && rarity > best.rarity) continue;
+      const source = cheapest(piece.holders, cost);
+      if (source === undefined) continue;
+      // Reservoir sampling: each of n equals is kept with probability 1/n.
+      equals = best !== undefined && rarity === best.rarity ? equals + 1 : 1;
+      if (this.#random() * equals < 1) best = { number, piece, source, rarity };
+    }
+    if (best === undefined) return undefined;
+    this.#take(best.piece);
+    return { number: best.number, source: best.source };
+  }
+
+  /** Takes the lowest missing piece that nobody offers: what is left for the origin. */
+  takeUnoffered(): number | undefined {
+    let lowest: number | undefined;
+    for (const [number, piece] of this.#pieces) {
+      if (piece.state !== "missing" || piece.holders.size > 0) continue;
+      if (lowest === undefined || number < lowest) lowest = number;
+    }
+    if (lowest !== undefined) this.#take(this.#pieces.get(lowest)!);
+    return lowest;
+  }
+
+  /** Takes this very piece. False if it is not wanted, in flight or there. */
+  takeNumber(number: number): boolean {
+    const piece = this.#pieces.get(number);
+    if (piece === undefined || piece.state !== "missing") return false;
+    this.#take(piece);
+    return true;
+  }
+
+  /** The piece is there, however it came. */
+  done(number: number): void {
+    const piece = this.#pieces.get(number);
+    if (piece === undefined || piece.state === "done") return;
+    if (piece.state === "missing") this.#missingCount -= 1;
+    piece.state = "done";
+    piece.holders.clear();
+    this.#doneCount += 1;
+  }
+
+  /** A taken piece did not come. With a source, that source is not asked for it again while it stays. */
+  fail(number: number, source?: Source): void {
+    const piece = this.#pieces.get(number);
+    if (piece === undefined || piece.state !== "taken") return;
+    piece.state = "missing";
+    this.#missingCount += 1;
+    if (source !== undefined) {
+      piece.holders.delete(source);
+      piece.refused.add(source);
+    }
+  }
+
+  /** A piece that was there is not any more (found damaged). */
+  lose(number: number): void {
+    const piece = this.#pieces.get(number);
+    if (piece === undefined || piece.state !== "done") return;
+    piece.state = "missing";
+    this.#doneCount -= 1;
+    this.#missingCount += 1;
+  }
+
+  #take(piece: Piece<Source>): void {
+    piece.state = "taken";
+    this.#missingCount -= 1;
+  }
+}
+
+interface Piece<Source> {
+  state: "missing" | "taken" | "done";
+  readonly holders: Set<Source>;
+  /** Sources that failed with this piece. */
+  readonly refused: Set<Source>;
+}
+
+function cheapest<Source>(sources: Set<Source>, cost: (source: Source) => number | undefined): Source | undefined {
+  let best: Source | undefined;
+  let bestCost = Number.POSITIVE_INFINITY;
+  for (const source of sources) {
+    const value = cost(source);
+    if (value !== undefined && value < bestCost) {
+      best = source;
+      bestCost = value;
+    }
+  }
+  return best;
+}
