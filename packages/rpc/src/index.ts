@@ -1,1 +1,35 @@
-export {};
+export { backendDetails, encodeBackendDetails, type BackendDetails } from "./backend-details.ts";
+export {
+  createDfdaemonDownloadClient,
+  createDfdaemonUploadClient,
+  createHealthClient,
+  createPieceTransferClient,
+  createSchedulerClient,
+  type DfdaemonDownloadClient,
+  type DfdaemonUploadClient,
+  type HealthClient,
+  type PieceTransferClient,
+  type SchedulerClient,
+} from "./clients.ts";
+export {
+  createRpcClient,
+  defaultChannelOptions,
+  type RpcCallOptions,
+  type RpcClient,
+  type RpcClientOptions,
+  type RpcConnection,
+} from "./client.ts";
+export type { RpcDuplex } from "./duplex.ts";
+export * from "./generated/messages.ts";
+export type * from "./generated/services.ts";
+export {
+  loadService,
+  type LoadedService,
+  type ServiceName,
+  type Services,
+} from "./load-service.ts";
+export { RpcError, status } from "./rpc-error.ts";
+export type { StatusName } from "./status.ts";
+export { formatTarget, type RpcTarget } from "./target.ts";
+export { durationFromMs, durationToMs, timestampFromDate, timestampToDate } from "./time.ts";
+export { NODE_CERTIFICATE_NAME } from "./tls.ts";

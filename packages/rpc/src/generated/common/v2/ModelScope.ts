@@ -1,0 +1,16 @@
+// Original file: proto/common/v2/common.proto
+
+
+export interface ModelScope {
+  'token'?: (string) | undefined;
+  'revision'?: (string) | undefined;
+  'baseUrl'?: (string) | undefined;
+}
+
+export interface ModelScope__Output {
+  'token'?: (string);
+  'revision': (string);
+  'baseUrl'?: (string);
+  '_token'?: "token";
+  '_baseUrl'?: "baseUrl";
+}

@@ -1,0 +1,30 @@
+// Original file: proto/damselfly/v1/extension.proto
+
+
+/**
+ * What a user asks of Damselfly's daemon that Dragonfly's has no field for.
+ */
+export interface DownloadExtension {
+  /**
+   * True: the origin's certificate is not checked.
+   */
+  'insecureSkipVerify'?: (boolean) | undefined;
+  /**
+   * True: ask the origin whether a finished copy is still current.
+   */
+  'revalidate'?: (boolean) | undefined;
+}
+
+/**
+ * What a user asks of Damselfly's daemon that Dragonfly's has no field for.
+ */
+export interface DownloadExtension__Output {
+  /**
+   * True: the origin's certificate is not checked.
+   */
+  'insecureSkipVerify': (boolean);
+  /**
+   * True: ask the origin whether a finished copy is still current.
+   */
+  'revalidate': (boolean);
+}

@@ -1,0 +1,59 @@
+// Original file: proto/damselfly/v1/extension.proto
+
+import type { TransportOffer as _damselfly_v1_TransportOffer, TransportOffer__Output as _damselfly_v1_TransportOffer__Output } from '../../damselfly/v1/TransportOffer.ts';
+
+/**
+ * What a daemon can do, in the first message of a SyncPieces exchange in either direction. In
+ * scheduler.v2.RegisterPeerRequest its presence says that this peer takes candidate parents it did not ask for.
+ */
+export interface PeerExtension {
+  /**
+   * 1. A higher one means more fields, never other meanings.
+   */
+  'version'?: (number) | undefined;
+  /**
+   * Where this daemon serves pieces, in no order.
+   */
+  'transports'?: (_damselfly_v1_TransportOffer)[] | undefined;
+  /**
+   * Names of optional parts of the protocols that this daemon understands.
+   */
+  'features'?: (string)[] | undefined;
+  /**
+   * Public key of the daemon's quinn endpoint, as libp2p encodes it; empty: none.
+   */
+  'quinnKey'?: (Uint8Array) | undefined;
+  /**
+   * What this daemon's copy was made from: a hash of the length, ETag and Last-Modified that the origin
+   * gave. Copies with different versions are never mixed. Empty: not known yet.
+   */
+  'contentVersion'?: (string) | undefined;
+}
+
+/**
+ * What a daemon can do, in the first message of a SyncPieces exchange in either direction. In
+ * scheduler.v2.RegisterPeerRequest its presence says that this peer takes candidate parents it did not ask for.
+ */
+export interface PeerExtension__Output {
+  /**
+   * 1. A higher one means more fields, never other meanings.
+   */
+  'version': (number);
+  /**
+   * Where this daemon serves pieces, in no order.
+   */
+  'transports': (_damselfly_v1_TransportOffer__Output)[];
+  /**
+   * Names of optional parts of the protocols that this daemon understands.
+   */
+  'features': (string)[];
+  /**
+   * Public key of the daemon's quinn endpoint, as libp2p encodes it; empty: none.
+   */
+  'quinnKey': (Buffer);
+  /**
+   * What this daemon's copy was made from: a hash of the length, ETag and Last-Modified that the origin
+   * gave. Copies with different versions are never mixed. Empty: not known yet.
+   */
+  'contentVersion': (string);
+}

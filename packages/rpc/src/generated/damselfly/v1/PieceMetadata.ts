@@ -1,0 +1,40 @@
+// Original file: proto/damselfly/v1/piece_transfer.proto
+
+
+export interface PieceMetadata {
+  /**
+   * Zero-based.
+   */
+  'number'?: (number) | undefined;
+  /**
+   * Bytes from the start of the task.
+   */
+  'offset'?: (number) | undefined;
+  /**
+   * Bytes.
+   */
+  'length'?: (number) | undefined;
+  /**
+   * `<algorithm>:<value>`; CRC-32 is decimal.
+   */
+  'digest'?: (string) | undefined;
+}
+
+export interface PieceMetadata__Output {
+  /**
+   * Zero-based.
+   */
+  'number': (number);
+  /**
+   * Bytes from the start of the task.
+   */
+  'offset': (number);
+  /**
+   * Bytes.
+   */
+  'length': (number);
+  /**
+   * `<algorithm>:<value>`; CRC-32 is decimal.
+   */
+  'digest': (string);
+}

@@ -1,0 +1,114 @@
+// The services: what each method takes and returns.
+import type {
+  AnnounceHostRequest,
+  AnnounceHostRequest__Output,
+  AnnouncePeerRequest,
+  AnnouncePeerRequest__Output,
+  AnnouncePeerResponse,
+  AnnouncePeerResponse__Output,
+  DeleteHostRequest,
+  DeleteHostRequest__Output,
+  DeleteLocalTaskRequest,
+  DeleteLocalTaskRequest__Output,
+  DeletePeerRequest,
+  DeletePeerRequest__Output,
+  DfdaemonDeleteTaskRequest,
+  DfdaemonDeleteTaskRequest__Output,
+  DfdaemonStatTaskRequest,
+  DfdaemonStatTaskRequest__Output,
+  DownloadPieceRequest,
+  DownloadPieceRequest__Output,
+  DownloadPieceResponse,
+  DownloadPieceResponse__Output,
+  DownloadTaskRequest,
+  DownloadTaskRequest__Output,
+  DownloadTaskResponse,
+  DownloadTaskResponse__Output,
+  Empty,
+  Empty__Output,
+  HealthCheckRequest,
+  HealthCheckRequest__Output,
+  HealthCheckResponse,
+  HealthCheckResponse__Output,
+  Host,
+  Host__Output,
+  ListHostsRequest,
+  ListHostsRequest__Output,
+  ListHostsResponse,
+  ListHostsResponse__Output,
+  ListLocalTasksRequest,
+  ListLocalTasksRequest__Output,
+  ListLocalTasksResponse,
+  ListLocalTasksResponse__Output,
+  ListTaskEntriesRequest,
+  ListTaskEntriesRequest__Output,
+  ListTaskEntriesResponse,
+  ListTaskEntriesResponse__Output,
+  Peer,
+  Peer__Output,
+  SchedulerDeleteTaskRequest,
+  SchedulerDeleteTaskRequest__Output,
+  SchedulerStatTaskRequest,
+  SchedulerStatTaskRequest__Output,
+  StatLocalTaskRequest,
+  StatLocalTaskRequest__Output,
+  StatLocalTaskResponse,
+  StatLocalTaskResponse__Output,
+  StatPeerRequest,
+  StatPeerRequest__Output,
+  SyncHostRequest,
+  SyncHostRequest__Output,
+  SyncPiecesRequest,
+  SyncPiecesRequest__Output,
+  SyncPiecesResponse,
+  SyncPiecesResponse__Output,
+  Task,
+  Task__Output,
+} from "./messages.ts";
+import type { DuplexMethod, ServerStreamMethod, UnaryMethod } from "../method.ts";
+
+/** damselfly.v1.PieceTransfer */
+export interface PieceTransferMethods {
+  readonly downloadPiece: ServerStreamMethod<DownloadPieceRequest, DownloadPieceRequest__Output, DownloadPieceResponse, DownloadPieceResponse__Output>;
+}
+
+/** dfdaemon.v2.DfdaemonDownload */
+export interface DfdaemonDownloadMethods {
+  readonly downloadTask: ServerStreamMethod<DownloadTaskRequest, DownloadTaskRequest__Output, DownloadTaskResponse, DownloadTaskResponse__Output>;
+  readonly statTask: UnaryMethod<DfdaemonStatTaskRequest, DfdaemonStatTaskRequest__Output, Task, Task__Output>;
+  readonly statLocalTask: UnaryMethod<StatLocalTaskRequest, StatLocalTaskRequest__Output, StatLocalTaskResponse, StatLocalTaskResponse__Output>;
+  readonly listLocalTasks: UnaryMethod<ListLocalTasksRequest, ListLocalTasksRequest__Output, ListLocalTasksResponse, ListLocalTasksResponse__Output>;
+  readonly listTaskEntries: UnaryMethod<ListTaskEntriesRequest, ListTaskEntriesRequest__Output, ListTaskEntriesResponse, ListTaskEntriesResponse__Output>;
+  readonly deleteTask: UnaryMethod<DfdaemonDeleteTaskRequest, DfdaemonDeleteTaskRequest__Output, Empty, Empty__Output>;
+  readonly deleteLocalTask: UnaryMethod<DeleteLocalTaskRequest, DeleteLocalTaskRequest__Output, Empty, Empty__Output>;
+  readonly deleteHost: UnaryMethod<Empty, Empty__Output, Empty, Empty__Output>;
+}
+
+/** dfdaemon.v2.DfdaemonUpload */
+export interface DfdaemonUploadMethods {
+  readonly downloadTask: ServerStreamMethod<DownloadTaskRequest, DownloadTaskRequest__Output, DownloadTaskResponse, DownloadTaskResponse__Output>;
+  readonly statTask: UnaryMethod<DfdaemonStatTaskRequest, DfdaemonStatTaskRequest__Output, Task, Task__Output>;
+  readonly statLocalTask: UnaryMethod<StatLocalTaskRequest, StatLocalTaskRequest__Output, StatLocalTaskResponse, StatLocalTaskResponse__Output>;
+  readonly listTaskEntries: UnaryMethod<ListTaskEntriesRequest, ListTaskEntriesRequest__Output, ListTaskEntriesResponse, ListTaskEntriesResponse__Output>;
+  readonly deleteTask: UnaryMethod<DfdaemonDeleteTaskRequest, DfdaemonDeleteTaskRequest__Output, Empty, Empty__Output>;
+  readonly syncPieces: ServerStreamMethod<SyncPiecesRequest, SyncPiecesRequest__Output, SyncPiecesResponse, SyncPiecesResponse__Output>;
+  readonly syncHost: ServerStreamMethod<SyncHostRequest, SyncHostRequest__Output, Host, Host__Output>;
+}
+
+/** grpc.health.v1.Health */
+export interface HealthMethods {
+  readonly check: UnaryMethod<HealthCheckRequest, HealthCheckRequest__Output, HealthCheckResponse, HealthCheckResponse__Output>;
+  readonly watch: ServerStreamMethod<HealthCheckRequest, HealthCheckRequest__Output, HealthCheckResponse, HealthCheckResponse__Output>;
+}
+
+/** scheduler.v2.Scheduler */
+export interface SchedulerMethods {
+  readonly announcePeer: DuplexMethod<AnnouncePeerRequest, AnnouncePeerRequest__Output, AnnouncePeerResponse, AnnouncePeerResponse__Output>;
+  readonly statPeer: UnaryMethod<StatPeerRequest, StatPeerRequest__Output, Peer, Peer__Output>;
+  readonly deletePeer: UnaryMethod<DeletePeerRequest, DeletePeerRequest__Output, Empty, Empty__Output>;
+  readonly statTask: UnaryMethod<SchedulerStatTaskRequest, SchedulerStatTaskRequest__Output, Task, Task__Output>;
+  readonly deleteTask: UnaryMethod<SchedulerDeleteTaskRequest, SchedulerDeleteTaskRequest__Output, Empty, Empty__Output>;
+  readonly announceHost: UnaryMethod<AnnounceHostRequest, AnnounceHostRequest__Output, Empty, Empty__Output>;
+  readonly listHosts: UnaryMethod<ListHostsRequest, ListHostsRequest__Output, ListHostsResponse, ListHostsResponse__Output>;
+  readonly deleteHost: UnaryMethod<DeleteHostRequest, DeleteHostRequest__Output, Empty, Empty__Output>;
+}
