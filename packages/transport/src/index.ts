@@ -1,5 +1,12 @@
 export { TransportError, type TransportErrorCode } from "./errors.ts";
 export {
+  createMemoryTransport,
+  type MemoryPieceServer,
+  type MemoryTransport,
+} from "./memory-transport.ts";
+export { createPieceDownload, type PieceDownloadInit } from "./piece-download.ts";
+export { type Refusal, type RefusalCode, toRefusal } from "./refusal.ts";
+export {
   DEFAULT_DOWNLOADER_TIMEOUTS,
   DEFAULT_SERVER_LIMITS,
   type Downloader,
@@ -16,3 +23,4 @@ export {
   type ServerLimits,
   type TlsIdentity,
 } from "./transport.ts";
+export { within } from "./within.ts";

@@ -1,0 +1,150 @@
+import { expect, it } from "vitest";
+import type { Downloader, ParentAddress, PieceDownload, PieceRequest } from "../transport.ts";
+import { type OpenFixture, withFixture } from "./fixture.ts";
+import { createGate } from "./gate.ts";
+import { codeOf, readPiece } from "./read-piece.ts";
+import { sleep } from "./sleep.ts";
+import { TASK_ID, type SyntheticSource } from "./synthetic-source.ts";
+
+const MIB = 1024 * 1024;
+
+/** The largest piece Dragonfly makes. */
+const PIECE_LENGTH_MAX = 64 * MIB;
+
+export function testCapacity(
+  open: OpenFixture,
+  options: { readonly aheadLengthMax: number },
+): void {
+  it("answers one request too many with ERR_PARENT_BUSY, and serves it when there is room", async () => {
+    await withFixture(open, { limits: { requestCountMax: 2 } }, async (fixture, source) => {
+      const { downloader, parent } = fixture;
+      const held = createGate();
+      const pause = (): Promise<void> => held.opened;
+      const first = source.add(0, { length: 100_000, pauseAt: 10_000, pause });
+      const second = source.add(1, { length: 100_000, arrival: held.opened });
+      const third = source.add(2, { length: 100_000 });
+
+      const reading = downloader.downloadPiece(parent, first).then(readPiece);
+      await source.until(() => source.openCount === 1, "the first piece is open");
+      const waiting = downloader.downloadPiece(parent, second).then(readPiece);
+      await source.until(() => source.openingCount === 1, "the second piece is asked for");
+      expect(await codeOf(downloader.downloadPiece(parent, third))).toBe("ERR_PARENT_BUSY");
+      expect(source.requestCount).toBe(2);
+
+      held.open();
+      expect(await Promise.all([reading, waiting])).toEqual([100_000, 100_000]);
+      expect(await readPiece(await downloadWhenFree(downloader, parent, third))).toBe(100_000);
+    });
+  });
+
+  it("gives the room of a request back however the request ended", async () => {
+    await withFixture(open, { limits: { requestCountMax: 1 } }, async (fixture, source) => {
+      const { downloader, parent } = fixture;
+      const download = (request: PieceRequest): Promise<PieceDownload> =>
+        downloadWhenFree(downloader, parent, request);
+
+      const missing = { taskId: TASK_ID, pieceNumber: 99 };
+      expect(await codeOf(download(missing))).toBe("ERR_PIECE_NOT_FOUND");
+      const refused = source.add(0, { length: 1, refusal: new Error("EIO") });
+      expect(await codeOf(download(refused))).toBe("ERR_PARENT_FAILED");
+      const broken = await download(source.add(1, { length: 100_000, failAt: 50_000 }));
+      await codeOf(readPiece(broken));
+      const left = await download(source.add(2, { length: 8 * MIB }));
+      await left[Symbol.asyncDispose]();
+      const controller = new AbortController();
+      const { signal } = controller;
+      await source.untilFree();
+      const aborted = await downloadWhenFree(
+        downloader,
+        parent,
+        source.add(3, { length: MIB }),
+        signal,
+      );
+      controller.abort(new Error("enough"));
+      await codeOf(readPiece(aborted));
+
+      expect(await readPiece(await download(source.add(4, { length: 1000 })))).toBe(1000);
+    });
+  });
+
+  it("refuses one connection too many, where a child can open one", async (test) => {
+    await withFixture(open, { limits: { connectionCountMax: 1 } }, async (fixture, source) => {
+      test.skip(fixture.openDownloader === undefined, "there is no second child");
+      const other = (await fixture.openDownloader?.()) ?? fixture.downloader;
+      const request = source.add(0, { length: 4 * MIB });
+      const kept = await fixture.downloader.downloadPiece(fixture.parent, request);
+      const refused = codeOf(other.downloadPiece(fixture.parent, request));
+      expect(["ERR_PARENT_BUSY", "ERR_PARENT_UNREACHABLE"]).toContain(await refused);
+      expect(await readPiece(kept)).toBe(4 * MIB);
+    });
+  });
+
+  it("reads a large piece no further ahead than it must while nobody takes it", async () => {
+    await withFixture(open, {}, async ({ downloader, parent }, source) => {
+      const request = source.add(0, { length: PIECE_LENGTH_MAX, chunkLength: 262_144 });
+      const download = await downloader.downloadPiece(parent, request);
+      await untilQuiet(source);
+      expect(source.pulledLength).toBeLessThanOrEqual(options.aheadLengthMax);
+
+      let ahead = 0;
+      const received = await readPiece(download, (taken) => {
+        ahead = Math.max(ahead, source.pulledLength - taken);
+      });
+      expect(received).toBe(PIECE_LENGTH_MAX);
+      expect(ahead).toBeLessThanOrEqual(options.aheadLengthMax);
+    });
+  });
+
+  it("lets a piece pass another one that nobody reads", async () => {
+    await withFixture(open, {}, async ({ downloader, parent }, source) => {
+      const unread = source.add(0, { length: PIECE_LENGTH_MAX });
+      const download = await downloader.downloadPiece(parent, unread);
+      await untilQuiet(source);
+      const request = source.add(1, { length: 4 * MIB });
+      expect(await readPiece(await downloader.downloadPiece(parent, request))).toBe(4 * MIB);
+      await download[Symbol.asyncDispose]();
+    });
+  });
+
+  it("carries a thousand pieces at once", async () => {
+    await withFixture(open, {}, async ({ downloader, parent }, source) => {
+      const reading = Array.from({ length: 1000 }, async (_, pieceNumber) => {
+        const request = source.add(pieceNumber, { length: 10_000 + pieceNumber });
+        const download = await downloader.downloadPiece(parent, request);
+        return readPiece(download);
+      });
+      const lengths = await Promise.all(reading);
+      expect(lengths).toEqual(lengths.map((_, pieceNumber) => 10_000 + pieceNumber));
+    });
+  });
+}
+
+/** Downloads as soon as the parent has room: it may learn of an ended request a moment after the child. */
+async function downloadWhenFree(
+  downloader: Downloader,
+  parent: ParentAddress,
+  request: PieceRequest,
+  signal?: AbortSignal,
+): Promise<PieceDownload> {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await downloader.downloadPiece(
+        parent,
+        request,
+        signal === undefined ? {} : { signal },
+      );
+    } catch (error) {
+      const busy = error instanceof Error && "code" in error && error.code === "ERR_PARENT_BUSY";
+      if (!busy || attempt === 200) throw error;
+      await sleep(10);
+    }
+  }
+}
+
+/** Waits until the parent has read nothing for a while, because it is held back or has read everything. */
+async function untilQuiet(source: SyntheticSource): Promise<void> {
+  for (let before = -1; before !== source.pulledLength;) {
+    before = source.pulledLength;
+    await sleep(200);
+  }
+}
