@@ -73,9 +73,10 @@ export const defaultChannelOptions: ChannelOptions = {
   "grpc.use_local_subchannel_pool": 1,
   "grpc.initial_reconnect_backoff_ms": 100,
   "grpc.max_reconnect_backoff_ms": 5_000,
-  // A peer that vanished without a word is noticed after 30 s at most, if something is running.
-  "grpc.keepalive_time_ms": 20_000,
-  "grpc.keepalive_timeout_ms": 10_000,
+  // Go's servers hang up on whoever pings more often than every five minutes.
+  "grpc.keepalive_time_ms": 330_000,
+  "grpc.keepalive_timeout_ms": 20_000,
+  "grpc.enable_channelz": 0,
   // 8 MiB: the piece lists of a task of a million pieces are below it.
   "grpc.max_receive_message_length": 8 << 20,
   "grpc.max_send_message_length": 8 << 20,

@@ -23,12 +23,23 @@ export type { RpcDuplex } from "./duplex.ts";
 export * from "./generated/messages.ts";
 export type * from "./generated/services.ts";
 export {
+  implementService,
+  type CallContext,
+  type DuplexCall,
+  type ImplementedService,
+  type MethodHandler,
+  type ServiceImplementation,
+} from "./implement-service.ts";
+export {
   loadService,
   type LoadedService,
   type ServiceName,
   type Services,
 } from "./load-service.ts";
+export type { RpcLogger } from "./logger.ts";
 export { RpcError, status } from "./rpc-error.ts";
+export { ServeError, type ServeErrorCode } from "./serve-error.ts";
+export { serveRpc, type RpcServer, type ServeRpcOptions } from "./serve-rpc.ts";
 export type { StatusName } from "./status.ts";
 export { formatTarget, type RpcTarget } from "./target.ts";
 export { durationFromMs, durationToMs, timestampFromDate, timestampToDate } from "./time.ts";

@@ -61,12 +61,19 @@ export function status(code: StatusName, reason: string, details?: Uint8Array): 
 export function toStatusObject(error: unknown): StatusObject {
   const metadata = new Metadata();
   if (!(error instanceof RpcError)) {
-    const details = error instanceof Error ? error.message : String(error);
-    return { code: statusCode("INTERNAL"), details, metadata };
+    const reason = error instanceof Error ? error.message : String(error);
+    return { code: statusCode("INTERNAL"), details: headerText(reason), metadata };
   }
   if (error.details !== undefined) metadata.set(detailsKey, Buffer.from(error.details));
-  return { code: statusCode(error.code), details: error.reason, metadata };
+  return { code: statusCode(error.code), details: headerText(error.reason), metadata };
 }
+
+/** It travels in a header: bounded, and without the lone surrogates that cannot be encoded. */
+function headerText(reason: string): string {
+  return Buffer.from(reason.slice(0, REASON_LENGTH_MAX)).toString();
+}
+
+const REASON_LENGTH_MAX = 2_000;
 
 function isServiceError(error: unknown): error is ServiceError {
   return (

@@ -1,0 +1,77 @@
+import {
+  loadService,
+  type LoadedService,
+  type ServiceName,
+  type Services,
+} from "./load-service.ts";
+import type { DuplexMethod, ServerStreamMethod, UnaryMethod } from "./method.ts";
+import type { PeerCertificate } from "node:tls";
+
+/** What a handler knows about the call it answers. */
+export interface CallContext {
+  /** Aborts when the caller has left, its deadline has passed, or the server stops at once. */
+  readonly signal: AbortSignal;
+  /** Aborts when the server begins to close: a stream without an end of its own ends itself then. */
+  readonly closing: AbortSignal;
+  /** The caller's `ip:port`; for messages only. Of a unix socket nothing is known. */
+  readonly peer: string;
+  /** The caller's certificate, checked against our authority; undefined without TLS. */
+  readonly peerCertificate: PeerCertificate | undefined;
+}
+
+/** The serving side of a call on which both sides send. The call ends well when the handler's promise resolves. */
+export interface DuplexCall<Request, Response> extends CallContext {
+  /** What the caller sends, until it says that no more is coming. Can be iterated once. */
+  readonly requests: AsyncIterable<Request>;
+  /** Resolves when the next message may be sent. @throws the signal's reason when the caller has left */
+  write(message: Response): Promise<void>;
+}
+
+/**
+ * How one method is answered. Throw `status(…)` to answer with a status; any other error is `INTERNAL` with its
+ * message, and is logged.
+ */
+export type MethodHandler<M> =
+  M extends UnaryMethod<unknown, infer Request, infer Response, unknown>
+    ? (request: Request, context: CallContext) => Promise<Response>
+    : M extends ServerStreamMethod<unknown, infer Request, infer Response, unknown>
+      ? /** Pulled no faster than the caller takes; left early when it leaves. Wait with `context.signal`. */
+        (request: Request, context: CallContext) => AsyncIterable<Response>
+      : M extends DuplexMethod<unknown, infer Request, infer Response, unknown>
+        ? (call: DuplexCall<Request, Response>) => Promise<void>
+        : never;
+
+/** A method without a handler is answered `UNIMPLEMENTED`. */
+export type ServiceImplementation<Methods> = {
+  readonly [Name in keyof Methods]?: MethodHandler<Methods[Name]>;
+};
+
+/** A service and its handlers, ready for `serveRpc`. */
+export interface ImplementedService {
+  readonly service: LoadedService;
+  readonly handlers: ReadonlyMap<string, AnyHandler>;
+}
+
+/** Any of the three, told apart by the method's definition. */
+export type AnyHandler =
+  | MethodHandler<UnaryMethod<unknown, object, object, unknown>>
+  | MethodHandler<ServerStreamMethod<unknown, object, object, unknown>>
+  | MethodHandler<DuplexMethod<unknown, object, object, unknown>>;
+
+/** Methods are called on `implementation`, so it may be an object of a class. */
+export function implementService<Name extends ServiceName>(
+  name: Name,
+  implementation: ServiceImplementation<Services[Name]>,
+): ImplementedService {
+  const service = loadService(name);
+  const handlers = new Map<string, AnyHandler>();
+  for (const methodName of service.methods.keys()) {
+    const handler: unknown = Reflect.get(implementation, methodName);
+    if (isHandler(handler)) handlers.set(methodName, handler.bind(implementation));
+  }
+  return { service, handlers };
+}
+
+function isHandler(value: unknown): value is AnyHandler {
+  return typeof value === "function";
+}

@@ -1,0 +1,45 @@
+/** The writing half of a grpc-js server call. */
+interface MessageSink {
+  write(message: object, callback: () => void): boolean;
+}
+
+/**
+ * Messages handed to HTTP/2 and not yet taken by flow control, at most. grpc-js itself would queue 16; two keep the
+ * next message ready while one is sent, and bound what a slow caller holds.
+ */
+const IN_FLIGHT_COUNT_MAX = 2;
+
+/** Sends messages no faster than the caller takes them. */
+export class MessageSender {
+  readonly #sink: MessageSink;
+  readonly #signal: AbortSignal;
+  #inFlightCount = 0;
+  #wake: (() => void) | undefined;
+
+  constructor(sink: MessageSink, signal: AbortSignal) {
+    this.#sink = sink;
+    this.#signal = signal;
+    // A cancelled call never says that a message was taken.
+    signal.addEventListener("abort", () => this.#wake?.(), { once: true });
+  }
+
+  /**
+   * Resolves when the next message may be sent. One at a time.
+   *
+   * @throws the signal's reason when the caller has left
+   */
+  async send(message: object): Promise<void> {
+    this.#signal.throwIfAborted();
+    this.#inFlightCount += 1;
+    this.#sink.write(message, () => {
+      this.#inFlightCount -= 1;
+      this.#wake?.();
+    });
+    if (this.#inFlightCount < IN_FLIGHT_COUNT_MAX) return;
+    await new Promise<void>((resolve) => {
+      this.#wake = resolve;
+    });
+    this.#wake = undefined;
+    this.#signal.throwIfAborted();
+  }
+}

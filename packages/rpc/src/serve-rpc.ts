@@ -1,0 +1,191 @@
+import type { TlsIdentity } from "@damselfly/transport";
+import {
+  Server,
+  ServerCredentials,
+  type ChannelOptions,
+  type UntypedHandleCall,
+  type UntypedServiceImplementation,
+} from "@grpc/grpc-js";
+import { once } from "node:events";
+import { chmod } from "node:fs/promises";
+import { createServer, type Server as NetServer, type Socket } from "node:net";
+import {
+  handleDuplex,
+  handleServerStream,
+  handleUnary,
+  type HandlerOptions,
+} from "./handle-call.ts";
+import { createHealthService } from "./health.ts";
+import type { AnyHandler, ImplementedService } from "./implement-service.ts";
+import type { LoadedMethod } from "./load-service.ts";
+import type { RpcLogger } from "./logger.ts";
+import { ServeError } from "./serve-error.ts";
+import { gateStreams } from "./stream-gate.ts";
+import { formatTarget, type RpcTarget } from "./target.ts";
+import { createServerCredentials } from "./tls.ts";
+import { prepareSocketPath } from "./unix-socket.ts";
+
+export interface ServeRpcOptions {
+  /** An IP literal and a port (0 picks a free one), or a unix socket's path with its mode (`0o660`). */
+  readonly address:
+    | { readonly ip: string; readonly port: number }
+    | { readonly socketPath: string; readonly mode: number };
+  /** Made with `implementService`. The health service is added to them. */
+  readonly services: readonly ImplementedService[];
+  /** With it mutual TLS on TCP. Unix sockets are always plain. */
+  readonly tls?: TlsIdentity | undefined;
+  readonly logger?: RpcLogger | undefined;
+  /** How long running calls may go on once the server closes, in milliseconds; default 5,000. */
+  readonly graceMs?: number | undefined;
+  /** Connections open at once; calls on one more are answered `RESOURCE_EXHAUSTED`. Default 10,000. */
+  readonly connectionCountMax?: number | undefined;
+  /** Over the defaults: 8 MiB a message, a ping every five minutes on an idle connection. */
+  readonly channelOptions?: ChannelOptions | undefined;
+}
+
+/** Disposing it refuses new calls, lets running ones finish for `graceMs`, then cuts what is left. Idempotent. */
+export interface RpcServer extends AsyncDisposable {
+  /** Where it really listens. */
+  readonly address: RpcTarget;
+}
+
+/** @throws {ServeError} when it cannot listen there */
+export async function serveRpc(options: ServeRpcOptions): Promise<RpcServer> {
+  const { address, services, tls, logger, graceMs = 5_000, connectionCountMax = 10_000 } = options;
+  const closing = new AbortController();
+  const server = new Server({ ...defaultServerOptions, ...options.channelOptions });
+  const names = services.map(({ service }) => service.name);
+  for (const { service, handlers } of [...services, createHealthService(names, closing.signal)]) {
+    const implementation: UntypedServiceImplementation = {};
+    for (const [name, method] of service.methods) {
+      const handler = handlers.get(name);
+      if (handler === undefined) continue;
+      implementation[name] = adapt(handler, method, {
+        method: method.path.slice(1),
+        closing: closing.signal,
+        logger,
+      });
+    }
+    server.addService(service.definition, implementation);
+  }
+
+  const isSecure = tls !== undefined && "ip" in address;
+  const injector = server.createConnectionInjector(
+    isSecure ? createServerCredentials(tls) : ServerCredentials.createInsecure(),
+  );
+  gateStreams(server, { connectionCountMax });
+  const listener = await listen(address, connectionCountMax, (socket) => {
+    injector.injectConnection(socket);
+  });
+
+  let closed: Promise<void> | undefined;
+  return {
+    address: boundAddress(listener, address),
+    [Symbol.asyncDispose]: () => {
+      closing.abort();
+      closed ??= close(server, listener, graceMs);
+      return closed;
+    },
+  };
+}
+
+const defaultServerOptions: ChannelOptions = {
+  // As Dragonfly's daemons: a caller that vanished is noticed within 320 s.
+  "grpc.keepalive_time_ms": 300_000,
+  "grpc.keepalive_timeout_ms": 20_000,
+  "grpc.max_receive_message_length": 8 << 20,
+  "grpc.max_send_message_length": 8 << 20,
+  "grpc.enable_channelz": 0,
+};
+
+function adapt(
+  handler: AnyHandler,
+  method: LoadedMethod,
+  options: HandlerOptions,
+): UntypedHandleCall {
+  const { requestStream, responseStream } = method;
+  // oxlint-disable typescript/no-unsafe-type-assertion -- the handler's type is generated from the same definition
+  if (requestStream) return handleDuplex(handler as Parameters<typeof handleDuplex>[0], options);
+  if (responseStream) {
+    return handleServerStream(handler as Parameters<typeof handleServerStream>[0], options);
+  }
+  return handleUnary(handler as Parameters<typeof handleUnary>[0], options);
+  // oxlint-enable typescript/no-unsafe-type-assertion
+}
+
+/** A listening socket and the connections it has accepted. */
+interface Listener {
+  readonly server: NetServer;
+  readonly sockets: ReadonlySet<Socket>;
+}
+
+async function listen(
+  address: ServeRpcOptions["address"],
+  connectionCountMax: number,
+  accept: (socket: Socket) => void,
+): Promise<Listener> {
+  const sockets = new Set<Socket>();
+  // As Node's own HTTP/2 server: a caller that has finished sending still gets its answer.
+  const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
+    sockets.add(socket);
+    socket.once("close", () => sockets.delete(socket));
+    socket.on("error", () => {}); // a connection that breaks ends its calls; there is no more to say
+    accept(socket);
+  });
+  // Beyond the limit calls are answered; far beyond it not even that.
+  server.maxConnections = connectionCountMax + REFUSABLE_CONNECTION_COUNT_MAX;
+  if ("socketPath" in address) await prepareSocketPath(address.socketPath);
+  try {
+    server.listen("socketPath" in address ? { path: address.socketPath } : listenOptions(address));
+    await once(server, "listening");
+    if ("socketPath" in address) await chmod(address.socketPath, address.mode);
+  } catch (error) {
+    server.close();
+    throw listenError(address, error);
+  }
+  return { server, sockets };
+}
+
+const REFUSABLE_CONNECTION_COUNT_MAX = 100;
+
+function listenOptions({ ip, port }: { readonly ip: string; readonly port: number }): {
+  host: string;
+  port: number;
+} {
+  return { host: ip, port };
+}
+
+function listenError(address: RpcTarget, cause: unknown): ServeError {
+  const isInUse = cause instanceof Error && "code" in cause && cause.code === "EADDRINUSE";
+  const reason = cause instanceof Error ? cause.message : String(cause);
+  return isInUse
+    ? new ServeError(
+        "ERR_ADDRESS_IN_USE",
+        `Cannot serve at ${formatTarget(address)}: another process is serving there`,
+        { cause },
+      )
+    : new ServeError("ERR_LISTEN_FAILED", `Cannot serve at ${formatTarget(address)}: ${reason}`, {
+        cause,
+      });
+}
+
+function boundAddress({ server }: Listener, asked: RpcTarget): RpcTarget {
+  const bound = server.address();
+  if ("socketPath" in asked || bound === null || typeof bound === "string") return asked;
+  return { ip: bound.address, port: bound.port };
+}
+
+async function close(server: Server, listener: Listener, graceMs: number): Promise<void> {
+  const listenerClosed = once(listener.server, "close");
+  listener.server.close(); // removes a unix socket, too
+  let timer: NodeJS.Timeout | undefined;
+  const finished = new Promise((resolve) => server.tryShutdown(resolve));
+  const graceOver = new Promise((resolve) => {
+    timer = setTimeout(resolve, graceMs);
+  });
+  await Promise.race([finished, graceOver]);
+  clearTimeout(timer);
+  server.forceShutdown();
+  for (const socket of listener.sockets) socket.destroy(); // those that never got as far as HTTP/2
+  await listenerClosed;
+}

@@ -1,0 +1,82 @@
+import type { Server } from "@grpc/grpc-js";
+import {
+  constants,
+  type Http2Server,
+  type Http2Session,
+  type IncomingHttpHeaders,
+  type ServerHttp2Stream,
+} from "node:http2";
+import { statusCode } from "./status.ts";
+
+/**
+ * Calls whose deadline bounds the time until the headers only. Dragonfly's daemons send `grpc-timeout: 10S` on streams
+ * that live as long as a download; grpc-js would end them after 10 s.
+ */
+const UNTIMED_PATHS = new Set([
+  "/dfdaemon.v2.DfdaemonUpload/SyncPieces",
+  "/dfdaemon.v2.DfdaemonUpload/SyncHost",
+]);
+
+/**
+ * Puts itself in front of grpc-js on the HTTP/2 server that it made: takes the deadline off the calls that must outlive
+ * it, and refuses what comes over a connection too many.
+ *
+ * grpc-js 1.14 has no option for either, so this reaches for its private list of servers.
+ */
+export function gateStreams(
+  server: Server,
+  { connectionCountMax }: { readonly connectionCountMax: number },
+): void {
+  for (const http2Server of http2ServersOf(server)) {
+    const refused = refuseSessionsOver(connectionCountMax, http2Server);
+    const listeners = http2Server.listeners("stream");
+    http2Server.removeAllListeners("stream");
+    http2Server.on("stream", (stream, headers: IncomingHttpHeaders, flags) => {
+      if (stream.session !== undefined && refused.has(stream.session)) {
+        refuse(stream);
+        return;
+      }
+      if (UNTIMED_PATHS.has(headers[":path"] ?? "")) delete headers["grpc-timeout"];
+      for (const listener of listeners) listener.call(http2Server, stream, headers, flags);
+    });
+  }
+}
+
+/** Sessions beyond the limit; each may make one call, which is refused, and is closed then or after a while. */
+function refuseSessionsOver(countMax: number, http2Server: Http2Server): WeakSet<Http2Session> {
+  const refused = new WeakSet<Http2Session>();
+  let count = 0;
+  http2Server.on("session", (session) => {
+    count += 1;
+    session.once("close", () => (count -= 1));
+    if (count <= countMax) return;
+    refused.add(session);
+    session.setTimeout(REFUSED_SESSION_TIMEOUT_MS, () => session.close());
+  });
+  return refused;
+}
+
+const REFUSED_SESSION_TIMEOUT_MS = 2_000;
+
+/** A whole answer in one header block, as gRPC's HTTP/2 mapping allows ("Trailers-Only"); then the connection ends. */
+function refuse(stream: ServerHttp2Stream): void {
+  stream.on("error", () => {}); // the caller may have gone already
+  stream.respond(
+    {
+      [constants.HTTP2_HEADER_STATUS]: 200,
+      [constants.HTTP2_HEADER_CONTENT_TYPE]: "application/grpc",
+      "grpc-status": String(statusCode("RESOURCE_EXHAUSTED")),
+      "grpc-message": "too many connections",
+    },
+    { endStream: true },
+  );
+  stream.session?.close();
+}
+
+function http2ServersOf(server: Server): readonly Http2Server[] {
+  const servers: unknown = Reflect.get(server, "http2Servers");
+  if (!(servers instanceof Map) || servers.size === 0) {
+    throw new Error("Cannot serve: this version of grpc-js keeps its HTTP/2 servers elsewhere");
+  }
+  return [...servers.keys()];
+}
