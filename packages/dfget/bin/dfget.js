@@ -1,3 +1,3 @@
 #!/usr/bin/env node
 // A committed shim: package managers link a bin only if it exists before the build.
-import "../dist/main.js";
+await import("../dist/main.js");

@@ -1,0 +1,35 @@
+import type { RpcError } from "@damselfly/rpc";
+
+import { DfgetError, type OriginAnswer } from "./errors.ts";
+
+/** What the daemon ended the call with, in dfget's words. `hasStarted`: whether it had answered anything before. */
+export function fromRpcError(
+  error: RpcError,
+  context: {
+    readonly hasStarted: boolean;
+    readonly socketPath: string;
+    readonly origin: OriginAnswer | undefined;
+  },
+): DfgetError {
+  const { origin } = context;
+  const options = { cause: error, status: error.code, ...(origin === undefined ? {} : { origin }) };
+  if (error.code === "UNAVAILABLE") {
+    return context.hasStarted
+      ? new DfgetError(
+          "ERR_DOWNLOAD",
+          `Cannot go on: the daemon at ${context.socketPath} went away (${error.reason})`,
+          options,
+        )
+      : new DfgetError(
+          "ERR_DAEMON_UNREACHABLE",
+          `Cannot reach the daemon at ${context.socketPath}: ${error.reason}`,
+          options,
+        );
+  }
+  const code = error.code === "DEADLINE_EXCEEDED" ? "ERR_TIMEOUT" : "ERR_DOWNLOAD";
+  return new DfgetError(
+    code,
+    error.reason === "" ? `Cannot download: the daemon says ${error.code}` : error.reason,
+    options,
+  );
+}

@@ -1,0 +1,53 @@
+import { FLAGS, type Flag } from "./flags.ts";
+
+/** The text of `--help`, made from the table of flags so that it cannot lie. Ends with a line break. */
+export function formatHelp(): string {
+  const left = FLAGS.map(formatUsage);
+  const width = Math.max(...left.map((text) => text.length));
+  const lines = FLAGS.flatMap((flag, index) => {
+    const [first = "", ...rest] = wrap(formatMeaning(flag), LINE_LENGTH - width - 4);
+    return [
+      `  ${left[index]?.padEnd(width)}  ${first}`,
+      ...rest.map((text) => `${" ".repeat(width + 4)}${text}`),
+    ];
+  });
+  return `Usage: dfget URL -O FILE [flags]
+
+Downloads a file through the daemon on this node, which takes it from peers where it can and from the URL where it must.
+FILE appears when it is complete, or not at all.
+
+${lines.join("\n")}
+
+Exit status: 0 done, 1 failed, 2 wrong usage, 130 stopped by SIGINT, 143 by SIGTERM.
+`;
+}
+
+/** One row a flag, for the README; a test keeps it there. */
+export function formatFlagTable(): string {
+  const rows = FLAGS.map((flag) => {
+    const cells = [formatUsage(flag).trim(), flag.env ?? "", flag.fallback ?? "", flag.help];
+    return `| ${cells.map((cell, index) => (index < 2 && cell !== "" ? `\`${cell}\`` : cell).replaceAll("|", "\\|")).join(" | ")} |`;
+  });
+  return ["| flag | variable | default | meaning |", "|---|---|---|---|", ...rows].join("\n");
+}
+
+/** What a terminal of usual width shows without breaking lines itself. */
+const LINE_LENGTH = 118;
+
+function formatUsage({ short, name, value }: Flag): string {
+  return `${short === undefined ? "    " : `-${short}, `}--${name}${value === undefined ? "" : ` ${value}`}`;
+}
+
+function formatMeaning({ help, fallback, env }: Flag): string {
+  return `${help}${fallback === undefined ? "" : ` [${fallback}]`}${env === undefined ? "" : ` ($${env})`}`;
+}
+
+function wrap(text: string, length: number): string[] {
+  const lines: string[] = [];
+  for (const word of text.split(" ")) {
+    const line = lines.at(-1);
+    if (line === undefined || line.length + 1 + word.length > length) lines.push(word);
+    else lines[lines.length - 1] = `${line} ${word}`;
+  }
+  return lines;
+}

@@ -1,0 +1,168 @@
+import { performance } from "node:perf_hooks";
+import type { Writable } from "node:stream";
+
+import type { DfgetError } from "./errors.ts";
+import { formatFailure } from "./format-failure.ts";
+import { type BarStyle, formatBar, formatProgressLine, formatSummary } from "./format-progress.ts";
+import { RateMeter } from "./rate-meter.ts";
+import type { TransferPlan } from "./transfer-plan.ts";
+import type { TransferState, TransferTally } from "./transfer-tally.ts";
+
+/** What the user sees of a download. Disposing stops timers, and leaves the terminal as it was. */
+export interface Reporter extends Disposable {
+  note(text: string): void;
+  started(task: StartedTask): void;
+  advanced(): void;
+  done(): void;
+  failed(error: DfgetError, exitCode: number): void;
+}
+
+export interface StartedTask {
+  readonly taskId: string;
+  readonly peerId: string;
+  readonly plan: TransferPlan;
+  readonly tally: TransferTally;
+}
+
+export interface ReporterOptions {
+  /** Where everything goes. */
+  readonly target: Writable & { readonly isTTY?: boolean; readonly columns?: number };
+  /** Name to show for the output. */
+  readonly label: string;
+  readonly url: string;
+  /** Query parameters of the URL whose values are not shown. */
+  readonly secretParams: readonly string[];
+  readonly progress: boolean;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** Milliseconds from any fixed point. */
+  readonly now?: () => number;
+}
+
+/** For people: a bar on a terminal, a line now and then elsewhere, and a closing line. */
+export function createTextReporter(options: ReporterOptions): Reporter {
+  return new TextReporter(options);
+}
+
+/** Whether escape sequences make sense there. */
+export function isCapableTerminal(
+  target: { readonly isTTY?: boolean },
+  env: Readonly<Record<string, string | undefined>>,
+): boolean {
+  return target.isTTY === true && env["TERM"] !== "dumb";
+}
+
+class TextReporter implements Reporter {
+  readonly #options: ReporterOptions;
+  readonly #now: () => number;
+  readonly #isTerminal: boolean;
+  readonly #style: Omit<BarStyle, "columns">;
+  readonly #startedAtMs: number;
+  #meter: RateMeter;
+  #tally: TransferTally | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #drawnAtMs: number;
+  #isBarShown = false;
+
+  constructor(options: ReporterOptions) {
+    const { target, env } = options;
+    this.#options = options;
+    this.#now = options.now ?? (() => performance.now());
+    this.#isTerminal = isCapableTerminal(target, env);
+    this.#style = { unicode: hasUnicode(env), color: this.#isTerminal && isColorWanted(env) };
+    this.#startedAtMs = this.#now();
+    this.#drawnAtMs = this.#startedAtMs;
+    this.#meter = new RateMeter(this.#startedAtMs);
+  }
+
+  note(text: string): void {
+    this.#print(`${text}\n`);
+  }
+
+  started({ tally }: StartedTask): void {
+    this.#tally = tally;
+    this.#meter = new RateMeter(this.#now());
+    if (!this.#options.progress) return;
+    if (this.#isTerminal) this.#draw();
+    // The rate and the time left change even while nothing arrives.
+    this.#timer ??= setInterval(() => this.#show(), this.#isTerminal ? FRAME_MS : LINE_MS).unref();
+  }
+
+  advanced(): void {
+    if (this.#tally === undefined) return;
+    this.#measure(this.#tally.state);
+    if (
+      this.#options.progress &&
+      this.#now() - this.#drawnAtMs >= (this.#isTerminal ? FRAME_MS : LINE_MS)
+    )
+      this.#show();
+  }
+
+  done(): void {
+    if (this.#tally === undefined) return;
+    const durationMs = this.#now() - this.#startedAtMs;
+    this.#print(
+      `${formatSummary({ label: this.#options.label, state: this.#tally.state, durationMs })}\n`,
+    );
+  }
+
+  failed(error: DfgetError): void {
+    const { url, secretParams } = this.#options;
+    this.#print(formatFailure(error, { url, secretParams, color: this.#style.color }));
+  }
+
+  [Symbol.dispose](): void {
+    clearInterval(this.#timer);
+    this.#eraseBar();
+  }
+
+  #show(): void {
+    this.#drawnAtMs = this.#now();
+    if (this.#isTerminal) return this.#draw();
+    const view = this.#view();
+    if (view !== undefined && view.state.done < view.state.length)
+      this.#options.target.write(`${formatProgressLine(view)}\n`);
+  }
+
+  #draw(): void {
+    const { target } = this.#options;
+    const view = this.#view();
+    // A terminal that does not keep up gets fewer frames.
+    if (view === undefined || target.writableNeedDrain) return;
+    target.write(`\r${formatBar(view, { ...this.#style, columns: target.columns ?? 80 })}\u001b[K`);
+    this.#isBarShown = true;
+  }
+
+  #view(): { label: string; state: TransferState; rate: number } | undefined {
+    if (this.#tally === undefined) return undefined;
+    const { state } = this.#tally;
+    return { label: this.#options.label, state, rate: this.#measure(state) };
+  }
+
+  #measure(state: TransferState): number {
+    return this.#meter.measure(this.#now(), state.done - state.fromLocal);
+  }
+
+  #print(text: string): void {
+    this.#eraseBar();
+    this.#options.target.write(text);
+  }
+
+  #eraseBar(): void {
+    if (this.#isBarShown) this.#options.target.write("\r\u001b[K");
+    this.#isBarShown = false;
+  }
+}
+
+function hasUnicode(env: Readonly<Record<string, string | undefined>>): boolean {
+  const locale = env["LC_ALL"] || env["LC_CTYPE"] || env["LANG"] || "";
+  return /utf-?8/i.test(locale);
+}
+
+/** See no-color.org. */
+function isColorWanted(env: Readonly<Record<string, string | undefined>>): boolean {
+  return (env["NO_COLOR"] ?? "") === "";
+}
+
+const FRAME_MS = 100;
+/** Between two lines of a log. */
+const LINE_MS = 3000;
