@@ -1,0 +1,71 @@
+import type { Peer } from "./peer.ts";
+
+export interface ParentChoice {
+  readonly countMax: number;
+  readonly nowMs: number;
+  /** In [0, 1). */
+  readonly random: () => number;
+  /** An origin's reader with this many children is passed over. */
+  readonly readerChildrenMax: number;
+  /** Also those that the child called failed not long ago. */
+  readonly evenSetAside?: boolean;
+}
+
+/** Candidates looked at closely; Dragonfly looks at 15 (filterParentLimit). */
+const SAMPLE_MAX = 64;
+
+/**
+ * Chooses new parents for a peer: those that failed it or others least, then those with the fewest children, then at random.
+ * Those it already has are not among them.
+ *
+ * @param servers peers of the same task for which `canServe` holds
+ */
+export function chooseParents(child: Peer, servers: readonly Peer[], choice: ParentChoice): Peer[] {
+  if (choice.countMax <= 0) return [];
+  const sampled = eligible(child, sample(servers, choice.random), choice);
+  const candidates =
+    sampled.length >= choice.countMax || servers.length <= SAMPLE_MAX
+      ? sampled
+      : eligible(child, servers, choice);
+  return candidates
+    .map((peer) => ({ peer, order: choice.random() }))
+    .toSorted(
+      (a, b) =>
+        (child.failures.get(a.peer) ?? 0) - (child.failures.get(b.peer) ?? 0) ||
+        a.peer.complaints.size - b.peer.complaints.size ||
+        a.peer.children.size - b.peer.children.size ||
+        a.order - b.order,
+    )
+    .slice(0, choice.countMax)
+    .map(({ peer }) => peer);
+}
+
+function eligible(child: Peer, servers: readonly Peer[], choice: ParentChoice): Peer[] {
+  return servers.filter(
+    (peer) =>
+      // Two peers of one host share one disk.
+      peer.host !== child.host &&
+      !child.parents.has(peer) &&
+      child.isCompatible(peer) &&
+      (choice.evenSetAside === true || (child.setAside.get(peer) ?? 0) <= choice.nowMs) &&
+      (peer.complete || !peer.holdsLease || peer.children.size < choice.readerChildrenMax) &&
+      (!child.holdsLease || hasWhatReaderLacks(peer, child)),
+  );
+}
+
+/** The origin's reader has everything first; only what was there before it is of use to it. */
+function hasWhatReaderLacks(peer: Peer, reader: Peer): boolean {
+  if (peer.complete) return true;
+  for (const number of peer.pieces) if (!reader.pieces.has(number)) return true;
+  return false;
+}
+
+function sample(servers: readonly Peer[], random: () => number): readonly Peer[] {
+  if (servers.length <= SAMPLE_MAX) return servers;
+  const chosen = new Set<Peer>();
+  for (let drawn = 0; drawn < SAMPLE_MAX; drawn += 1) {
+    const peer = servers[Math.floor(random() * servers.length)];
+    if (peer !== undefined) chosen.add(peer);
+  }
+  return [...chosen];
+}

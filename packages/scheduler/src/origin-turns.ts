@@ -1,0 +1,202 @@
+import { createHash } from "node:crypto";
+import type { Download__Output } from "@damselfly/rpc";
+import { SchedulerError } from "./errors.ts";
+import type { Host } from "./host.ts";
+import type { Logger } from "./logger.ts";
+import type { Peer } from "./peer.ts";
+import type { SchedulerConfig } from "./scheduler-config.ts";
+import type { Task } from "./task.ts";
+
+export interface OriginTurnsOptions {
+  readonly config: SchedulerConfig;
+  /** Milliseconds. */
+  readonly now: () => number;
+  readonly logger: Logger;
+  readonly hosts: ReadonlyMap<string, Host>;
+  /** See `SchedulingOptions`. */
+  readonly askSeed: (seed: Host, task: Task, download: Download__Output) => () => void;
+}
+
+/**
+ * Whose turn it is to read the origin. For each task at most one peer has the lease (`task.lease`). Every piece it
+ * reports renews the lease; its last word or the end of its stream ends it; once it ran out, another peer can have it.
+ * Outside of it read only those whose user said so (`need_back_to_source`) and those who lost it and have not noticed.
+ *
+ * As long as nobody has the whole task and somebody wants it, a peer has the lease or a seed was asked to take it.
+ */
+export class OriginTurns {
+  readonly #options: OriginTurnsOptions;
+
+  constructor(options: OriginTurnsOptions) {
+    this.#options = options;
+  }
+
+  mayRead(peer: Peer): boolean {
+    if (peer.download.disableBackToSource || this.whyForbidden(peer) !== undefined) return false;
+    let count = 0;
+    for (const other of peer.task.peers.values()) if (other.readsOrigin) count += 1;
+    return count < this.#options.config.backToSourceCount;
+  }
+
+  /** Priorities 1 and 2 do not let a task in that nobody has (common.v2.Priority). */
+  whyForbidden(peer: Peer): SchedulerError | undefined {
+    const { priority } = peer.download;
+    if (priority === "LEVEL1") {
+      return new SchedulerError(
+        "ERR_FORBIDDEN",
+        `Cannot fetch task ${peer.task.id}: nobody has it, and priority 1 forbids it`,
+      );
+    }
+    if (priority === "LEVEL2") {
+      return new SchedulerError(
+        "ERR_PEER_NOT_FOUND",
+        `Cannot fetch task ${peer.task.id}: nobody has it, and priority 2 is for what somebody has`,
+      );
+    }
+    return undefined;
+  }
+
+  /**
+   * Whether a peer whose user wants it from the origin gets its way at once. A seed that comes after its time, when
+   * another peer has its place, has no such claim: it says so only because it was asked.
+   */
+  mayInsist(peer: Peer): boolean {
+    return peer.task.lease === undefined || !this.#isAside(peer.task, peer.host);
+  }
+
+  /** Whether somebody should start to read the origin; with `asker`, whether it may be that peer, or a seed for its sake. */
+  isReaderWanted(task: Task, asker?: Peer): boolean {
+    if (task.seedAsked !== undefined) return false;
+    if (task.lease !== undefined) {
+      if (asker === undefined || !this.hasRunOut(task) || !this.mayRead(asker)) return false;
+    }
+    let isWanted = false;
+    for (const peer of task.peers.values()) {
+      const isUseful = asker === undefined || asker.isCompatible(peer);
+      if (peer.complete && peer.canServe && isUseful) return false;
+      isWanted ||= peer.wants && peer.state !== "ReceivedEmpty";
+    }
+    return isWanted;
+  }
+
+  /** Who can be made reader without having asked: one who shares, a seed's peer first, then whoever has most. */
+  successor(task: Task): Peer | undefined {
+    const holder = task.lease?.holder;
+    return [...task.peers.values()]
+      .filter(
+        (peer) =>
+          peer !== holder &&
+          peer.wants &&
+          peer.state !== "ReceivedEmpty" &&
+          !peer.stalled &&
+          (peer.takesPushes || peer.waiting !== undefined) &&
+          this.mayRead(peer),
+      )
+      .toSorted(
+        (a, b) =>
+          Number(b.host.shares) - Number(a.host.shares) ||
+          Number(b.host.isSeed) - Number(a.host.isSeed) ||
+          b.pieces.size - a.pieces.size,
+      )[0];
+  }
+
+  /** Asks a seed to read the origin for this peer's sake. False: there is none to ask, or no sense in it. */
+  askSeed(peer: Peer): boolean {
+    const { task } = peer;
+    const { hosts, now, config, logger, askSeed } = this.#options;
+    if (peer.host.isSeed || peer.download.disableBackToSource) return false;
+    if (PRIORITIES_WITHOUT_SEED.has(peer.download.priority)) return false;
+    for (const other of task.peers.values()) {
+      // Whoever has a part reads less from the origin than a seed that begins with nothing.
+      if (other.wants && (other.pieces.size > 0 || other.host.isSeed)) return false;
+    }
+    const [seed] = [...hosts.values()]
+      .filter(
+        (host) =>
+          host.isSeed && host.shares && host.expiresAtMs > now() && !this.#isAside(task, host),
+      )
+      .toSorted((a, b) => (seedWeight(a, task) < seedWeight(b, task) ? 1 : -1));
+    if (seed === undefined) return false;
+    logger.info({ task: task.id, host: seed.id }, "asking a seed to fetch the task");
+    const cancel = askSeed(seed, task, peer.download);
+    task.seedAsked = { host: seed, untilMs: now() + config.seedRegistrationMs, cancel };
+    return true;
+  }
+
+  /** A seed did not take the task: others come first for a while. */
+  passOver(task: Task, hostId: string): void {
+    task.seedsAside.set(hostId, this.#options.now() + this.#options.config.seedAsideMs);
+    if (task.seedAsked?.host.id !== hostId) return;
+    const { cancel } = task.seedAsked;
+    task.seedAsked = undefined;
+    cancel();
+  }
+
+  grant(peer: Peer): void {
+    const { task } = peer;
+    task.lease = { holder: peer, renewedAtMs: this.#options.now() };
+    task.learnSizes(peer, { replace: true });
+    peer.stalled = false;
+    this.#options.logger.info(
+      { task: task.id, peer: peer.id, host: peer.host.id },
+      "peer reads the origin",
+    );
+  }
+
+  /** Something arrived at a peer: its lease is renewed, or, if nobody else has it, found again. */
+  progressed(peer: Peer): void {
+    const { task } = peer;
+    const renewedAtMs = this.#options.now();
+    peer.stalled = false;
+    if (!peer.wants || !peer.readsOrigin) return;
+    if (task.lease === undefined && task.seedAsked === undefined) {
+      task.lease = { holder: peer, renewedAtMs };
+    } else if (task.lease?.holder === peer) {
+      task.lease.renewedAtMs = renewedAtMs;
+    }
+  }
+
+  release(peer: Peer): void {
+    if (!peer.holdsLease) return;
+    peer.task.lease = undefined;
+    if (peer.host.isSeed && peer.state !== "Succeeded") this.passOver(peer.task, peer.host.id);
+  }
+
+  hasRunOut(task: Task): boolean {
+    const { lease } = task;
+    return (
+      lease !== undefined && this.#options.now() - lease.renewedAtMs >= this.leaseMs(lease.holder)
+    );
+  }
+
+  revoke(task: Task): void {
+    if (task.lease === undefined) return;
+    const { holder } = task.lease;
+    this.#options.logger.warn(
+      { task: task.id, peer: holder.id, host: holder.host.id },
+      "peer makes no progress at the origin, another one takes over",
+    );
+    holder.stalled = true;
+    this.release(holder);
+  }
+
+  /** How long a lease of this peer's lasts without progress: the pieces it reads at once may all end at the same time. */
+  leaseMs(peer: Peer): number {
+    const { actualPieceLength, concurrentPieceCount } = peer.download;
+    const bytesAtOnce = (actualPieceLength ?? 0) * Math.max(1, concurrentPieceCount ?? 1);
+    const { originLeaseMs, leaseBytesPerSecondMin } = this.#options.config;
+    return originLeaseMs + (bytesAtOnce / leaseBytesPerSecondMin) * 1_000;
+  }
+
+  #isAside(task: Task, host: Host): boolean {
+    return (task.seedsAside.get(host.id) ?? 0) > this.#options.now();
+  }
+}
+
+/** 3: the peer itself goes to the origin; 1 and 2: nobody does. */
+const PRIORITIES_WITHOUT_SEED: ReadonlySet<string> = new Set(["LEVEL1", "LEVEL2", "LEVEL3"]);
+
+/** The same seed for the same task as long as it is there, for it may still have a copy (rendezvous hashing). */
+function seedWeight(host: Host, task: Task): string {
+  return createHash("sha256").update(`${host.id}\0${task.id}`).digest("hex");
+}

@@ -1,0 +1,164 @@
+import type { Download__Output } from "@damselfly/rpc";
+import type { SchedulerError } from "./errors.ts";
+import type { Host } from "./host.ts";
+import type { PieceFacts, Task } from "./task.ts";
+
+/** Dragonfly's names (scheduler/resource/standard/peer.go); ReceivedTiny and ReceivedSmall are not used any more. */
+export type PeerState =
+  | "Pending"
+  | "ReceivedEmpty"
+  | "ReceivedNormal"
+  | "Running"
+  | "BackToSource"
+  | "Succeeded"
+  | "Failed"
+  | "Leave";
+
+/**
+ * The scheduler's side of a peer's stream. Nothing here may call back into the scheduler before it returns.
+ */
+export interface PeerVoice {
+  /** Try these, besides those already known; the digests are those not told before. */
+  parents(parents: readonly Peer[], digests: readonly PieceFacts[]): void;
+  /** Fetch from the origin what no parent offers. */
+  origin(description: string): void;
+  empty(): void;
+  metadataOnly(): void;
+  /** Ends the stream with an error. */
+  refuse(error: SchedulerError): void;
+  /** Ends the stream. */
+  end(): void;
+}
+
+/** One daemon's part in one task. Holds state, decides nothing. */
+export class Peer {
+  readonly id: string;
+  readonly host: Host;
+  readonly task: Task;
+  readonly download: Download__Output;
+  /** Takes parents that it did not ask for. */
+  readonly takesPushes: boolean;
+  readonly createdAtMs: number;
+  updatedAtMs: number;
+  state: PeerState = "Pending";
+  /** Absent once its stream has ended. */
+  voice: PeerVoice | undefined;
+  /** Has every piece of the task. */
+  complete = false;
+  /** Numbers of the pieces that it reported. */
+  readonly pieces: Set<number> = new Set();
+  readonly parents: Set<Peer> = new Set();
+  readonly children: Set<Peer> = new Set();
+  /** Parents it called failed, with the time until which they are not offered to it. */
+  readonly setAside: Map<Peer, number> = new Map();
+  /** How often a parent failed it since a piece last came from there. */
+  readonly failures: Map<Peer, number> = new Map();
+  /** Hosts whose peers called this one failed since it last served anybody. */
+  readonly complaints: Set<Host> = new Set();
+  /** Was sent to the origin and has neither finished nor failed. */
+  readsOrigin = false;
+  /** Lost its lease for want of progress, and has made none since. */
+  stalled = false;
+  /** When it asked, and until when it waits for an answer. */
+  waiting: { readonly sinceMs: number; readonly untilMs: number } | undefined;
+  /** Has something new to be told. */
+  dirty = false;
+  toldAtMs: number = -Infinity;
+  /** How many of the task's known digests it has been told. */
+  digestsTold = 0;
+
+  constructor(options: {
+    readonly id: string;
+    readonly host: Host;
+    readonly task: Task;
+    readonly download: Download__Output;
+    readonly takesPushes: boolean;
+    readonly voice: PeerVoice | undefined;
+    readonly nowMs: number;
+  }) {
+    this.id = options.id;
+    this.host = options.host;
+    this.task = options.task;
+    this.download = options.download;
+    this.takesPushes = options.takesPushes;
+    this.voice = options.voice;
+    this.createdAtMs = options.nowMs;
+    this.updatedAtMs = options.nowMs;
+  }
+
+  /** Still wants pieces, and can be spoken to. */
+  get wants(): boolean {
+    return this.voice !== undefined && !this.isFinal;
+  }
+
+  get isFinal(): boolean {
+    return this.state === "Succeeded" || this.state === "Failed" || this.state === "Leave";
+  }
+
+  /** Bytes; absent when the peer could not say. */
+  get contentLength(): number | undefined {
+    return this.download.actualContentLength;
+  }
+
+  /** Wants only a part of the task. */
+  get isPartial(): boolean {
+    return this.download.range !== undefined && this.download.range !== null;
+  }
+
+  get holdsLease(): boolean {
+    return this.task.lease?.holder === this;
+  }
+
+  /** Serves others: has or will have pieces, and lets them be fetched. */
+  get canServe(): boolean {
+    if (!this.host.shares) return false;
+    if (this.state === "Succeeded") return true;
+    if (this.voice === undefined) return false;
+    return (
+      this.state === "Running" ||
+      this.state === "BackToSource" ||
+      (this.holdsLease && !this.isFinal)
+    );
+  }
+
+  /** Whether its pieces are of the same content as the other's, as far as their lengths tell. */
+  isCompatible(other: Peer): boolean {
+    return (
+      this.contentLength === undefined ||
+      other.contentLength === undefined ||
+      this.contentLength === other.contentLength
+    );
+  }
+
+  link(parent: Peer): void {
+    this.parents.add(parent);
+    parent.children.add(this);
+  }
+
+  unlink(parent: Peer): void {
+    this.parents.delete(parent);
+    parent.children.delete(this);
+  }
+
+  /** Wants nothing more: gives up its place among those who do. */
+  retire(): void {
+    this.readsOrigin = false;
+    this.waiting = undefined;
+    this.task.waiting.delete(this);
+    for (const parent of this.parents) this.unlink(parent);
+  }
+
+  /** Serves nobody any more. */
+  cutOff(): void {
+    for (const child of this.children) child.unlink(this);
+  }
+
+  /** Is no part of its task and host any more. The lease, if it has it, must have been released. */
+  leave(): void {
+    if (!this.isFinal) this.state = "Leave";
+    this.retire();
+    this.cutOff();
+    this.task.peers.delete(this.id);
+    this.host.peers.delete(this);
+  }
+}

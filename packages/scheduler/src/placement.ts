@@ -1,0 +1,191 @@
+import { chooseParents } from "./choose-parents.ts";
+import { SchedulerError } from "./errors.ts";
+import type { OriginTurns } from "./origin-turns.ts";
+import type { Peer } from "./peer.ts";
+import type { SchedulerConfig } from "./scheduler-config.ts";
+import { spreadMesh } from "./spread-mesh.ts";
+import type { Task } from "./task.ts";
+
+export interface PlacementOptions {
+  readonly config: SchedulerConfig;
+  /** Milliseconds. */
+  readonly now: () => number;
+  /** In [0, 1). */
+  readonly random: () => number;
+  readonly turns: OriginTurns;
+}
+
+/** How often a mesh is looked over even if nothing was reported. Milliseconds. */
+const SPREAD_INTERVAL_MS = 1_000;
+
+/**
+ * What peers are told: parents, the origin, or that they cannot be helped. A peer that asked waits until one of these is
+ * right; a peer that listens is told of new parents and digests unasked, now and then.
+ */
+export class Placement {
+  readonly #options: PlacementOptions;
+  readonly #config: SchedulerConfig;
+  readonly #turns: OriginTurns;
+
+  constructor(options: PlacementOptions) {
+    this.#options = options;
+    this.#config = options.config;
+    this.#turns = options.turns;
+  }
+
+  /** Puts a peer among those that wait for an answer. */
+  wait(peer: Peer): void {
+    const { retryLimit, retryBackToSourceLimit, retryIntervalMs } = this.#config;
+    const leaseMs = this.#turns.leaseMs(peer.task.lease?.holder ?? peer);
+    const patienceMs = this.#turns.mayRead(peer)
+      ? Math.max(retryBackToSourceLimit * retryIntervalMs, leaseMs) + retryIntervalMs
+      : retryLimit * retryIntervalMs;
+    const sinceMs = this.#options.now();
+    peer.waiting = { sinceMs, untilMs: sinceMs + patienceMs };
+    peer.task.waiting.add(peer);
+  }
+
+  /** Does for a task what has become possible. */
+  settle(task: Task): void {
+    task.meshDirty = true;
+    // A seed's own peer goes first.
+    const waiting = [...task.waiting].toSorted(
+      (a, b) => Number(b.host.isSeed) - Number(a.host.isSeed),
+    );
+    for (const peer of waiting) this.#answer(peer);
+    if (!this.#turns.isReaderWanted(task)) return;
+    const asker = [...task.peers.values()].find((peer) => peer.wants);
+    if (asker !== undefined && this.#turns.askSeed(asker)) return;
+    const successor = this.#turns.successor(task);
+    if (successor !== undefined) this.grantOrigin(successor, "it is this peer's turn");
+  }
+
+  /** Looks at what time has brought to a task. */
+  tick(task: Task): void {
+    const nowMs = this.#options.now();
+    if (this.#turns.hasRunOut(task) && this.#turns.successor(task) !== undefined) {
+      this.#turns.revoke(task);
+    }
+    if (task.waiting.size > 0 || this.#turns.isReaderWanted(task)) this.settle(task);
+    if (task.meshDirty || nowMs - task.spreadAtMs >= SPREAD_INTERVAL_MS) {
+      task.meshDirty = false;
+      task.spreadAtMs = nowMs;
+      spreadMesh(task, { config: this.#config, nowMs, random: this.#options.random });
+    }
+    this.#push(task, nowMs);
+  }
+
+  /** Makes a peer the one that reads the origin. */
+  grantOrigin(peer: Peer, description: string): void {
+    this.#turns.grant(peer);
+    // What others have need not be read again.
+    if (peer.takesPushes) this.#handOut(peer, this.#choose(peer));
+    this.sendToOrigin(peer, description);
+  }
+
+  /** Lets a peer read the origin, whoever else does. */
+  sendToOrigin(peer: Peer, description: string): void {
+    answered(peer);
+    peer.readsOrigin = true;
+    peer.voice?.origin(description);
+  }
+
+  #answer(peer: Peer): void {
+    const { task, waiting } = peer;
+    if (waiting === undefined) return;
+    if (peer.holdsLease) {
+      this.#handOut(peer, this.#choose(peer));
+      this.sendToOrigin(peer, "it is still this peer's turn");
+      return;
+    }
+    if (this.#turns.isReaderWanted(task, peer)) {
+      if (this.#turns.hasRunOut(task)) this.#turns.revoke(task);
+      if (!this.#turns.askSeed(peer)) {
+        const forbidden = this.#turns.whyForbidden(peer);
+        if (forbidden !== undefined) return refuse(peer, forbidden);
+        if (this.#turns.mayRead(peer)) return this.grantOrigin(peer, "nobody has the whole task");
+      }
+    }
+    if (this.#handOut(peer, this.#choose(peer))) return;
+    const nowMs = this.#options.now();
+    if (nowMs - waiting.sinceMs >= this.#config.retryIntervalMs) {
+      if (this.#handOut(peer, this.#choose(peer, { evenCrowded: true }))) return;
+    }
+    // A reader that shares with nobody must not keep those away who do.
+    const isFree =
+      task.lease === undefined
+        ? task.seedAsked === undefined
+        : !task.lease.holder.host.shares && peer.host.shares;
+    if (isFree && this.#turns.mayRead(peer)) {
+      return this.grantOrigin(peer, "nobody can serve this peer");
+    }
+    if (nowMs < waiting.untilMs || task.seedAsked !== undefined) return;
+    if (this.#handOut(peer, this.#choose(peer, { evenCrowded: true, evenSetAside: true }))) return;
+    const why = this.#turns.mayRead(peer)
+      ? "another one reads the origin"
+      : "it may not read the origin";
+    const message = `Cannot place peer ${peer.id}: no peer can serve it, and ${why}`;
+    refuse(peer, new SchedulerError("ERR_NO_PARENT", message));
+  }
+
+  #choose(
+    peer: Peer,
+    options?: { readonly evenCrowded?: boolean; readonly evenSetAside?: boolean },
+  ): Peer[] {
+    const servers = [...peer.task.peers.values()].filter((candidate) => candidate.canServe);
+    return chooseParents(peer, servers, {
+      countMax: this.#config.parentsPerPeer - peer.parents.size,
+      nowMs: this.#options.now(),
+      random: this.#options.random,
+      readerChildrenMax: options?.evenCrowded === true ? Infinity : this.#config.readerChildrenMax,
+      evenSetAside: options?.evenSetAside ?? false,
+    });
+  }
+
+  /** Answers with these and the parents it still has. False: there are no new ones. */
+  #handOut(peer: Peer, parents: readonly Peer[]): boolean {
+    if (parents.length === 0) return false;
+    for (const parent of parents) peer.link(parent);
+    answered(peer);
+    this.#tell(peer);
+    return true;
+  }
+
+  #tell(peer: Peer): void {
+    const { task } = peer;
+    peer.dirty = false;
+    peer.toldAtMs = this.#options.now();
+    const isSameContent =
+      peer.contentLength === undefined || peer.contentLength === task.contentLength;
+    const digests = isSameContent ? task.digests.slice(peer.digestsTold) : [];
+    peer.digestsTold = task.digests.length;
+    peer.voice?.parents([...peer.parents], digests);
+  }
+
+  #push(task: Task, nowMs: number): void {
+    const listeners = [...task.peers.values()].filter(
+      (peer) => peer.takesPushes && peer.wants && peer.waiting === undefined,
+    );
+    // A thousand peers hear less often, so that telling them does not become all that is done.
+    const intervalMs = Math.max(this.#config.pushIntervalMs, listeners.length);
+    for (const peer of listeners) {
+      const isBehind = peer.digestsTold < task.digests.length && !peer.holdsLease;
+      if (peer.parents.size === 0 || (!peer.dirty && !isBehind)) continue;
+      if (nowMs - peer.toldAtMs >= intervalMs) this.#tell(peer);
+    }
+  }
+}
+
+function answered(peer: Peer): void {
+  peer.waiting = undefined;
+  peer.task.waiting.delete(peer);
+  if (peer.state === "Pending") peer.state = "ReceivedNormal";
+}
+
+/** The peer has no place here: it is forgotten. */
+function refuse(peer: Peer, error: SchedulerError): void {
+  const { voice } = peer;
+  peer.voice = undefined;
+  peer.leave();
+  voice?.refuse(error);
+}

@@ -1,0 +1,127 @@
+import { checkServerIdentity } from "node:tls";
+import {
+  type AnnounceHostRequest__Output,
+  type CallContext,
+  durationToMs,
+  type ImplementedService,
+  implementService,
+} from "@damselfly/rpc";
+import { answerStatus } from "./answer-status.ts";
+import { describePeer, describeTask } from "./describe.ts";
+import { SchedulerError } from "./errors.ts";
+import { isListening } from "./is-listening.ts";
+import { servePeerStream } from "./peer-stream.ts";
+import type { Scheduling } from "./scheduling.ts";
+import { assertAnnouncement, assertId } from "./validate.ts";
+
+/** How long a daemon may take to accept a connection and count as living. Milliseconds. */
+const RIVAL_PROBE_MS = 1_000;
+
+/**
+ * scheduler.v2.Scheduler over `Scheduling`.
+ *
+ * @param options.secure callers have shown a certificate: each may speak only for hosts that it names
+ */
+export function createSchedulerService(
+  scheduling: Scheduling,
+  options: { readonly secure: boolean },
+): ImplementedService {
+  const checkHostname = (
+    hostname: string,
+    { peerCertificate }: Pick<CallContext, "peerCertificate">,
+  ): void => {
+    if (!options.secure) return;
+    const names = peerCertificate?.subjectaltname ?? "";
+    // Without alternative names Node would look at the common name, which says nothing here.
+    if (
+      peerCertificate !== undefined &&
+      names !== "" &&
+      checkServerIdentity(hostname, peerCertificate) === undefined
+    ) {
+      return;
+    }
+    throw new SchedulerError(
+      "ERR_UNTRUSTED_HOST",
+      `Cannot accept host ${hostname}: the certificate names ${names || "nothing"}`,
+    );
+  };
+  const checkHost = (hostId: string, context: Pick<CallContext, "peerCertificate">): void => {
+    checkHostname(scheduling.host(hostId).facts.hostname, context);
+  };
+
+  async function announceHost(
+    request: AnnounceHostRequest__Output,
+    context: CallContext,
+  ): Promise<object> {
+    const host = assertAnnouncement(request);
+    checkHostname(host.hostname, context);
+    const { interval } = request;
+    const lifetime =
+      interval === undefined || interval === null ? {} : { intervalMs: durationToMs(interval) };
+    const rival = scheduling.rivalOf(host);
+    // A daemon that was killed and started again on another port must not wait until its former self is forgotten.
+    const evict =
+      rival !== undefined && !(await isListening(rival.facts, { timeoutMs: RIVAL_PROBE_MS }));
+    scheduling.announceHost(host, {
+      ...lifetime,
+      evict: evict && scheduling.rivalOf(host) === rival,
+    });
+    return {};
+  }
+
+  return implementService("scheduler.v2.Scheduler", {
+    announceHost: translated(announceHost),
+    announcePeer: (call) =>
+      servePeerStream(call, { scheduling, checkHost: (hostId) => checkHost(hostId, call) }),
+    statPeer: translated(async ({ hostId, taskId, peerId }) => {
+      const peer = scheduling.peer(taskId, peerId);
+      assertIs(hostId, peer.host.id);
+      return describePeer(peer, peer.task.digests);
+    }),
+    statTask: translated(async ({ taskId }) => {
+      const task = scheduling.task(taskId);
+      return describeTask(task, task.digests);
+    }),
+    deletePeer: translated(async ({ hostId, taskId, peerId }, context) => {
+      checkHost(hostId, context);
+      assertIs(hostId, scheduling.peer(taskId, peerId).host.id);
+      scheduling.deletePeer(taskId, peerId);
+      return {};
+    }),
+    deleteTask: translated(async ({ hostId, taskId }, context) => {
+      assertId(hostId, "host_id");
+      assertId(taskId, "task_id");
+      checkHost(hostId, context);
+      scheduling.deleteTask(hostId, taskId);
+      return {};
+    }),
+    listHosts: translated(async ({ type }) => ({
+      hosts: [...scheduling.hosts]
+        .map(({ facts }) => facts)
+        .filter((facts) => type === undefined || facts.type === type),
+    })),
+    deleteHost: translated(async ({ hostId }, context) => {
+      checkHost(hostId, context);
+      scheduling.deleteHost(hostId);
+      return {};
+    }),
+  });
+}
+
+function assertIs(hostId: string, actual: string): void {
+  if (hostId === actual) return;
+  throw new SchedulerError("ERR_PEER_NOT_FOUND", `host ${hostId} has no such peer`);
+}
+
+/** Answers our own errors with their statuses. */
+function translated<Request, Response>(
+  method: (request: Request, context: CallContext) => Promise<Response>,
+): (request: Request, context: CallContext) => Promise<Response> {
+  return async (request, context) => {
+    try {
+      return await method(request, context);
+    } catch (error) {
+      throw answerStatus(error);
+    }
+  };
+}

@@ -1,0 +1,461 @@
+import type { Download__Output, Host__Output } from "@damselfly/rpc";
+import { SchedulerError } from "./errors.ts";
+import { Host } from "./host.ts";
+import type { Logger } from "./logger.ts";
+import { OriginTurns } from "./origin-turns.ts";
+import { Peer, type PeerVoice } from "./peer.ts";
+import { Placement } from "./placement.ts";
+import type { SchedulerConfig } from "./scheduler-config.ts";
+import { type PieceFacts, Task } from "./task.ts";
+
+export interface SchedulingOptions {
+  readonly config: SchedulerConfig;
+  /** Milliseconds since 1970; never goes back. */
+  readonly now: () => number;
+  /** In [0, 1). */
+  readonly random: () => number;
+  /**
+   * Asks a seed to fetch a task for the sake of a peer with this download, in the background. `seedFailed` or `seedHolds`
+   * says what came of it, unless the seed's own peer registers first. Returns what takes the question back.
+   */
+  readonly askSeed: (seed: Host, task: Task, download: Download__Output) => () => void;
+  readonly logger: Logger;
+}
+
+export interface Registration {
+  readonly hostId: string;
+  readonly taskId: string;
+  readonly peerId: string;
+  readonly download: Download__Output;
+  /** Takes parents that it did not ask for. */
+  readonly takesPushes: boolean;
+}
+
+/** Failures of one parent after which a child is not offered it for a while. */
+const FAILURES_MAX = 3;
+/** A peer that failed can be asked about for this long. Milliseconds. */
+const FAILED_TTL_MS = 60_000;
+/** Piece numbers of a task whose length is not known are below this: 4 TiB in the smallest pieces. */
+const PIECE_COUNT_MAX = 1 << 20;
+
+/**
+ * What hosts and peers report, and what the scheduler knows from it: a state machine without I/O. Reports go in through
+ * the methods, answers come out of each peer's `PeerVoice`, and `tick` looks at the deadlines. Every report ends with
+ * `Placement.settle`, which does what it has made possible; whose turn it is at the origin is `OriginTurns`' affair.
+ */
+export class Scheduling {
+  readonly #options: SchedulingOptions;
+  readonly #config: SchedulerConfig;
+  readonly #turns: OriginTurns;
+  readonly #placement: Placement;
+  readonly #hosts = new Map<string, Host>();
+  readonly #tasks = new Map<string, Task>();
+  /** Those with a peer that wants something. */
+  readonly #active = new Set<Task>();
+  #sweptAtMs: number;
+
+  constructor(options: SchedulingOptions) {
+    this.#options = options;
+    this.#config = options.config;
+    this.#turns = new OriginTurns({ ...options, hosts: this.#hosts });
+    this.#placement = new Placement({ ...options, turns: this.#turns });
+    this.#sweptAtMs = options.now();
+  }
+
+  get hosts(): Iterable<Host> {
+    return this.#hosts.values();
+  }
+
+  get tasks(): Iterable<Task> {
+    return this.#tasks.values();
+  }
+
+  /** @throws {SchedulerError} `ERR_HOST_NOT_FOUND` */
+  host(id: string): Host {
+    const host = this.#hosts.get(id);
+    if (host !== undefined) return host;
+    throw new SchedulerError("ERR_HOST_NOT_FOUND", `host ${id} not found`);
+  }
+
+  /** @throws {SchedulerError} `ERR_TASK_NOT_FOUND` */
+  task(id: string): Task {
+    const task = this.#tasks.get(id);
+    if (task !== undefined) return task;
+    throw new SchedulerError("ERR_TASK_NOT_FOUND", `task ${id} not found`);
+  }
+
+  /** @throws {SchedulerError} `ERR_TASK_NOT_FOUND`, `ERR_PEER_NOT_FOUND` */
+  peer(taskId: string, peerId: string): Peer {
+    const peer = this.task(taskId).peers.get(peerId);
+    if (peer !== undefined) return peer;
+    throw new SchedulerError("ERR_PEER_NOT_FOUND", `peer ${peerId} not found`);
+  }
+
+  /** The living daemon that has this one's id at another address, if there is one. */
+  rivalOf(facts: Host__Output): Host | undefined {
+    const known = this.#hosts.get(facts.id);
+    if (known === undefined || known.expiresAtMs <= this.#options.now()) return undefined;
+    return known.facts.ip === facts.ip && known.facts.port === facts.port ? undefined : known;
+  }
+
+  /**
+   * @param options.intervalMs until the next announcement; absent: the host keeps for `hostTtlMs`
+   * @param options.evict forget the rival and its peers: it is known to be gone
+   * @throws {SchedulerError} `ERR_HOST_TAKEN`
+   */
+  announceHost(
+    facts: Host__Output,
+    options: { readonly intervalMs?: number; readonly evict?: boolean } = {},
+  ): Host {
+    const rival = this.rivalOf(facts);
+    if (rival !== undefined && options.evict !== true) {
+      const { ip, port } = rival.facts;
+      throw new SchedulerError(
+        "ERR_HOST_TAKEN",
+        `Cannot announce host ${facts.id} at ${facts.ip}:${facts.port}: a daemon at ${ip}:${port} has this id; two daemons on one machine need different hostnames`,
+      );
+    }
+    if (rival !== undefined) this.#removeHost(rival);
+    const lifetimeMs =
+      options.intervalMs === undefined ? this.#config.hostTtlMs : 2 * options.intervalMs;
+    const expiresAtMs = this.#options.now() + lifetimeMs;
+    const host = this.#hosts.get(facts.id) ?? new Host(facts, expiresAtMs);
+    host.facts = facts;
+    host.expiresAtMs = expiresAtMs;
+    this.#hosts.set(host.id, host);
+    return host;
+  }
+
+  /** @throws {SchedulerError} `ERR_HOST_NOT_FOUND` */
+  deleteHost(id: string): void {
+    this.#removeHost(this.host(id));
+  }
+
+  /**
+   * A peer's first word. The answer may come through `voice` before this returns.
+   *
+   * @throws {SchedulerError} `ERR_HOST_NOT_FOUND`, `ERR_PEER_TAKEN`
+   */
+  register(registration: Registration, voice: PeerVoice): Peer {
+    const { download, peerId, taskId } = registration;
+    const host = this.host(registration.hostId);
+    const known = this.#tasks.get(taskId);
+    const namesake = known?.peers.get(peerId);
+    if (namesake !== undefined && namesake.host !== host) {
+      throw new SchedulerError(
+        "ERR_PEER_TAKEN",
+        `Cannot register peer ${peerId}: host ${namesake.host.id} has a peer of this id`,
+      );
+    }
+    if (namesake !== undefined) this.#removePeer(namesake);
+    const task = known ?? new Task(taskId, download, this.#options.now());
+    this.#tasks.set(taskId, task);
+    this.#active.add(task);
+    const nowMs = this.#options.now();
+    const peer = new Peer({ ...registration, id: peerId, host, task, voice, nowMs });
+    // It would not ask for the whole task if the copy it once had were still there.
+    for (const old of host.peers) {
+      if (old.task === task && old.isFinal && !peer.isPartial) this.#removePeer(old);
+    }
+    task.peers.set(peerId, peer);
+    host.peers.add(peer);
+    task.learnSizes(peer, { replace: false });
+    this.#place(peer);
+    if (task.seedAsked?.host === host) task.seedAsked = undefined;
+    this.#placement.settle(task);
+    return peer;
+  }
+
+  #place(peer: Peer): void {
+    const { download, task } = peer;
+    if (download.actualContentLength === 0) {
+      peer.state = "ReceivedEmpty";
+      peer.voice?.empty();
+    } else if (download.metadataOnly) {
+      peer.state = "Succeeded";
+      peer.complete = !peer.isPartial;
+      peer.voice?.metadataOnly();
+    } else if (download.needBackToSource && this.#turns.mayInsist(peer)) {
+      const isExpected = task.seedAsked === undefined || task.seedAsked.host === peer.host;
+      if (task.lease === undefined && isExpected) this.#placement.grantOrigin(peer, "asked for");
+      else this.#placement.sendToOrigin(peer, "asked for");
+    } else {
+      this.#placement.wait(peer);
+    }
+  }
+
+  /** The peer begins to fetch from parents. */
+  started(peer: Peer): void {
+    this.#heard(peer);
+    if (peer.state !== "Pending" && peer.state !== "ReceivedNormal") return;
+    peer.state = "Running";
+    this.#placement.settle(peer.task);
+  }
+
+  /** The peer begins to read the origin. */
+  originStarted(peer: Peer): void {
+    this.#heard(peer);
+    if (peer.isFinal) return;
+    peer.state = "BackToSource";
+    peer.readsOrigin = true;
+    this.#turns.progressed(peer);
+    this.#placement.settle(peer.task);
+  }
+
+  /** @param parentId whose piece it was; absent or unknown: it does not matter */
+  pieceFinished(peer: Peer, number: number, parentId?: string): void {
+    this.#heard(peer);
+    const parent = parentId === undefined ? undefined : peer.task.peers.get(parentId);
+    if (parent !== undefined) {
+      parent.complaints.delete(peer.host);
+      peer.failures.delete(parent);
+    }
+    if (peer.holdsLease) this.#turns.progressed(peer);
+    this.#addPiece(peer, number);
+  }
+
+  originPieceFinished(peer: Peer, facts: PieceFacts): void {
+    this.#heard(peer);
+    if (!isPieceNumber(peer.task, facts.number)) return;
+    this.#turns.progressed(peer);
+    if (peer.readsOrigin && facts.digest !== "" && !peer.task.learnDigest(peer, facts)) {
+      this.#options.logger.warn(
+        { task: peer.task.id, peer: peer.id, host: peer.host.id, piece: facts.number },
+        "peer read another piece from the origin than the one before it",
+      );
+    }
+    this.#addPiece(peer, facts.number);
+  }
+
+  pieceFailed(
+    peer: Peer,
+    options: { readonly parentId: string; readonly temporary: boolean },
+  ): void {
+    this.#heard(peer);
+    const parent = peer.task.peers.get(options.parentId);
+    if (parent === undefined || parent === peer) return;
+    const failures = (peer.failures.get(parent) ?? 0) + 1;
+    peer.failures.set(parent, failures);
+    parent.complaints.add(peer.host);
+    if (options.temporary && failures < FAILURES_MAX) return;
+    this.#setAside(peer, parent);
+    this.#placement.settle(peer.task);
+  }
+
+  /** The origin did not give a piece. That is no progress, and the peer's last word will say whether it gives up. */
+  originPieceFailed(peer: Peer): void {
+    this.#heard(peer);
+  }
+
+  /** The peer wants other parents than these; none named: whatever there is. */
+  reschedule(peer: Peer, failedParentIds: readonly string[]): void {
+    this.#heard(peer);
+    if (!peer.wants) return;
+    for (const id of failedParentIds) {
+      const parent = peer.task.peers.get(id);
+      if (parent === undefined || parent === peer) continue;
+      parent.complaints.add(peer.host);
+      this.#setAside(peer, parent);
+    }
+    if (failedParentIds.length === 0) {
+      for (const parent of peer.parents) peer.unlink(parent);
+    }
+    this.#placement.wait(peer);
+    this.#placement.settle(peer.task);
+  }
+
+  /** The peer has all it wanted: its last word. */
+  finished(peer: Peer): void {
+    this.#heard(peer);
+    if (!peer.isFinal) {
+      peer.state = "Succeeded";
+      peer.complete ||= !peer.isPartial;
+      peer.task.lastFailed = false;
+      this.#turns.release(peer);
+      peer.retire();
+    }
+    endStream(peer);
+    this.#placement.settle(peer.task);
+  }
+
+  /** The peer gives up: its last word. */
+  failed(peer: Peer): void {
+    this.#heard(peer);
+    if (!peer.isFinal) {
+      peer.state = "Failed";
+      peer.task.lastFailed = true;
+      this.#turns.release(peer);
+      peer.retire();
+      peer.cutOff();
+    }
+    endStream(peer);
+    this.#placement.settle(peer.task);
+  }
+
+  /** The peer's stream has ended. Without a last word it has left. */
+  gone(peer: Peer): void {
+    peer.voice = undefined;
+    if (peer.task.peers.get(peer.id) !== peer) return;
+    if (!peer.isFinal) this.#removePeer(peer);
+    this.#placement.settle(peer.task);
+  }
+
+  /** @throws {SchedulerError} `ERR_TASK_NOT_FOUND`, `ERR_PEER_NOT_FOUND` */
+  deletePeer(taskId: string, peerId: string): void {
+    const peer = this.peer(taskId, peerId);
+    this.#removePeer(peer);
+    this.#placement.settle(peer.task);
+  }
+
+  /**
+   * The host has no copy of this task any more.
+   *
+   * @throws {SchedulerError} `ERR_HOST_NOT_FOUND`, `ERR_TASK_NOT_FOUND`
+   */
+  deleteTask(hostId: string, taskId: string): void {
+    const host = this.host(hostId);
+    const task = this.task(taskId);
+    for (const peer of host.peers) if (peer.task === task) this.#removePeer(peer);
+    this.#placement.settle(task);
+  }
+
+  /** A seed did not take the task it was asked for. */
+  seedFailed(taskId: string, hostId: string): void {
+    const task = this.#tasks.get(taskId);
+    if (task === undefined) return;
+    this.#turns.passOver(task, hostId);
+    this.#placement.settle(task);
+  }
+
+  /** A seed that was asked for a task has had all of it already. */
+  seedHolds(taskId: string, options: { readonly hostId: string; readonly peerId: string }): void {
+    const task = this.#tasks.get(taskId);
+    const host = this.#hosts.get(options.hostId);
+    if (task === undefined || host === undefined) return;
+    if (task.seedAsked?.host === host) task.seedAsked = undefined;
+    // Its own word, if it gave one, is better.
+    if (![...host.peers].some((peer) => peer.task === task) && !task.peers.has(options.peerId)) {
+      const download = { ...task.download, range: null };
+      const nowMs = this.#options.now();
+      const id = options.peerId;
+      const facts = { id, host, task, download, takesPushes: false, voice: undefined, nowMs };
+      const peer = new Peer(facts);
+      peer.state = "Succeeded";
+      peer.complete = true;
+      task.peers.set(peer.id, peer);
+      host.peers.add(peer);
+    }
+    this.#placement.settle(task);
+  }
+
+  /** Looks at every deadline. Call it every `tickMs`. */
+  tick(): void {
+    const nowMs = this.#options.now();
+    this.#forgetHosts(nowMs);
+    if (nowMs - this.#sweptAtMs >= this.#config.gcIntervalMs) this.#sweep(nowMs);
+    for (const task of this.#active) {
+      if (![...task.peers.values()].some((peer) => peer.wants)) {
+        this.#active.delete(task);
+        continue;
+      }
+      const { seedAsked } = task;
+      if (seedAsked !== undefined && nowMs >= seedAsked.untilMs) {
+        this.#options.logger.warn(
+          { task: task.id, host: seedAsked.host.id },
+          "seed did not register in time, passing it over",
+        );
+        this.#turns.passOver(task, seedAsked.host.id);
+      }
+      this.#placement.tick(task);
+    }
+  }
+
+  /** Ends every stream and forgets everything. */
+  close(): void {
+    const error = new SchedulerError("ERR_CLOSED", "the scheduler is stopping");
+    for (const task of this.#tasks.values()) {
+      for (const peer of task.peers.values()) {
+        const { voice } = peer;
+        peer.voice = undefined;
+        voice?.refuse(error);
+      }
+    }
+    this.#tasks.clear();
+    this.#active.clear();
+    this.#hosts.clear();
+  }
+
+  #heard(peer: Peer): void {
+    peer.updatedAtMs = this.#options.now();
+    peer.task.updatedAtMs = peer.updatedAtMs;
+  }
+
+  #addPiece(peer: Peer, number: number): void {
+    if (!isPieceNumber(peer.task, number)) return;
+    peer.pieces.add(number);
+    if (peer.complete || peer.pieces.size !== peer.task.pieceCount) return;
+    peer.complete = true;
+    this.#placement.settle(peer.task);
+  }
+
+  #setAside(child: Peer, parent: Peer): void {
+    child.unlink(parent);
+    child.setAside.set(parent, this.#options.now() + this.#config.setAsideMs);
+  }
+
+  #removePeer(peer: Peer): void {
+    this.#turns.release(peer);
+    const { voice } = peer;
+    peer.voice = undefined;
+    peer.leave();
+    const message = `peer ${peer.id} has left task ${peer.task.id}`;
+    voice?.refuse(new SchedulerError("ERR_PEER_GONE", message));
+  }
+
+  #removeHost(host: Host): void {
+    this.#hosts.delete(host.id);
+    const tasks = new Set([...host.peers].map((peer) => peer.task));
+    for (const peer of host.peers) this.#removePeer(peer);
+    for (const task of this.#tasks.values()) {
+      if (task.seedAsked?.host !== host) continue;
+      task.seedAsked = undefined;
+      tasks.add(task);
+    }
+    for (const task of tasks) this.#placement.settle(task);
+  }
+
+  #forgetHosts(nowMs: number): void {
+    for (const host of this.#hosts.values()) {
+      if (host.expiresAtMs > nowMs) continue;
+      this.#options.logger.warn({ host: host.id }, "host has not announced itself, forgetting it");
+      this.#removeHost(host);
+    }
+  }
+
+  #sweep(nowMs: number): void {
+    this.#sweptAtMs = nowMs;
+    for (const task of this.#tasks.values()) {
+      for (const peer of task.peers.values()) {
+        if (nowMs - peer.updatedAtMs >= this.#peerTtlMs(peer)) this.#removePeer(peer);
+      }
+      if (task.peers.size === 0) this.#tasks.delete(task.id);
+      else this.#placement.settle(task);
+    }
+  }
+
+  #peerTtlMs(peer: Peer): number {
+    if (peer.state === "Succeeded") return this.#config.peerTtlMs;
+    if (peer.isFinal) return FAILED_TTL_MS;
+    return peer.waiting === undefined ? this.#config.pieceDownloadTimeoutMs : Infinity;
+  }
+}
+
+function isPieceNumber(task: Task, number: number): boolean {
+  return number < (task.pieceCount ?? PIECE_COUNT_MAX);
+}
+
+function endStream(peer: Peer): void {
+  const { voice } = peer;
+  peer.voice = undefined;
+  voice?.end();
+}

@@ -1,0 +1,92 @@
+import { createDfdaemonUploadClient, type Download, type Download__Output } from "@damselfly/rpc";
+import type { TlsIdentity } from "@damselfly/transport";
+import type { Host } from "./host.ts";
+import type { Logger } from "./logger.ts";
+import type { Task } from "./task.ts";
+
+export interface SeedAskerOptions {
+  /** For the calls to seeds; absent: plain. */
+  readonly tls: TlsIdentity | undefined;
+  readonly logger: Logger;
+  /** The seed did not take the task. */
+  readonly onFailed: (taskId: string, hostId: string) => void;
+  /** The seed has the whole task. */
+  readonly onHolds: (
+    taskId: string,
+    seed: { readonly hostId: string; readonly peerId: string },
+  ) => void;
+}
+
+/**
+ * Asks seeds to fetch tasks, by calling their DfdaemonUpload.DownloadTask. A seed then registers a peer of its own; the
+ * call is kept up until it ends, because a daemon may stop what nobody waits for.
+ */
+export class SeedAsker implements AsyncDisposable {
+  readonly #options: SeedAskerOptions;
+  readonly #calls = new Map<AbortController, Promise<void>>();
+
+  constructor(options: SeedAskerOptions) {
+    this.#options = options;
+  }
+
+  /** Starts a call in the background. @returns what ends it */
+  ask(seed: Host, task: Task, download: Download__Output): () => void {
+    const controller = new AbortController();
+    const call = this.#call(seed, task, forSeed(download), controller.signal).finally(() =>
+      this.#calls.delete(controller),
+    );
+    this.#calls.set(controller, call);
+    return () => controller.abort();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const calls = [...this.#calls.values()];
+    for (const controller of this.#calls.keys()) controller.abort();
+    await Promise.all(calls);
+  }
+
+  /** Never rejects. */
+  async #call(seed: Host, task: Task, download: Download, signal: AbortSignal): Promise<void> {
+    const { ip, port, hostname } = seed.facts;
+    const { tls, logger, onFailed, onHolds } = this.#options;
+    const about = { task: task.id, host: seed.id };
+    await using client = createDfdaemonUploadClient(
+      { ip, port },
+      tls === undefined ? {} : { tls, expectedHostname: hostname },
+    );
+    let peerId = "";
+    try {
+      for await (const response of client.downloadTask({ download }, { signal })) {
+        if (response.taskId !== task.id) {
+          throw new Error(`the seed takes it for task ${response.taskId}`);
+        }
+        peerId = response.peerId;
+        if (response.downloadTaskStartedResponse?.isFinished === true) {
+          onHolds(task.id, { hostId: seed.id, peerId });
+        }
+      }
+      if (peerId !== "") onHolds(task.id, { hostId: seed.id, peerId });
+      else onFailed(task.id, seed.id);
+    } catch (error) {
+      if (signal.aborted) return;
+      logger.warn({ ...about, err: error }, "seed did not fetch the task");
+      onFailed(task.id, seed.id);
+    }
+  }
+}
+
+/** The same file, whatever the asker wants to do with it. */
+function forSeed(download: Download__Output): Download {
+  const { outputPath: _outputPath, timeout: _timeout, remoteIp: _remoteIp, ...same } = download;
+  return {
+    ...same,
+    needBackToSource: true,
+    disableBackToSource: false,
+    needPieceContent: false,
+    forceHardLink: false,
+    overwrite: false,
+    prefetch: false,
+    isPrefetch: false,
+    metadataOnly: false,
+  };
+}

@@ -1,0 +1,82 @@
+import { serveRpc } from "@damselfly/rpc";
+import type { TlsIdentity } from "@damselfly/transport";
+import type { Logger } from "./logger.ts";
+import { DEFAULT_SCHEDULER_CONFIG, type SchedulerConfig } from "./scheduler-config.ts";
+import { createSchedulerService } from "./scheduler-service.ts";
+import { Scheduling } from "./scheduling.ts";
+import { SeedAsker } from "./seed-asker.ts";
+
+export interface ServeSchedulerOptions {
+  /** An IP literal; port 0 picks a free one. */
+  readonly address: { readonly ip: string; readonly port: number };
+  /** With it mutual TLS; each caller may then speak only for hosts that its certificate names. */
+  readonly tls?: TlsIdentity | undefined;
+  /** For calls to seeds; absent: plain. */
+  readonly seedTls?: TlsIdentity | undefined;
+  readonly config?: Partial<SchedulerConfig> | undefined;
+  readonly logger: Logger & { error(fields: object, message: string): void };
+  /** Milliseconds since 1970. Default: the system's clock. */
+  readonly clock?: { now(): number } | undefined;
+}
+
+/** Disposing ends every peer's stream with UNAVAILABLE, then closes. Idempotent. */
+export interface SchedulerServer extends AsyncDisposable {
+  /** Where it really listens. */
+  readonly address: { readonly ip: string; readonly port: number };
+}
+
+/** How long calls may go on once the server closes. Milliseconds; the streams have ended by then. */
+const CLOSE_GRACE_MS = 1_000;
+
+/**
+ * Serves scheduler.v2 and the health service.
+ *
+ * @throws {ServeError} when it cannot listen there
+ */
+export async function serveScheduler(options: ServeSchedulerOptions): Promise<SchedulerServer> {
+  const { tls, seedTls, logger, clock = { now: monotonicClock() } } = options;
+  const config = { ...DEFAULT_SCHEDULER_CONFIG, ...options.config };
+  const seeds = new SeedAsker({
+    tls: seedTls,
+    logger,
+    onFailed: (taskId, hostId) => scheduling.seedFailed(taskId, hostId),
+    onHolds: (taskId, seed) => scheduling.seedHolds(taskId, seed),
+  });
+  const scheduling = new Scheduling({
+    config,
+    now: () => clock.now(),
+    random: Math.random,
+    askSeed: (seed, task, download) => seeds.ask(seed, task, download),
+    logger,
+  });
+  const server = await serveRpc({
+    address: options.address,
+    services: [createSchedulerService(scheduling, { secure: tls !== undefined })],
+    tls,
+    logger,
+    graceMs: CLOSE_GRACE_MS,
+    channelOptions: {
+      // A node that vanished is noticed after 30 s, so that those behind it get other parents.
+      "grpc.keepalive_time_ms": 20_000,
+      "grpc.keepalive_timeout_ms": 10_000,
+    },
+  });
+  const ticker = setInterval(() => scheduling.tick(), config.tickMs);
+  const { address } = server;
+  if (!("ip" in address)) throw new TypeError("a scheduler listens on TCP");
+  return {
+    address,
+    [Symbol.asyncDispose]: async () => {
+      clearInterval(ticker);
+      scheduling.close();
+      await seeds[Symbol.asyncDispose]();
+      await server[Symbol.asyncDispose]();
+    },
+  };
+}
+
+/** The time of day that never goes back, whatever happens to the system's clock. */
+function monotonicClock(): () => number {
+  const startedAtMs = Date.now() - performance.now();
+  return () => startedAtMs + performance.now();
+}

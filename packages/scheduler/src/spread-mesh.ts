@@ -1,0 +1,71 @@
+import { chooseParents } from "./choose-parents.ts";
+import type { Peer } from "./peer.ts";
+import type { SchedulerConfig } from "./scheduler-config.ts";
+import type { Task } from "./task.ts";
+
+/**
+ * Gives every peer that takes unasked parents as many as it should have, and sees to it that pieces can reach each of
+ * them from whoever has everything or reads the origin. Peers with something new are marked `dirty`.
+ */
+export function spreadMesh(
+  task: Task,
+  options: {
+    readonly config: SchedulerConfig;
+    readonly nowMs: number;
+    readonly random: () => number;
+  },
+): void {
+  const { config, nowMs, random } = options;
+  const servers = [...task.peers.values()].filter((peer) => peer.canServe);
+  const members = [...task.peers.values()].filter(isMember);
+  for (const member of members) {
+    for (const parent of member.parents) if (!parent.canServe) member.unlink(parent);
+    const chosen = chooseParents(member, servers, {
+      countMax: config.parentsPerPeer - member.parents.size,
+      nowMs,
+      random,
+      readerChildrenMax: config.readerChildrenMax,
+    });
+    for (const parent of chosen) adopt(member, parent);
+  }
+
+  const reached = new Set<Peer>();
+  for (const server of servers) if (server.complete || server.holdsLease) reach(server, reached);
+  if (reached.size === 0) return;
+  for (const member of members) {
+    if (reached.has(member)) continue;
+    const upstream = servers.filter((server) => reached.has(server));
+    const choice = { countMax: 1, nowMs, random };
+    const [parent] = chooseParents(member, upstream, {
+      ...choice,
+      readerChildrenMax: config.readerChildrenMax,
+    }).concat(chooseParents(member, upstream, { ...choice, readerChildrenMax: Infinity }));
+    if (parent === undefined) continue;
+    const [superfluous] = member.parents.size >= config.parentsPerPeer ? member.parents : [];
+    if (superfluous !== undefined) member.unlink(superfluous);
+    adopt(member, parent);
+    reach(member, reached);
+  }
+}
+
+/** Answered, still fetching, and listening. */
+function isMember(peer: Peer): boolean {
+  return (
+    peer.takesPushes && peer.wants && peer.waiting === undefined && peer.state !== "ReceivedEmpty"
+  );
+}
+
+function adopt(child: Peer, parent: Peer): void {
+  child.link(parent);
+  child.dirty = true;
+}
+
+/** Adds a peer and everybody who gets pieces from it, directly or not. */
+function reach(peer: Peer, reached: Set<Peer>): void {
+  const todo = [peer];
+  for (let next = todo.pop(); next !== undefined; next = todo.pop()) {
+    if (reached.has(next)) continue;
+    reached.add(next);
+    todo.push(...next.children);
+  }
+}

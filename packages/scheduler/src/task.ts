@@ -1,0 +1,107 @@
+import type { Download__Output } from "@damselfly/rpc";
+import type { Host } from "./host.ts";
+import type { Peer } from "./peer.ts";
+
+/** What the reader of the origin said a piece is. Bytes. */
+export interface PieceFacts {
+  readonly number: number;
+  readonly offset: number;
+  readonly length: number;
+  readonly digest: string;
+}
+
+export type TaskState = "Pending" | "Running" | "Succeeded" | "Failed";
+
+/** One file that the cluster distributes. Holds state, decides nothing. */
+export class Task {
+  readonly id: string;
+  /** As the first peer registered it. */
+  readonly download: Download__Output;
+  readonly createdAtMs: number;
+  updatedAtMs: number;
+  readonly peers: Map<string, Peer> = new Map();
+  /** Those that asked and have no answer yet, in the order they asked. */
+  readonly waiting: Set<Peer> = new Set();
+  /** The one peer that reads the origin. */
+  lease: { readonly holder: Peer; renewedAtMs: number } | undefined;
+  /** A seed that was asked to become that peer, and until when its peer may register. */
+  seedAsked:
+    | { readonly host: Host; readonly untilMs: number; readonly cancel: () => void }
+    | undefined;
+  /** Seeds that failed this task, with the time until which they are not asked again. */
+  readonly seedsAside: Map<string, number> = new Map();
+  /** Something changed that the mesh has not followed yet. */
+  meshDirty = false;
+  spreadAtMs: number = -Infinity;
+  lastFailed = false;
+  /** In the order they became known, so that a peer is told only what is new. */
+  readonly digests: PieceFacts[] = [];
+  readonly #digestIndex = new Map<
+    number,
+    { readonly facts: PieceFacts; readonly reporter: Peer }
+  >();
+  #contentLength: number | undefined;
+  #pieceCount: number | undefined;
+
+  constructor(id: string, download: Download__Output, nowMs: number) {
+    this.id = id;
+    this.download = download;
+    this.createdAtMs = nowMs;
+    this.updatedAtMs = nowMs;
+  }
+
+  /** Bytes. */
+  get contentLength(): number | undefined {
+    return this.#contentLength;
+  }
+
+  get pieceCount(): number | undefined {
+    return this.#pieceCount;
+  }
+
+  get state(): TaskState {
+    let running = false;
+    for (const peer of this.peers.values()) {
+      if (peer.state === "Succeeded") return "Succeeded";
+      running ||= peer.wants;
+    }
+    if (running) return "Running";
+    return this.lastFailed ? "Failed" : "Pending";
+  }
+
+  /** Takes over the sizes that a peer learned from the origin. Other sizes than before: it is another content, old digests are void. */
+  learnSizes(peer: Peer, options: { readonly replace: boolean }): void {
+    const { actualContentLength, actualPieceCount } = peer.download;
+    if (actualContentLength === undefined) return;
+    if (this.#contentLength !== undefined && this.#contentLength !== actualContentLength) {
+      if (!options.replace) return;
+      this.#forgetDigests();
+    }
+    this.#contentLength = actualContentLength;
+    this.#pieceCount = actualPieceCount ?? this.#pieceCount;
+  }
+
+  /**
+   * Records what a reader of the origin found. The first word counts while the one who gave it is here; a reader that
+   * comes after it has left and finds something else starts the record anew.
+   *
+   * @returns false when it contradicts what is recorded
+   */
+  learnDigest(reporter: Peer, facts: PieceFacts): boolean {
+    const known = this.#digestIndex.get(facts.number);
+    if (known !== undefined) {
+      if (known.facts.digest === facts.digest) return true;
+      if (!reporter.holdsLease || this.peers.has(known.reporter.id)) return false;
+      this.#forgetDigests();
+    }
+    this.digests.push(facts);
+    this.#digestIndex.set(facts.number, { facts, reporter });
+    return true;
+  }
+
+  #forgetDigests(): void {
+    this.digests.length = 0;
+    this.#digestIndex.clear();
+    for (const peer of this.peers.values()) peer.digestsTold = 0;
+  }
+}
