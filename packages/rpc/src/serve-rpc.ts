@@ -47,6 +47,8 @@ export interface ServeRpcOptions {
 export interface RpcServer extends AsyncDisposable {
   /** Where it really listens. */
   readonly address: RpcTarget;
+  /** Closes at once and without a farewell: callers see their connections break. */
+  abort(): Promise<void>;
 }
 
 /** @throws {ServeError} when it cannot listen there */
@@ -81,6 +83,12 @@ export async function serveRpc(options: ServeRpcOptions): Promise<RpcServer> {
   let closed: Promise<void> | undefined;
   return {
     address: boundAddress(listener, address),
+    abort: async () => {
+      for (const socket of listener.sockets) socket.destroy();
+      closing.abort();
+      closed ??= close(server, listener, 0);
+      await closed;
+    },
     [Symbol.asyncDispose]: () => {
       closing.abort();
       closed ??= close(server, listener, graceMs);
