@@ -46,7 +46,7 @@ export async function followDownload(
       downloadPieceFinishedResponse: finished,
     } of responses) {
       if (started) {
-        await sink?.[Symbol.asyncDispose]();
+        await sink?.discard();
         sink = undefined;
         plan = planTransfer(started, range);
         tally = new TransferTally(plan);

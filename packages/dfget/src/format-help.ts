@@ -2,21 +2,13 @@ import { FLAGS, type Flag } from "./flags.ts";
 
 /** The text of `--help`, made from the table of flags so that it cannot lie. Ends with a line break. */
 export function formatHelp(): string {
-  const left = FLAGS.map(formatUsage);
-  const width = Math.max(...left.map((text) => text.length));
-  const lines = FLAGS.flatMap((flag, index) => {
-    const [first = "", ...rest] = wrap(formatMeaning(flag), LINE_LENGTH - width - 4);
-    return [
-      `  ${left[index]?.padEnd(width)}  ${first}`,
-      ...rest.map((text) => `${" ".repeat(width + 4)}${text}`),
-    ];
-  });
   return `Usage: dfget URL -O FILE [flags]
 
-Downloads a file through the daemon on this node, which takes it from peers where it can and from the URL where it must.
-FILE appears when it is complete, or not at all.
+Downloads a file through the daemon on this node, which takes it from peers
+where it can and from the URL where it must. FILE appears when it is complete,
+or not at all.
 
-${lines.join("\n")}
+${FLAGS.flatMap(formatFlag).join("\n")}
 
 Exit status: 0 done, 1 failed, 2 wrong usage, 130 stopped by SIGINT, 143 by SIGTERM.
 `;
@@ -31,8 +23,21 @@ export function formatFlagTable(): string {
   return ["| flag | variable | default | meaning |", "|---|---|---|---|", ...rows].join("\n");
 }
 
-/** What a terminal of usual width shows without breaking lines itself. */
-const LINE_LENGTH = 118;
+/** Columns of the narrowest terminal that people use, and where the meanings start there. */
+const LINE_LENGTH = 80;
+const MEANING_COLUMN = 30;
+
+/** Its usage, and its meaning beside it, or below if the usage is too long. */
+function formatFlag(flag: Flag): string[] {
+  const usage = `  ${formatUsage(flag)}`;
+  const meaning = wrap(formatMeaning(flag), LINE_LENGTH - MEANING_COLUMN);
+  const isLong = usage.length > MEANING_COLUMN - 2;
+  const [first = "", ...rest] = isLong ? ["", ...meaning] : meaning;
+  return [
+    `${usage.padEnd(MEANING_COLUMN)}${first}`.trimEnd(),
+    ...rest.map((text) => `${" ".repeat(MEANING_COLUMN)}${text}`),
+  ];
+}
 
 function formatUsage({ short, name, value }: Flag): string {
   return `${short === undefined ? "    " : `-${short}, `}--${name}${value === undefined ? "" : ` ${value}`}`;

@@ -18,6 +18,8 @@ export function createOrderedOutput(options: {
   readonly digest: FileDigest | undefined;
   /** Where the temporary file is made. */
   readonly temporaryDirectory: string;
+  /** Ends the waiting for a reader that takes nothing. */
+  readonly signal: AbortSignal;
   /** Bytes; 64 MiB by default. */
   readonly bufferLengthMax?: number;
 }): PieceSink {
@@ -34,7 +36,9 @@ class OrderedOutput implements PieceSink {
     number,
     { readonly length: number; readonly bytes: Uint8Array | undefined }
   >();
+  readonly #signal: AbortSignal;
   readonly #stopWatching: () => void;
+  readonly #onAbort = (): void => this.#wake?.();
   #failure: Error | undefined;
   #wake: (() => void) | undefined;
   #position = 0;
@@ -45,12 +49,15 @@ class OrderedOutput implements PieceSink {
     readonly target: Writable;
     readonly digest: FileDigest | undefined;
     readonly temporaryDirectory: string;
+    readonly signal: AbortSignal;
     readonly bufferLengthMax?: number;
   }) {
     this.#target = options.target;
     this.#temporaryDirectory = options.temporaryDirectory;
     this.#bufferLengthMax = options.bufferLengthMax ?? BUFFER_LENGTH_MAX;
     this.#hash = options.digest === undefined ? undefined : createFileHash(options.digest);
+    this.#signal = options.signal;
+    this.#signal.addEventListener("abort", this.#onAbort);
     this.#stopWatching = finished(this.#target, { readable: false }, (error) => {
       this.#failure = error ?? new Error("it was closed");
       this.#wake?.();
@@ -79,20 +86,37 @@ class OrderedOutput implements PieceSink {
 
   /** The target is left open: it belongs to the caller. */
   async finish(): Promise<void> {
-    await Promise.resolve();
-    if (this.#early.size > 0)
-      throw new RangeError(
-        `Cannot finish the output: bytes from ${this.#position} on were not written`,
-      );
+    await this.#wait((done) => void this.#target.write("", done));
     this.#hash?.assertMatches();
+  }
+
+  async discard(): Promise<void> {
+    if (this.#position > 0) {
+      throw new DfgetError(
+        "ERR_OUTPUT",
+        "Cannot go on: the origin changed the file, and a part of it is written to standard output already",
+      );
+    }
+    await this[Symbol.asyncDispose]();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stopWatching();
+    this.#signal.removeEventListener("abort", this.#onAbort);
     this.#early.clear();
     const file = this.#spillFile;
     this.#spillFile = undefined;
     await file?.close();
+  }
+
+  /** Resolves when `listen`'s callback is called. A stream that fails and a signal that aborts end the waiting with their reason. */
+  async #wait(listen: (done: () => void) => void): Promise<void> {
+    this.#assertOpen();
+    await new Promise<void>((resolve) => {
+      this.#wake = resolve;
+      listen(resolve);
+    });
+    this.#assertOpen();
   }
 
   async #keep(offset: number, bytes: Uint8Array): Promise<void> {
@@ -127,15 +151,12 @@ class OrderedOutput implements PieceSink {
     this.#hash?.update(bytes);
     this.#position += bytes.byteLength;
     this.#assertOpen();
-    if (this.#target.write(bytes)) return;
-    await new Promise<void>((resolve) => {
-      this.#wake = resolve;
-      this.#target.once("drain", resolve);
-    });
-    this.#assertOpen();
+    if (!this.#target.write(bytes))
+      await this.#wait((done) => void this.#target.once("drain", done));
   }
 
   #assertOpen(): void {
+    this.#signal.throwIfAborted();
     if (this.#failure === undefined) return;
     const reason = systemErrorCode(this.#failure) ?? this.#failure.message;
     throw new DfgetError("ERR_OUTPUT", `Cannot write to standard output: ${reason}`, {

@@ -78,6 +78,10 @@ class OutputFile implements PieceSink {
     this.#isFinished = true;
   }
 
+  discard(): Promise<void> {
+    return this[Symbol.asyncDispose]();
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#isFinished || this.#isDisposed) return;
     this.#isDisposed = true;

@@ -11,4 +11,10 @@ export interface PieceSink extends AsyncDisposable {
    * @throws {DfgetError} `ERR_DIGEST_MISMATCH`, `ERR_OUTPUT`
    */
   finish(): Promise<void>;
+  /**
+   * Takes everything back, because the file has changed at the origin and comes again from the beginning. The sink is of no use after it.
+   *
+   * @throws {DfgetError} `ERR_OUTPUT` if bytes are out that cannot be taken back
+   */
+  discard(): Promise<void>;
 }

@@ -3,6 +3,7 @@ import { readFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { basename, resolve } from "node:path";
 import type { Writable } from "node:stream";
+import { setTimeout as delay } from "node:timers/promises";
 
 import { checkOutput } from "./check-output.ts";
 import { findDaemon, type FoundDaemon, locateDefaultEndpoint } from "./connect-daemon.ts";
@@ -50,15 +51,22 @@ export async function runDfget(argv: readonly string[], io: DfgetIo): Promise<nu
   io.stdout.on("error", ignore);
   io.stderr.on("error", ignore);
   try {
-    return await run(argv, io);
+    const exitCode = await run(argv, io);
+    const flushed = Promise.all([flush(io.stdout), flush(io.stderr)]);
+    // Whoever stopped dfget, or let it fail by reading nothing, does not get to hold it.
+    await (exitCode === 0
+      ? flushed
+      : Promise.race([flushed, delay(FLUSH_MS, undefined, { ref: false })]));
+    return exitCode;
   } finally {
-    await Promise.all([flush(io.stdout), flush(io.stderr)]);
     io.stdout.off("error", ignore);
     io.stderr.off("error", ignore);
   }
 }
 
 function ignore(): void {}
+
+const FLUSH_MS = 1000;
 
 async function run(argv: readonly string[], io: DfgetIo): Promise<number> {
   let command: Command;
@@ -136,7 +144,7 @@ async function transfer(
   try {
     await followDownload(client.downloadTask({ download: request }, { signal }), {
       range: options.range,
-      openSink: takesContent ? (plan) => openSink(plan, { path, options, io }) : undefined,
+      openSink: takesContent ? (plan) => openSink(plan, { path, options, io, signal }) : undefined,
       listener: {
         started: (task) => {
           hasStarted = true;
@@ -169,20 +177,19 @@ function writesItself(options: DownloadOptions, io: DfgetIo, daemon: FoundDaemon
 
 function openSink(
   plan: TransferPlan,
-  {
-    path,
-    options,
-    io,
-  }: { readonly path: string | undefined; readonly options: DownloadOptions; readonly io: DfgetIo },
+  target: {
+    readonly path: string | undefined;
+    readonly options: DownloadOptions;
+    readonly io: DfgetIo;
+    readonly signal: AbortSignal;
+  },
 ): Promise<PieceSink> {
-  const { digest, overwrite } = options;
+  const { path, io, signal } = target;
+  const { digest, overwrite } = target.options;
   if (path !== undefined) return openOutputFile({ path, length: plan.length, overwrite, digest });
+  const temporaryDirectory = io.env["TMPDIR"] || tmpdir();
   return Promise.resolve(
-    createOrderedOutput({
-      target: io.stdout,
-      digest,
-      temporaryDirectory: io.env["TMPDIR"] || tmpdir(),
-    }),
+    createOrderedOutput({ target: io.stdout, digest, temporaryDirectory, signal }),
   );
 }
 
