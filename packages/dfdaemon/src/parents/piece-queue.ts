@@ -67,7 +67,9 @@ export class PieceQueue<Source> {
    * Takes the rarest missing piece that a usable source holds, and names that source. `cost` rates a source, lower is better;
    * `undefined` means that it takes no piece at this moment.
    */
-  take(cost: (source: Source) => number | undefined): { number: number; source: Source } | undefined {
+  take(
+    cost: (source: Source) => number | undefined,
+  ): { number: number; source: Source } | undefined {
     let best: { number: number; piece: Piece<Source>; source: Source; rarity: number } | undefined;
     let equals = 0;
     for (const [number, piece] of this.#pieces) {
@@ -148,7 +150,10 @@ interface Piece<Source> {
   readonly refused: Set<Source>;
 }
 
-function cheapest<Source>(sources: Set<Source>, cost: (source: Source) => number | undefined): Source | undefined {
+function cheapest<Source>(
+  sources: Set<Source>,
+  cost: (source: Source) => number | undefined,
+): Source | undefined {
   let best: Source | undefined;
   let bestCost = Number.POSITIVE_INFINITY;
   for (const source of sources) {

@@ -15,7 +15,10 @@ export interface ByteRange {
 export function parseByteRange(value: string, contentLength: number): ByteRange {
   const match = /^bytes=(\d*)-(\d*)$/.exec(value.trim());
   if (match === null || (match[1] === "" && match[2] === "")) {
-    throw new DaemonError("ERR_RANGE", `Cannot read range: it is '${value}', expected 'bytes=A-B', 'bytes=A-' or 'bytes=-N'`);
+    throw new DaemonError(
+      "ERR_RANGE",
+      `Cannot read range: it is '${value}', expected 'bytes=A-B', 'bytes=A-' or 'bytes=-N'`,
+    );
   }
   const [, first = "", last = ""] = match;
   if (first === "") {
@@ -24,7 +27,11 @@ export function parseByteRange(value: string, contentLength: number): ByteRange 
   }
   const offset = Number(first);
   const end = last === "" ? contentLength - 1 : Number(last);
-  if (end < offset) throw new DaemonError("ERR_RANGE", `Cannot read range: it is '${value}', the end lies before the start`);
+  if (end < offset)
+    throw new DaemonError(
+      "ERR_RANGE",
+      `Cannot read range: it is '${value}', the end lies before the start`,
+    );
   return clampByteRange({ offset, length: end - offset + 1 }, contentLength);
 }
 
@@ -52,7 +59,8 @@ export function piecesOfRange(
   const { contentLength, pieceLength } = task;
   if (contentLength === 0) return [];
   const first = range === undefined ? 0 : Math.floor(range.offset / pieceLength);
-  const end = range === undefined ? contentLength : Math.min(range.offset + range.length, contentLength);
+  const end =
+    range === undefined ? contentLength : Math.min(range.offset + range.length, contentLength);
   const last = Math.ceil(end / pieceLength) - 1;
   return Array.from({ length: Math.max(0, last - first + 1) }, (_, index) => first + index);
 }

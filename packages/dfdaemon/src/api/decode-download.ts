@@ -1,0 +1,143 @@
+import { X509Certificate } from "node:crypto";
+import { isAbsolute } from "node:path";
+import type { Download__Output } from "@damselfly/rpc";
+import { DaemonError } from "../errors.ts";
+import { parseDigest } from "../identity/digest.ts";
+import { PIECE_LENGTH_MIN } from "../identity/piece-length.ts";
+import { computeTaskId } from "../identity/task-id.ts";
+import { clampByteRange, parseByteRange, type ByteRange } from "../tasks/byte-range.ts";
+import type { DownloadRequest } from "../tasks/download-request.ts";
+
+/**
+ * Dragonfly's `Download` as a request, checked.
+ *
+ * @param options.outputAllowed - only the unix socket's clients may have files written for them
+ * @throws {DaemonError} `ERR_REQUEST` naming what is wrong
+ */
+export function decodeDownload(
+  download: Download__Output | null | undefined,
+  options: { readonly outputAllowed: boolean },
+): DownloadRequest & { readonly needPieceContent: boolean } {
+  if (download === null || download === undefined) throw refusal("the request has no download");
+  const url = decodeUrl(download.url);
+  const { range, header } = decodeRange(download);
+  const pieceLength = download.pieceLength;
+  if (
+    pieceLength !== undefined &&
+    (!Number.isSafeInteger(pieceLength) || pieceLength < PIECE_LENGTH_MIN)
+  ) {
+    throw refusal(`the piece length is ${pieceLength} bytes, expected ${PIECE_LENGTH_MIN} or more`);
+  }
+  const digest =
+    download.digest === undefined || download.digest === "" ? undefined : download.digest;
+  if (digest !== undefined) parseDigest(digest);
+  const outputPath = download.outputPath === "" ? undefined : download.outputPath;
+  if (outputPath !== undefined && !options.outputAllowed)
+    throw refusal("files are written only for clients on the unix socket");
+  if (outputPath !== undefined && !isAbsolute(outputPath))
+    throw refusal(`the output path is '${outputPath}', expected an absolute one`);
+  if (
+    download.objectStorage ||
+    download.hdfs ||
+    download.huggingFace ||
+    download.modelScope ||
+    download.openCsg
+  ) {
+    throw refusal("only http and https origins are supported");
+  }
+  const caCert = decodeCertificates(download.certificateChain);
+  return {
+    taskId: computeTaskId({
+      url: download.url,
+      tag: download.tag ?? "",
+      application: download.application ?? "",
+      filteredQueryParams: download.filteredQueryParams,
+      ...(pieceLength === undefined ? {} : { pieceLength }),
+      ...(download.contentForCalculatingTaskId === undefined
+        ? {}
+        : { contentForCalculatingTaskId: download.contentForCalculatingTaskId }),
+      enableTaskIdBasedBlobDigest: download.enableTaskIdBasedBlobDigest,
+    }),
+    origin: {
+      url,
+      header,
+      ...(caCert === undefined ? {} : { caCert }),
+      ...(download.extension?.insecureSkipVerify === true ? { insecure: true } : {}),
+    },
+    tag: download.tag ?? "",
+    application: download.application ?? "",
+    priority: download.priority,
+    filteredQueryParams: download.filteredQueryParams,
+    ...(pieceLength === undefined ? {} : { pieceLength }),
+    ...(range === undefined ? {} : { range }),
+    ...(digest === undefined ? {} : { digest }),
+    needBackToSource: download.needBackToSource,
+    disableBackToSource: download.disableBackToSource,
+    revalidate: download.extension?.revalidate === true,
+    ...(outputPath === undefined
+      ? {}
+      : {
+          output: {
+            path: outputPath,
+            overwrite: download.overwrite,
+            forceHardLink: download.forceHardLink,
+          },
+        }),
+    needPieceContent: download.needPieceContent,
+  };
+}
+
+function decodeUrl(text: string): string {
+  if (!URL.canParse(text)) throw refusal(`'${text.slice(0, 200)}' is not a URL`);
+  const { protocol } = new URL(text);
+  if (protocol !== "http:" && protocol !== "https:")
+    throw refusal(`the URL's scheme is '${protocol.slice(0, -1)}', expected http or https`);
+  return text;
+}
+
+/** The range from its own field, else from a Range header, which never goes to the origin as it is. */
+function decodeRange(download: Download__Output): {
+  readonly range?: (contentLength: number) => ByteRange;
+  readonly header: Readonly<Record<string, string>>;
+} {
+  const header: Record<string, string> = {};
+  let value: string | undefined;
+  for (const [name, text] of Object.entries(download.requestHeader)) {
+    if (name.toLowerCase() === "range") value = text;
+    else header[name] = text;
+  }
+  const { range } = download;
+  if (range)
+    return {
+      range: (contentLength) =>
+        clampByteRange({ offset: range.start, length: range.length }, contentLength),
+      header,
+    };
+  if (value === undefined) return { header };
+  const text = value;
+  return { range: (contentLength) => parseByteRange(text, contentLength), header };
+}
+
+/** PEM texts or DER blocks, as one PEM text. */
+function decodeCertificates(chain: readonly Uint8Array[]): string | undefined {
+  if (chain.length === 0) return undefined;
+  return chain
+    .map((certificate) => {
+      const text = Buffer.from(certificate).toString("latin1");
+      if (text.includes("-----BEGIN CERTIFICATE-----")) return text;
+      try {
+        return new X509Certificate(certificate).toString();
+      } catch (error) {
+        throw new DaemonError(
+          "ERR_REQUEST",
+          "Cannot read request: a certificate in it is neither PEM nor DER",
+          { cause: error },
+        );
+      }
+    })
+    .join("\n");
+}
+
+function refusal(reason: string): DaemonError {
+  return new DaemonError("ERR_REQUEST", `Cannot read request: ${reason}`);
+}

@@ -1,0 +1,152 @@
+import { implementService, status, type ImplementedService, type Task } from "@damselfly/rpc";
+import type { DataPlane } from "../data-plane/data-plane.ts";
+import { describeNetwork, type HostFacts } from "../host/describe-host.ts";
+import type { TrafficMeter } from "../host/traffic-meter.ts";
+import type { Logger } from "../logger.ts";
+import { pause } from "../pause.ts";
+import type { SchedulerConnection } from "../scheduling/scheduler-client.ts";
+import type { TaskManager } from "../tasks/task-manager.ts";
+import { assertHostIdentity } from "./assert-host-identity.ts";
+import { describeTask, statLocalTask } from "./local-tasks.ts";
+import { streamDownload } from "./stream-download.ts";
+import { syncPieces } from "./sync-pieces.ts";
+import { deleteTaskEverywhere, SCHEDULER_CALL_MS } from "./task-deletion.ts";
+import { toStatus } from "./to-status.ts";
+
+/** How often SyncHost reports. Milliseconds. */
+const SYNC_HOST_INTERVAL_MS = 1_000;
+
+export interface ServiceParts {
+  readonly manager: TaskManager;
+  readonly dataPlane: DataPlane;
+  readonly scheduler: SchedulerConnection | undefined;
+  readonly host: HostFacts;
+  readonly meter: TrafficMeter;
+  /** Called at every request, so that a daemon that ends when idle knows it is not. */
+  readonly onRequest: () => void;
+  /** The host leaves the cluster: DeleteHost. */
+  readonly onLeave: () => Promise<void>;
+  readonly logger: Logger;
+}
+
+/** What the programs on this node may ask: the unix socket. */
+export function createDownloadService(parts: ServiceParts): ImplementedService {
+  const { manager, dataPlane, host, onRequest } = parts;
+  const { storage } = dataPlane;
+  return implementService("dfdaemon.v2.DfdaemonDownload", {
+    downloadTask: (request, { signal }) => {
+      onRequest();
+      return translated(
+        streamDownload(manager, request, { hostId: host.id, signal, outputAllowed: true }),
+        signal,
+      );
+    },
+    statTask: (request, { signal }) => answer(() => statTask(parts, request.taskId, signal)),
+    statLocalTask: (request) => answer(() => statLocalTask(storage, request.taskId)),
+    listLocalTasks: () =>
+      answer(async () => ({ tasks: (await storage.listTasks()).map(describeTask) })),
+    deleteTask: (request, { signal }) => answer(() => deleteTask(parts, request.taskId, signal)),
+    deleteLocalTask: (request) =>
+      answer(async () => {
+        if (!(await storage.deleteTask(request.taskId)))
+          throw status("NOT_FOUND", "local task not found");
+        return {};
+      }),
+    deleteHost: () =>
+      answer(async () => {
+        await parts.onLeave();
+        return {};
+      }),
+  });
+}
+
+/** What other daemons and the scheduler may ask: TCP. */
+export function createUploadService(parts: ServiceParts): ImplementedService {
+  const { manager, dataPlane, host, meter, onRequest } = parts;
+  return implementService("dfdaemon.v2.DfdaemonUpload", {
+    downloadTask: (request, { signal }) => {
+      onRequest();
+      return translated(
+        streamDownload(manager, request, { hostId: host.id, signal, outputAllowed: false }),
+        signal,
+      );
+    },
+    statTask: (request, { signal }) => answer(() => statTask(parts, request.taskId, signal)),
+    statLocalTask: (request) => answer(() => statLocalTask(dataPlane.storage, request.taskId)),
+    deleteTask: (request, { signal }) => answer(() => deleteTask(parts, request.taskId, signal)),
+    syncPieces: (request, { signal, closing, peerCertificate }) => {
+      onRequest();
+      assertHostIdentity(request.hostId, peerCertificate);
+      return translated(
+        syncPieces(
+          { dataPlane, manager, ip: host.ip },
+          request,
+          AbortSignal.any([signal, closing]),
+        ),
+        signal,
+      );
+    },
+    async *syncHost(_request, { signal, closing }) {
+      for (;;) {
+        yield {
+          id: host.id,
+          hostname: host.hostname,
+          ip: host.ip,
+          port: host.port,
+          network: describeNetwork(host, meter),
+        };
+        await pause(SYNC_HOST_INTERVAL_MS, AbortSignal.any([signal, closing]));
+        if (closing.aborted) return;
+        signal.throwIfAborted();
+      }
+    },
+  });
+}
+
+async function statTask(
+  { scheduler, host }: ServiceParts,
+  taskId: string,
+  signal: AbortSignal,
+): Promise<Task> {
+  const [client] = scheduler?.clientsFor(taskId) ?? [];
+  if (client === undefined)
+    throw status("FAILED_PRECONDITION", "Cannot look up the task: this daemon has no scheduler");
+  return await client.statTask(
+    { hostId: host.id, taskId },
+    { signal, timeoutMs: SCHEDULER_CALL_MS },
+  );
+}
+
+async function deleteTask(
+  parts: ServiceParts,
+  taskId: string,
+  signal: AbortSignal,
+): Promise<Record<string, never>> {
+  const { dataPlane, scheduler, host, logger } = parts;
+  await deleteTaskEverywhere(
+    { storage: dataPlane.storage, scheduler, hostId: host.id, logger },
+    taskId,
+    signal,
+  );
+  return {};
+}
+
+async function answer<Response>(work: () => Promise<Response>): Promise<Response> {
+  try {
+    return await work();
+  } catch (error) {
+    throw toStatus(error);
+  }
+}
+
+async function* translated<Message>(
+  messages: AsyncIterable<Message>,
+  signal: AbortSignal,
+): AsyncGenerator<Message, void, undefined> {
+  try {
+    yield* messages;
+  } catch (error) {
+    signal.throwIfAborted();
+    throw toStatus(error);
+  }
+}

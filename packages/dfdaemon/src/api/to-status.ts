@@ -1,0 +1,32 @@
+import { encodeBackendDetails, RpcError, status } from "@damselfly/rpc";
+import { DaemonError } from "../errors.ts";
+import { messageOf } from "../message-of.ts";
+import { OriginError } from "../origins/origin-error.ts";
+
+/**
+ * A failure as Dragonfly's services answer it (facts: client 1.5.10, grpc/dfdaemon_download.rs): an origin's own answer goes along as JSON
+ * details, and what has no status of its own is INTERNAL.
+ */
+export function toStatus(error: unknown): RpcError {
+  if (error instanceof RpcError) return error;
+  if (error instanceof OriginError) {
+    const { statusCode, responseHeader } = error;
+    const message = messageOf(error);
+    const details = {
+      message,
+      header: responseHeader ?? {},
+      ...(statusCode === undefined ? {} : { statusCode }),
+    };
+    return status(
+      error.code === "ERR_ORIGIN_URL" ? "INVALID_ARGUMENT" : "INTERNAL",
+      message,
+      encodeBackendDetails(details),
+    );
+  }
+  if (error instanceof DaemonError) {
+    if (error.code === "ERR_REQUEST") return status("INVALID_ARGUMENT", messageOf(error));
+    if (error.code === "ERR_RANGE") return status("FAILED_PRECONDITION", messageOf(error));
+    if (error.code === "ERR_CLOSED") return status("UNAVAILABLE", messageOf(error));
+  }
+  return status("INTERNAL", messageOf(error));
+}

@@ -1,0 +1,242 @@
+import { StorageError, type PieceRecord, type StoredTask } from "@damselfly/storage";
+import { TransportError } from "@damselfly/transport";
+import { codeOf } from "../code-of.ts";
+import type { DataPlane } from "../data-plane/data-plane.ts";
+import type { Logger } from "../logger.ts";
+import { messageOf } from "../message-of.ts";
+import type { CandidateParent } from "../scheduling/scheduler-link.ts";
+import { toError } from "../to-error.ts";
+import type { ParentChannel } from "./parent-channel.ts";
+import { Parent } from "./parent.ts";
+import type { PieceQueue } from "./piece-queue.ts";
+
+/** Failures in a row that a parent survives when the fault may be passing. */
+const STRIKES_MAX = 2;
+
+export interface SwarmOptions {
+  readonly task: StoredTask;
+  readonly queue: PieceQueue<Parent>;
+  readonly dataPlane: DataPlane;
+  readonly channel: ParentChannel;
+  /** Our own host id: we are never our own parent. */
+  readonly hostId: string;
+  /** Pieces in flight at once, over all parents. */
+  readonly concurrentPieceCount: number;
+  readonly logger: Logger;
+  readonly now: () => number;
+  readonly random: () => number;
+  readonly events: SwarmEvents;
+}
+
+export interface SwarmEvents {
+  /** Something changed that may let the download go on: a piece came or failed, a parent came or went. */
+  changed(): void;
+  /** Bytes arrived. */
+  progressed(length: number): void;
+  pieceFinished(piece: PieceRecord, parent: CandidateParent): void;
+  pieceFailed(pieceNumber: number | undefined, parent: CandidateParent): void;
+  /** Our own disk failed: no parent can help. */
+  broke(error: Error): void;
+}
+
+/** The parents of one download: learns what each has, fetches from them all at once, and drops those that fail. */
+export class Swarm implements AsyncDisposable {
+  readonly #options: SwarmOptions;
+  readonly #parents = new Map<string, Parent>();
+  readonly #stop = new Map<Parent, AbortController>();
+  readonly #bannedPeers = new Set<string>();
+  readonly #bannedHosts = new Set<string>();
+  readonly #digests = new Map<number, string>();
+  readonly #running = new Set<Promise<void>>();
+  #inFlight = 0;
+  #closed = false;
+
+  constructor(options: SwarmOptions) {
+    this.#options = options;
+  }
+
+  get parentCount(): number {
+    return this.#parents.size;
+  }
+
+  /** Pieces in flight. */
+  get inFlight(): number {
+    return this.#inFlight;
+  }
+
+  /** Parents we know and have not dropped. */
+  get candidates(): CandidateParent[] {
+    return [...this.#parents.values()].map((parent) => parent.candidate);
+  }
+
+  /** Takes up parents not known yet, and whatever is new about the digests of pieces. */
+  add(candidates: readonly CandidateParent[]): void {
+    if (this.#closed) return;
+    for (const candidate of candidates) {
+      for (const [number, digest] of candidate.digests) this.#digests.set(number, digest);
+      const { peerId, hostId } = candidate;
+      if (hostId === this.#options.hostId || this.#parents.has(peerId)) continue;
+      if (this.#bannedPeers.has(peerId) || this.#bannedHosts.has(hostId)) continue;
+      const parent = new Parent(candidate, this.#options.now);
+      const stop = new AbortController();
+      this.#parents.set(peerId, parent);
+      this.#stop.set(parent, stop);
+      this.#start(this.#follow(parent, stop.signal));
+    }
+  }
+
+  /** Starts as many fetches as the parents and the limit allow. */
+  pump(): void {
+    const { queue, concurrentPieceCount, random } = this.#options;
+    const share = Math.ceil((2 * concurrentPieceCount) / Math.max(this.#parents.size, 1));
+    const inFlightMax = Math.max(2, Math.min(concurrentPieceCount, share));
+    while (!this.#closed && this.#inFlight < concurrentPieceCount) {
+      const taken = queue.take((parent) => parent.cost({ inFlightMax, random }));
+      if (taken === undefined) return;
+      this.#start(this.#fetch(taken.number, taken.source));
+    }
+  }
+
+  /** Stops everything; what is in flight is cancelled. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#closed = true;
+    for (const stop of this.#stop.values())
+      stop.abort(new TransportError("ERR_CLOSED", "Cannot go on fetching: the download has ended"));
+    while (this.#running.size > 0) await Promise.all(this.#running);
+  }
+
+  #start(work: Promise<void>): void {
+    const tracked = work
+      .catch((error: unknown) => this.#options.events.broke(toError(error)))
+      .finally(() => this.#running.delete(tracked));
+    this.#running.add(tracked);
+  }
+
+  /** Listens to what a parent has, until it has told everything or goes. */
+  async #follow(parent: Parent, signal: AbortSignal): Promise<void> {
+    const { task, queue, channel, events } = this.#options;
+    try {
+      const query = {
+        taskId: task.facts.taskId,
+        pieceNumbers: queue.unfinished(),
+        contentVersion: task.facts.contentVersion,
+        signal,
+      };
+      for await (const event of channel.syncPieces(parent.candidate, query)) {
+        if (event.kind === "address") {
+          parent.address = event.address;
+          continue;
+        }
+        this.#assertBounds(event);
+        queue.offer(event.number, parent);
+        events.changed();
+      }
+    } catch (error) {
+      if (!signal.aborted) this.#drop(parent, toError(error));
+    }
+  }
+
+  #assertBounds(piece: {
+    readonly number: number;
+    readonly offset: number;
+    readonly length: number;
+  }): void {
+    const { task } = this.#options;
+    const bounds = piece.number < task.pieceCount ? task.bounds(piece.number) : undefined;
+    if (bounds?.offset === piece.offset && bounds.length === piece.length) return;
+    throw new TransportError(
+      "ERR_PROTOCOL",
+      `Cannot use parent: it says piece ${piece.number} is ${piece.length} bytes at ${piece.offset}, ` +
+        (bounds === undefined
+          ? `the task has ${task.pieceCount} pieces`
+          : `expected ${bounds.length} at ${bounds.offset}`),
+    );
+  }
+
+  async #fetch(pieceNumber: number, parent: Parent): Promise<void> {
+    const { task, queue, dataPlane, events, now } = this.#options;
+    const expectedDigest = this.#digests.get(pieceNumber);
+    this.#inFlight += 1;
+    parent.inFlight += 1;
+    const concurrency = parent.inFlight;
+    const startMs = now();
+    try {
+      const piece = await dataPlane.fetchPiece({
+        task,
+        pieceNumber,
+        parent: parent.address!,
+        ...(expectedDigest === undefined ? {} : { expectedDigest }),
+        signal: this.#stop.get(parent)!.signal,
+        onBytes: (length) => events.progressed(length),
+      });
+      parent.measured({ length: piece.length, durationMs: now() - startMs, concurrency });
+      queue.done(pieceNumber);
+      events.pieceFinished(piece, parent.candidate);
+    } catch (error) {
+      this.#failed(pieceNumber, parent, toError(error));
+    } finally {
+      this.#inFlight -= 1;
+      parent.inFlight -= 1;
+      events.changed();
+    }
+  }
+
+  #failed(pieceNumber: number, parent: Parent, error: Error): void {
+    const { queue, events, logger } = this.#options;
+    const code = codeOf(error);
+    if (
+      error instanceof StorageError &&
+      code !== "ERR_DIGEST_MISMATCH" &&
+      code !== "ERR_PIECE_LENGTH"
+    ) {
+      queue.fail(pieceNumber);
+      events.broke(error);
+      return;
+    }
+    if (code === "ERR_PARENT_BUSY") {
+      queue.fail(pieceNumber);
+      setTimeout(() => events.changed(), parent.pause() + 1).unref();
+      return;
+    }
+    queue.fail(pieceNumber, parent);
+    if (this.#closed || this.#stop.get(parent)?.signal.aborted === true) return;
+    logger.warn(
+      {
+        taskId: this.#options.task.facts.taskId,
+        piece: pieceNumber,
+        parent: parent.candidate.hostId,
+        code,
+      },
+      `piece failed: ${messageOf(error)}`,
+    );
+    events.pieceFailed(pieceNumber, parent.candidate);
+    if (code === "ERR_PIECE_NOT_FOUND") return;
+    parent.strikes += 1;
+    const forgivable = code === "ERR_PIECE_TRUNCATED" || code === "ERR_PARENT_FAILED";
+    if (!forgivable || parent.strikes > STRIKES_MAX) this.#drop(parent, error);
+  }
+
+  /** Forgets a parent for the rest of this download; a liar's host with it. */
+  #drop(parent: Parent, error: Error): void {
+    const { queue, events, logger, task } = this.#options;
+    const { peerId, hostId } = parent.candidate;
+    if (this.#parents.get(peerId) !== parent) return;
+    this.#parents.delete(peerId);
+    this.#bannedPeers.add(peerId);
+    const code = codeOf(error);
+    if (error instanceof StorageError || code === "ERR_PROTOCOL" || code === "ERR_PARENT_UNTRUSTED")
+      this.#bannedHosts.add(hostId);
+    queue.withdraw(parent);
+    this.#stop.get(parent)?.abort(
+      new TransportError("ERR_CLOSED", `Cannot go on with parent ${hostId}: it was dropped`, {
+        cause: error,
+      }),
+    );
+    logger.warn(
+      { taskId: task.facts.taskId, parent: hostId, code },
+      `parent dropped: ${messageOf(error)}`,
+    );
+    events.pieceFailed(undefined, parent.candidate);
+    events.changed();
+  }
+}

@@ -1,0 +1,174 @@
+import {
+  RpcError,
+  type AnnouncePeerRequest,
+  type AnnouncePeerResponse__Output,
+  type RpcDuplex,
+  type SchedulerClient,
+} from "@damselfly/rpc";
+import type { PieceRecord } from "@damselfly/storage";
+import { DaemonError } from "../errors.ts";
+import { messageOf } from "../message-of.ts";
+import { encodePiece } from "../piece-message.ts";
+import { decodeScheduleEvent, encodeCandidate, encodeRegistration } from "./peer-messages.ts";
+import type {
+  CandidateParent,
+  PeerRegistration,
+  PeerSession,
+  ScheduleEvent,
+} from "./scheduler-link.ts";
+
+/** How long the last word may take to be heard. */
+const FAREWELL_MS = 2_000;
+/** Reports that wait to be sent; a scheduler that reads slower than that loses the oldest piece reports. */
+const BACKLOG_MAX = 4_096;
+
+type Body = Omit<AnnouncePeerRequest, "hostId" | "taskId" | "peerId">;
+
+/** A conversation over `AnnouncePeer`. */
+export class RpcPeerSession implements PeerSession {
+  readonly schedulerName: string;
+  readonly #registration: PeerRegistration;
+  readonly #hostId: string;
+  readonly #duplex: RpcDuplex<AnnouncePeerRequest, AnnouncePeerResponse__Output>;
+  readonly #onLost: () => void;
+  readonly #backlog: Body[] = [];
+  #sending: Promise<void> | undefined;
+  #ended: () => void = () => {};
+  readonly #end = new Promise<void>((resolve) => {
+    this.#ended = resolve;
+  });
+
+  constructor(
+    client: SchedulerClient,
+    registration: PeerRegistration,
+    options: {
+      readonly hostId: string;
+      readonly signal: AbortSignal;
+      /** Called when the scheduler does not know this host, or cannot be reached any more. */
+      readonly onLost: () => void;
+    },
+  ) {
+    this.#onLost = options.onLost;
+    this.schedulerName = client.target;
+    this.#registration = registration;
+    this.#hostId = options.hostId;
+    this.#duplex = client.announcePeer({ signal: options.signal });
+    this.#send({ registerPeerRequest: encodeRegistration(registration) });
+  }
+
+  get events(): AsyncIterable<ScheduleEvent> {
+    return this.#events();
+  }
+
+  started(from: "parents" | "origin"): void {
+    this.#send(
+      from === "parents"
+        ? { downloadPeerStartedRequest: {} }
+        : { downloadPeerBackToSourceStartedRequest: {} },
+    );
+  }
+
+  pieceFinished(piece: PieceRecord, parent?: CandidateParent): void {
+    if (parent === undefined)
+      this.#send({ downloadPieceBackToSourceFinishedRequest: { piece: encodePiece(piece) } });
+    else
+      this.#send({
+        downloadPieceFinishedRequest: { piece: { ...encodePiece(piece), parentId: parent.peerId } },
+      });
+  }
+
+  pieceFailed(pieceNumber: number | undefined, parent: CandidateParent): void {
+    this.#send({
+      downloadPieceFailedRequest: {
+        ...(pieceNumber === undefined ? {} : { pieceNumber }),
+        parentId: parent.peerId,
+        temporary: true,
+      },
+    });
+  }
+
+  reschedule(exhausted: readonly CandidateParent[], description: string): void {
+    const candidateParents = exhausted.map((parent) => encodeCandidate(parent, this.#registration));
+    this.#send({ reschedulePeerRequest: { candidateParents, description } });
+  }
+
+  async finish(from: "parents" | "origin"): Promise<void> {
+    await this.#farewell(
+      from === "parents"
+        ? { downloadPeerFinishedRequest: {} }
+        : { downloadPeerBackToSourceFinishedRequest: {} },
+    );
+  }
+
+  async fail(description: string, from: "parents" | "origin"): Promise<void> {
+    await this.#farewell(
+      from === "parents"
+        ? { downloadPeerFailedRequest: { description } }
+        : { downloadPeerBackToSourceFailedRequest: { description } },
+    );
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#duplex[Symbol.asyncDispose]();
+    await this.#sending;
+  }
+
+  async *#events(): AsyncGenerator<ScheduleEvent, void, undefined> {
+    try {
+      for await (const response of this.#duplex) {
+        const event = decodeScheduleEvent(response);
+        if (event !== undefined) yield event;
+      }
+    } catch (error) {
+      if (error instanceof RpcError && (error.code === "NOT_FOUND" || error.code === "UNAVAILABLE"))
+        this.#onLost();
+      throw new DaemonError(
+        "ERR_SCHEDULER",
+        `Cannot go on with scheduler ${this.schedulerName}: ${messageOf(error)}`,
+        { cause: error },
+      );
+    } finally {
+      this.#ended();
+    }
+  }
+
+  /** The scheduler ends the stream after a last word: waiting for that is how we know it was heard. */
+  async #farewell(body: Body): Promise<void> {
+    this.#send(body);
+    await this.#sending;
+    this.#duplex.end();
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<void>((resolve) => {
+      timer = setTimeout(resolve, FAREWELL_MS);
+    });
+    await Promise.race([this.#end, late]);
+    clearTimeout(timer);
+  }
+
+  #send(body: Body): void {
+    if (this.#backlog.length >= BACKLOG_MAX) {
+      const oldest = this.#backlog.findIndex(
+        (waiting) =>
+          waiting.downloadPieceFinishedRequest || waiting.downloadPieceBackToSourceFinishedRequest,
+      );
+      this.#backlog.splice(Math.max(oldest, 0), 1);
+    }
+    this.#backlog.push(body);
+    this.#sending ??= this.#drain().finally(() => {
+      this.#sending = undefined;
+    });
+  }
+
+  /** Sends one after another. A stream that has broken says so through `events`: nothing is lost that is not known there. */
+  async #drain(): Promise<void> {
+    const { taskId, peerId } = this.#registration;
+    for (let body = this.#backlog.shift(); body !== undefined; body = this.#backlog.shift()) {
+      try {
+        await this.#duplex.write({ hostId: this.#hostId, taskId, peerId, ...body });
+      } catch {
+        this.#backlog.length = 0;
+        return;
+      }
+    }
+  }
+}

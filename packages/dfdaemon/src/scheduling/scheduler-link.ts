@@ -1,0 +1,75 @@
+import type { Priority__Output } from "@damselfly/rpc";
+import type { PieceRecord } from "@damselfly/storage";
+
+/** What a scheduler must know to place a peer. */
+export interface PeerRegistration {
+  readonly taskId: string;
+  readonly peerId: string;
+  readonly url: string;
+  readonly digest?: string;
+  readonly tag: string;
+  readonly application: string;
+  readonly priority: Priority__Output;
+  readonly filteredQueryParams: readonly string[];
+  /** What the user asked for; absent: chosen from the content length. */
+  readonly requestedPieceLength?: number;
+  readonly range?: { readonly offset: number; readonly length: number };
+  readonly contentLength: number;
+  readonly pieceLength: number;
+  readonly pieceCount: number;
+  readonly concurrentPieceCount: number;
+  /** The scheduler itself told this daemon to read the origin. */
+  readonly needBackToSource: boolean;
+  readonly disableBackToSource: boolean;
+  /** Goes to a seed that the scheduler asks to fetch the task, for it has no other way to get in. */
+  readonly requestHeader: Readonly<Record<string, string>>;
+}
+
+/** A peer that may serve us. */
+export interface CandidateParent {
+  readonly peerId: string;
+  readonly hostId: string;
+  readonly hostname: string;
+  readonly ip: string;
+  /** Of its DfdaemonUpload service. */
+  readonly port: number;
+  /** What the reader of the origin said the pieces are, as far as the scheduler knows. */
+  readonly digests: ReadonlyMap<number, string>;
+}
+
+export type ScheduleEvent =
+  /** Try these, besides those already known. */
+  | { readonly kind: "parents"; readonly parents: readonly CandidateParent[] }
+  /** Fetch from the origin what nobody offers. */
+  | { readonly kind: "origin"; readonly reason: string }
+  /** The task has no content. */
+  | { readonly kind: "empty" };
+
+/** One peer's conversation with a scheduler about one task. Reports are sent in the background; a broken stream ends `events` with the error. */
+export interface PeerSession extends AsyncDisposable {
+  readonly schedulerName: string;
+  /** Ends when the scheduler ends the stream. Can be iterated once. @throws {DaemonError} `ERR_SCHEDULER` */
+  readonly events: AsyncIterable<ScheduleEvent>;
+  started(from: "parents" | "origin"): void;
+  /** `parent` is who it came from; absent: the origin. */
+  pieceFinished(piece: PieceRecord, parent?: CandidateParent): void;
+  pieceFailed(pieceNumber: number | undefined, parent: CandidateParent): void;
+  /** Asks for other parents (or the origin). */
+  reschedule(exhausted: readonly CandidateParent[], description: string): void;
+  /** The last word; resolves when it is on its way. */
+  finish(from: "parents" | "origin"): Promise<void>;
+  fail(description: string, from: "parents" | "origin"): Promise<void>;
+}
+
+/** The way to a cluster's schedulers. */
+export interface SchedulerLink {
+  /**
+   * Registers a peer. Announces this host first where the scheduler does not know it (any more).
+   *
+   * @throws {DaemonError} `ERR_SCHEDULER`
+   */
+  register(
+    registration: PeerRegistration,
+    options: { readonly signal: AbortSignal },
+  ): Promise<PeerSession>;
+}

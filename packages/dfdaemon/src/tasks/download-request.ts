@@ -1,0 +1,30 @@
+import type { Priority__Output } from "@damselfly/rpc";
+import type { OriginRequest } from "../origins/origin.ts";
+import type { ByteRange } from "./byte-range.ts";
+
+/** What somebody wants downloaded: the daemon's own form of Dragonfly's `Download`. */
+export interface DownloadRequest {
+  readonly taskId: string;
+  readonly origin: OriginRequest;
+  readonly tag: string;
+  readonly application: string;
+  readonly priority: Priority__Output;
+  readonly filteredQueryParams: readonly string[];
+  /** Bytes; absent: chosen from the content length. */
+  readonly pieceLength?: number;
+  /** Only these bytes, once the length is known. */
+  readonly range?: (contentLength: number) => ByteRange;
+  /** `<algorithm>:<value>` the whole content must have. */
+  readonly digest?: string;
+  /** A scheduler sent us: go to the origin at once. */
+  readonly needBackToSource: boolean;
+  readonly disableBackToSource: boolean;
+  /** Ask the origin whether the cached file is still the present one. */
+  readonly revalidate: boolean;
+  /** Where the file is to appear; absent: the caller only wants the pieces. */
+  readonly output?: {
+    readonly path: string;
+    readonly overwrite: boolean;
+    readonly forceHardLink: boolean;
+  };
+}

@@ -1,0 +1,353 @@
+import type { PieceRecord, StoredTask } from "@damselfly/storage";
+import { codeOf } from "../code-of.ts";
+import type { DataPlane } from "../data-plane/data-plane.ts";
+import { DaemonError } from "../errors.ts";
+import type { Logger } from "../logger.ts";
+import { messageOf } from "../message-of.ts";
+import type { Origin, OriginRequest } from "../origins/origin.ts";
+import type { ParentChannel } from "../parents/parent-channel.ts";
+import type { Parent } from "../parents/parent.ts";
+import { PieceQueue } from "../parents/piece-queue.ts";
+import { Swarm } from "../parents/swarm.ts";
+import { pause } from "../pause.ts";
+import type {
+  CandidateParent,
+  PeerRegistration,
+  PeerSession,
+  ScheduleEvent,
+  SchedulerLink,
+} from "../scheduling/scheduler-link.ts";
+import { OriginReader } from "./origin-reader.ts";
+
+export interface FlightOptions {
+  readonly task: StoredTask;
+  readonly registration: PeerRegistration;
+  readonly originRequest: OriginRequest;
+  readonly rangeable: boolean;
+  readonly dataPlane: DataPlane;
+  readonly origin: Origin;
+  /** Absent: no scheduler at all, the origin is asked at once. */
+  readonly scheduler?: SchedulerLink;
+  readonly channel: ParentChannel;
+  readonly hostId: string;
+  readonly limits: FlightLimits;
+  readonly logger: Logger;
+  readonly now?: () => number;
+  readonly random?: () => number;
+}
+
+export interface FlightLimits {
+  /** Pieces from parents at once. */
+  readonly concurrentPieceCount: number;
+  /** Pieces from the origin at once. */
+  readonly backToSourceConcurrentPieceCount: number;
+  /** A scheduler that has been asked and says nothing for this long counts as gone. Milliseconds. */
+  readonly schedulerAnswerMs: number;
+  /** How long a download without any source waits for a lost scheduler to come back. Milliseconds. */
+  readonly schedulerLostMs: number;
+  /** Parents that bring nothing for this long are reported to the scheduler. Milliseconds. */
+  readonly idleMs: number;
+}
+
+export const DEFAULT_FLIGHT_LIMITS: FlightLimits = {
+  concurrentPieceCount: 8,
+  backToSourceConcurrentPieceCount: 8,
+  schedulerAnswerMs: 30_000,
+  schedulerLostMs: 3_000,
+  idleMs: 30_000,
+};
+
+/** Where the bytes of a flight came from. */
+export interface FlightTally {
+  originBytes: number;
+  readonly bytesByParent: Map<string, number>;
+}
+
+/**
+ * One download of one task, however many ask for it: a state machine driven by `#step`, which runs whenever something has changed.
+ *
+ * Sources, in the order they are turned to: parents that the scheduler named; the origin, when the scheduler sends us there, or when
+ * there is neither a parent nor a scheduler left. Nobody left at all is `ERR_NO_SOURCE`.
+ */
+export class Flight {
+  readonly task: StoredTask;
+  readonly tally: FlightTally = { originBytes: 0, bytesByParent: new Map() };
+  readonly #options: FlightOptions;
+  readonly #queue: PieceQueue<Parent>;
+  readonly #swarm: Swarm;
+  readonly #abort = new AbortController();
+  readonly #now: () => number;
+  #reader: OriginReader | undefined;
+  #session: PeerSession | undefined;
+  /** When the scheduler was lost; a first contact that fails counts as lost long ago. */
+  #sessionLostMs: number | undefined;
+  #hadSession = false;
+  /** When the scheduler was asked for something it has not answered. */
+  #askedMs: number | undefined;
+  #progressMs: number;
+  /** What the scheduler of the present session has been told. */
+  #told = new Set<"parents" | "origin">();
+  #originError: Error | undefined;
+  #fatal: Error | undefined;
+  #wake: () => void = () => {};
+  #woken = false;
+
+  constructor(options: FlightOptions) {
+    this.#options = options;
+    this.task = options.task;
+    this.#now = options.now ?? Date.now;
+    this.#progressMs = this.#now();
+    const random = options.random ?? Math.random;
+    this.#queue = new PieceQueue({ random });
+    this.#swarm = new Swarm({
+      task: options.task,
+      queue: this.#queue,
+      dataPlane: options.dataPlane,
+      channel: options.channel,
+      hostId: options.hostId,
+      concurrentPieceCount: options.limits.concurrentPieceCount,
+      logger: options.logger,
+      now: this.#now,
+      random,
+      events: {
+        changed: () => this.#changed(),
+        progressed: () => this.#progressed(),
+        pieceFinished: (piece, parent) => this.#pieceFinished(piece, parent),
+        pieceFailed: (number, parent) => this.#session?.pieceFailed(number, parent),
+        broke: (error) => this.#break(error),
+      },
+    });
+  }
+
+  /** Adds pieces to fetch; those on disk are not fetched again. */
+  want(pieceNumbers: Iterable<number>): void {
+    for (const number of pieceNumbers) if (!this.task.pieces.has(number)) this.#queue.want(number);
+    this.#changed();
+  }
+
+  /** Ends the flight; what is on disk stays. */
+  abort(reason: Error): void {
+    this.#break(reason);
+  }
+
+  /**
+   * Fetches until every wanted piece is there.
+   *
+   * @throws {OriginError | StorageError | DaemonError} why it cannot be had
+   */
+  async run(): Promise<void> {
+    const release = this.task.retain();
+    const stopWatching = this.task.onChange((change) => {
+      if (change.kind === "withdrawn") this.#queue.lose(change.pieceNumber);
+      else this.#queue.done(change.piece.number);
+      this.#changed();
+    });
+    const conversation = this.#converse();
+    try {
+      while (!this.#queue.finished) {
+        if (this.#fatal !== undefined) throw this.#fatal;
+        this.#step();
+        await this.#nextChange();
+      }
+      await this.#farewell();
+    } catch (error) {
+      await this.#session
+        ?.fail(messageOf(error), this.#from)
+        .catch((failure: unknown) => this.#note("could not report the failure", failure));
+      throw error;
+    } finally {
+      this.#abort.abort(new DaemonError("ERR_CLOSED", "Cannot go on: the download has ended"));
+      stopWatching();
+      await this.#swarm[Symbol.asyncDispose]();
+      await this.#reader?.[Symbol.asyncDispose]();
+      await conversation;
+      release();
+    }
+  }
+
+  /** Starts whatever can be started, and turns to the next source when nothing can. */
+  #step(): void {
+    this.#swarm.pump();
+    this.#reader?.pump();
+    if (this.#swarm.inFlight > 0 || (this.#reader?.inFlight ?? 0) > 0) return;
+    // With a usable origin everything missing is on offer from parents that are busy, or the reader would have taken it.
+    if (this.#reader !== undefined && this.#originError === undefined) return;
+    const now = this.#now();
+    const { limits } = this.#options;
+    if (this.#options.scheduler === undefined) {
+      this.#turnToOrigin("there is no scheduler");
+    } else if (this.#swarm.parentCount > 0) {
+      if (now - this.#progressMs < limits.idleMs) return;
+      this.#progressMs = now;
+      this.#ask("the parents bring nothing");
+      if (this.#session === undefined)
+        this.#turnToOrigin("the parents bring nothing and the scheduler is lost");
+    } else if (this.#session !== undefined) {
+      if (this.#askedMs === undefined) this.#ask("no parent is left");
+      else if (now - this.#askedMs >= limits.schedulerAnswerMs)
+        this.#turnToOrigin(`the scheduler has not answered for ${limits.schedulerAnswerMs} ms`);
+    } else if (
+      this.#sessionLostMs !== undefined &&
+      now - this.#sessionLostMs >= limits.schedulerLostMs
+    ) {
+      this.#turnToOrigin("the scheduler is lost");
+    }
+  }
+
+  get #from(): "parents" | "origin" {
+    return this.#told.has("origin") ? "origin" : "parents";
+  }
+
+  #turnToOrigin(reason: string): void {
+    const { registration, logger, limits, originRequest, rangeable, origin } = this.#options;
+    const { taskId, disableBackToSource, needBackToSource } = registration;
+    if (this.#originError !== undefined) {
+      this.#break(this.#originError);
+      return;
+    }
+    if (disableBackToSource && !needBackToSource) {
+      const message = `Cannot download task ${taskId.slice(0, 12)}: ${reason}, and the request forbids asking the origin`;
+      this.#break(new DaemonError("ERR_NO_SOURCE", message));
+      return;
+    }
+    this.#tell("origin");
+    if (this.#reader !== undefined) return;
+    logger.info({ taskId, reason }, "fetching from the origin");
+    this.#reader = new OriginReader({
+      task: this.task,
+      queue: this.#queue,
+      origin,
+      request: originRequest,
+      rangeable,
+      concurrentPieceCount: limits.backToSourceConcurrentPieceCount,
+      signal: this.#abort.signal,
+      events: {
+        changed: () => this.#changed(),
+        progressed: () => this.#progressed(),
+        pieceFinished: (piece) => this.#pieceFinished(piece),
+        broke: (error) => this.#originBroke(error),
+      },
+    });
+    this.#changed();
+  }
+
+  /** The origin failed. Parents that still bring pieces may finish the job; a changed origin ends it at once. */
+  #originBroke(error: Error): void {
+    const code = codeOf(error);
+    const fatal =
+      code === "ERR_ORIGIN_CHANGED" ||
+      !code.startsWith("ERR_ORIGIN") ||
+      this.#swarm.parentCount === 0;
+    if (fatal) this.#break(error);
+    this.#originError = error;
+    this.#changed();
+  }
+
+  /** Keeps a session with the scheduler for as long as the flight lasts; a lost one is opened anew, later and later. */
+  async #converse(): Promise<void> {
+    const { scheduler, registration, logger } = this.#options;
+    if (scheduler === undefined) return;
+    const { signal } = this.#abort;
+    for (let attempt = 0; !signal.aborted; attempt += 1) {
+      try {
+        await using session = await scheduler.register(registration, { signal });
+        this.#session = session;
+        this.#hadSession = true;
+        this.#sessionLostMs = undefined;
+        this.#askedMs = this.#now();
+        this.#told.clear();
+        for await (const event of session.events) {
+          attempt = 0;
+          this.#obey(event);
+        }
+        if (this.#queue.finished) return;
+        throw new DaemonError(
+          "ERR_SCHEDULER",
+          `Cannot go on with scheduler ${session.schedulerName}: it ended the conversation`,
+        );
+      } catch (error) {
+        if (signal.aborted) return;
+        logger.warn({ taskId: registration.taskId }, `scheduler lost: ${messageOf(error)}`);
+      } finally {
+        this.#session = undefined;
+      }
+      this.#sessionLostMs ??= this.#hadSession ? this.#now() : Number.NEGATIVE_INFINITY;
+      this.#changed();
+      await pause(Math.min(500 * 2 ** attempt, 15_000), signal);
+    }
+  }
+
+  #obey(event: ScheduleEvent): void {
+    this.#askedMs = undefined;
+    if (event.kind === "parents") {
+      this.#tell("parents");
+      this.#swarm.add(event.parents);
+    } else if (event.kind === "origin") this.#turnToOrigin(event.reason);
+    else
+      this.#options.logger.debug(
+        { taskId: this.task.facts.taskId },
+        "the scheduler says the task is empty",
+      );
+    this.#progressMs = this.#now();
+    this.#changed();
+  }
+
+  #ask(description: string): void {
+    if (this.#session === undefined) return;
+    this.#askedMs = this.#now();
+    this.#session.reschedule(this.#swarm.candidates, description);
+  }
+
+  #tell(from: "parents" | "origin"): void {
+    if (this.#session === undefined || this.#told.has(from)) return;
+    this.#told.add(from);
+    this.#session.started(from);
+  }
+
+  async #farewell(): Promise<void> {
+    await this.#session
+      ?.finish(this.#from)
+      .catch((error: unknown) => this.#note("could not report the end", error));
+  }
+
+  #pieceFinished(piece: PieceRecord, parent?: CandidateParent): void {
+    const { bytesByParent } = this.tally;
+    if (parent === undefined) this.tally.originBytes += piece.length;
+    else bytesByParent.set(parent.hostId, (bytesByParent.get(parent.hostId) ?? 0) + piece.length);
+    this.#session?.pieceFinished(piece, parent);
+    this.#progressed();
+    this.#changed();
+  }
+
+  #progressed(): void {
+    this.#progressMs = this.#now();
+  }
+
+  #break(error: Error): void {
+    this.#fatal ??= error;
+    this.#changed();
+  }
+
+  #note(what: string, error: unknown): void {
+    this.#options.logger.debug({ taskId: this.task.facts.taskId }, `${what}: ${messageOf(error)}`);
+  }
+
+  #changed(): void {
+    this.#woken = true;
+    this.#wake();
+  }
+
+  /** Resolves at the next change, or after a while, since some of what `#step` looks at is the clock. */
+  async #nextChange(): Promise<void> {
+    if (!this.#woken) {
+      let timer: NodeJS.Timeout | undefined;
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve;
+        timer = setTimeout(resolve, 250);
+      });
+      clearTimeout(timer);
+      this.#wake = () => {};
+    }
+    this.#woken = false;
+  }
+}

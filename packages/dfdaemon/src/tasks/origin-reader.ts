@@ -1,0 +1,173 @@
+import type { PieceRecord, StoredTask } from "@damselfly/storage";
+import { codeOf } from "../code-of.ts";
+import { countBytes } from "../count-bytes.ts";
+import type { Origin, OriginRequest } from "../origins/origin.ts";
+import type { PieceQueue } from "../parents/piece-queue.ts";
+import { toError } from "../to-error.ts";
+import { cutContent } from "./cut-content.ts";
+
+/** Tries for one piece whose transfer broke; the origin's own retries happen below this. */
+const ATTEMPTS_MAX = 3;
+/** Faults of one transfer that another try may mend. */
+const PASSING_FAULTS = new Set([
+  "ERR_ORIGIN_TRUNCATED",
+  "ERR_ORIGIN_STALLED",
+  "ERR_ORIGIN_UNREACHABLE",
+  "ERR_ORIGIN_OVERLONG",
+]);
+
+export interface OriginReaderOptions {
+  readonly task: StoredTask;
+  /** Shared with the parents' side; whose offers it holds does not matter here. */
+  readonly queue: PieceQueue<unknown>;
+  readonly origin: Origin;
+  readonly request: OriginRequest;
+  readonly rangeable: boolean;
+  /** Range requests at once. */
+  readonly concurrentPieceCount: number;
+  readonly signal: AbortSignal;
+  readonly events: {
+    changed(): void;
+    progressed(length: number): void;
+    pieceFinished(piece: PieceRecord): void;
+    /** The origin, or our disk, has failed for good. */
+    broke(error: Error): void;
+  };
+}
+
+/** Fetches from the origin what no parent offers: by ranges, several at once, or in one go where the origin serves no ranges. */
+export class OriginReader implements AsyncDisposable {
+  readonly #options: OriginReaderOptions;
+  readonly #running = new Set<Promise<void>>();
+  readonly #attempts = new Map<number, number>();
+  #sequential: boolean;
+  #sequentialAttempts = 0;
+  #broken = false;
+
+  constructor(options: OriginReaderOptions) {
+    this.#options = options;
+    this.#sequential = !options.rangeable;
+  }
+
+  /** Requests in flight. */
+  get inFlight(): number {
+    return this.#running.size;
+  }
+
+  /** Starts what there is to start. */
+  pump(): void {
+    const { queue, concurrentPieceCount, signal } = this.#options;
+    if (this.#broken || signal.aborted) return;
+    if (this.#sequential) {
+      if (this.#running.size > 0) return;
+      const number = queue.takeUnoffered();
+      if (number === undefined) return;
+      queue.fail(number);
+      this.#start(this.#readAll());
+      return;
+    }
+    while (this.#running.size < concurrentPieceCount) {
+      const number = queue.takeUnoffered();
+      if (number === undefined) return;
+      this.#start(this.#readPiece(number));
+    }
+  }
+
+  /** Waits for what runs; the signal is what stops it. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    while (this.#running.size > 0) await Promise.all(this.#running);
+  }
+
+  #start(work: Promise<void>): void {
+    const tracked = work
+      .catch((error: unknown) => this.#break(toError(error)))
+      .finally(() => {
+        this.#running.delete(tracked);
+        this.#options.events.changed();
+      });
+    this.#running.add(tracked);
+  }
+
+  async #readPiece(number: number): Promise<void> {
+    const { origin, request, task, queue, signal, events } = this.#options;
+    const { etag, lastModified, contentLength } = task.facts;
+    try {
+      const expected = { etag, lastModified, contentLength };
+      await using body = await origin.readRange(request, task.bounds(number), expected, { signal });
+      const piece = await task.writePiece(
+        draft(number),
+        countBytes(body.content, (length) => events.progressed(length)),
+      );
+      queue.done(number);
+      events.pieceFinished(piece);
+    } catch (error) {
+      queue.fail(number);
+      if (codeOf(error) === "ERR_ORIGIN_NO_RANGES") {
+        this.#sequential = true;
+        return;
+      }
+      const attempts = (this.#attempts.get(number) ?? 0) + 1;
+      this.#attempts.set(number, attempts);
+      if (!PASSING_FAULTS.has(codeOf(error)) || attempts >= ATTEMPTS_MAX) throw error;
+    }
+  }
+
+  /** One body from start to end: pieces that are wanted and free are written, the others read past. */
+  async #readAll(): Promise<void> {
+    const { origin, request, task, queue, signal, events } = this.#options;
+    try {
+      await using body = await origin.readAll(request, { signal });
+      if (body.stat.contentVersion !== task.facts.contentVersion) throw new OriginMoved();
+      await using content = cutContent(
+        countBytes(body.content, (length) => events.progressed(length)),
+      );
+      for (let number = 0; number < task.pieceCount; number += 1) {
+        if (queue.finished) return;
+        const slice = content.next(task.bounds(number).length);
+        if (queue.takeNumber(number)) await this.#writeSlice(number, slice);
+        for await (const _ of slice) signal.throwIfAborted();
+      }
+      // Past the last piece there must be nothing: the body checks its own length at the end.
+      for await (const _ of content.next(1)) signal.throwIfAborted();
+    } catch (error) {
+      this.#sequentialAttempts += 1;
+      if (!PASSING_FAULTS.has(codeOf(error)) || this.#sequentialAttempts >= ATTEMPTS_MAX)
+        throw error;
+    }
+  }
+
+  async #writeSlice(number: number, slice: AsyncIterable<Uint8Array>): Promise<void> {
+    const { task, queue, events } = this.#options;
+    try {
+      const piece = await task.writePiece(draft(number), slice);
+      queue.done(number);
+      events.pieceFinished(piece);
+    } catch (error) {
+      queue.fail(number);
+      throw error;
+    }
+  }
+
+  #break(error: Error): void {
+    if (this.#broken || this.#options.signal.aborted) return;
+    this.#broken = true;
+    this.#options.events.broke(error);
+  }
+}
+
+/** The origin now serves something else than the task was started with. */
+class OriginMoved extends Error {
+  override readonly name = "OriginMoved";
+  readonly code = "ERR_ORIGIN_CHANGED";
+  constructor() {
+    super("Cannot go on reading the origin: it now serves another version of the file");
+  }
+}
+
+function draft(number: number): {
+  number: number;
+  trafficType: "BACK_TO_SOURCE";
+  parentId: string;
+} {
+  return { number, trafficType: "BACK_TO_SOURCE", parentId: "" };
+}

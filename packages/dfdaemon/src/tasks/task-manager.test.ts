@@ -1,0 +1,498 @@
+import { createHash, randomBytes } from "node:crypto";
+import { readdir, readFile } from "node:fs/promises";
+import { join } from "node:path";
+import type { PieceSource } from "@damselfly/transport";
+import * as fc from "fast-check";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { OriginError } from "../origins/origin-error.ts";
+import {
+  contentOf,
+  openFakeCluster,
+  PIECE_LENGTH,
+  TASK_ID,
+  type FakeCluster,
+  type Script,
+} from "../testing/fake-cluster.ts";
+
+const LENGTH = 20 * PIECE_LENGTH + 123;
+const toOrigin: Script = (session) => session.say({ kind: "origin", reason: "test" });
+
+describe("TaskManager", () => {
+  let cluster: FakeCluster;
+  beforeEach(async () => {
+    cluster = await openFakeCluster(LENGTH);
+  });
+  afterEach(async () => {
+    await cluster[Symbol.asyncDispose]();
+  });
+
+  /** A scheduler that sends a peer to these nodes. */
+  const toParents =
+    (...names: string[]): Script =>
+    (session) =>
+      session.say({
+        kind: "parents",
+        parents: names.map((name) => cluster.nodes.get(name)!.candidate),
+      });
+
+  describe("with the origin alone", () => {
+    it("fetches by ranges and says what is coming first", async () => {
+      const node = await cluster.addNode("a");
+      const events = await node.download();
+      expect(events[0]).toMatchObject({ kind: "started", finished: false, range: undefined });
+      const numbers = events.flatMap((event) =>
+        event.kind === "piece" ? [event.piece.number] : [],
+      );
+      expect(numbers.toSorted((a, b) => a - b)).toEqual(
+        Array.from({ length: 21 }, (_, index) => index),
+      );
+      expect(await contentOf(node)).toEqual(cluster.origin.content);
+      expect(cluster.origin.servedLength).toBe(LENGTH);
+    });
+
+    it("reads an origin without ranges once, from start to end", async () => {
+      cluster.origin.rangeable = false;
+      const node = await cluster.addNode("a");
+      await node.download();
+      expect(await contentOf(node)).toEqual(cluster.origin.content);
+      expect(cluster.origin.readCount).toBe(1);
+    });
+
+    it("turns to one long read when ranges were promised and are not kept", async () => {
+      const node = await cluster.addNode("a");
+      cluster.origin.beforeStat = () => {};
+      cluster.origin.beforeRead = () => {
+        cluster.origin.rangeable = false;
+      };
+      await node.download();
+      expect(await contentOf(node)).toEqual(cluster.origin.content);
+    });
+
+    it("spools an origin that does not say its length", async () => {
+      cluster.origin.lengthKnown = false;
+      const node = await cluster.addNode("a");
+      const [started] = await node.download();
+      expect(started).toMatchObject({ kind: "started", finished: true });
+      expect(await contentOf(node)).toEqual(cluster.origin.content);
+    });
+
+    it("fetches only the pieces of a range, and the rest later", async () => {
+      const node = await cluster.addNode("a");
+      await node.download({ range: () => ({ offset: PIECE_LENGTH + 5, length: PIECE_LENGTH }) });
+      expect(cluster.origin.servedLength).toBe(2 * PIECE_LENGTH);
+      await node.download();
+      expect(cluster.origin.servedLength).toBe(LENGTH);
+      expect(await contentOf(node)).toEqual(cluster.origin.content);
+    });
+
+    it("downloads an empty file", async () => {
+      cluster.origin.content = Buffer.alloc(0);
+      const node = await cluster.addNode("a");
+      const path = join(node.directory, "out");
+      const events = await node.download({
+        output: { path, overwrite: false, forceHardLink: false },
+      });
+      expect(events).toHaveLength(1);
+      expect(await readFile(path)).toHaveLength(0);
+    });
+
+    it("tries a piece again whose transfer broke, but not for ever", async () => {
+      const node = await cluster.addNode("a");
+      let faults = 2;
+      cluster.origin.beforeRead = ({ offset }) => {
+        if (offset === 0 && faults > 0) {
+          faults -= 1;
+          throw new OriginError("ERR_ORIGIN_TRUNCATED", "Cannot read: cut");
+        }
+      };
+      await node.download();
+      expect(await contentOf(node)).toEqual(cluster.origin.content);
+
+      await node.storage.deleteTask(TASK_ID);
+      faults = 1_000;
+      await expect(node.download()).rejects.toMatchObject({ code: "ERR_ORIGIN_TRUNCATED" });
+    });
+
+    it("passes on what the origin says", async () => {
+      const node = await cluster.addNode("a");
+      cluster.origin.beforeStat = () => {
+        throw new OriginError("ERR_ORIGIN_STATUS", "Cannot stat: 403", { statusCode: 403 });
+      };
+      await expect(node.download()).rejects.toMatchObject({
+        code: "ERR_ORIGIN_STATUS",
+        statusCode: 403,
+      });
+    });
+
+    it("starts anew when the origin changes midway, and never mixes", async () => {
+      const node = await cluster.addNode("a", { limits: { backToSourceConcurrentPieceCount: 1 } });
+      const changed = randomBytes(LENGTH + 1000);
+      cluster.origin.beforeRead = ({ offset }) => {
+        if (offset < 5 * PIECE_LENGTH || cluster.origin.etag === '"2"') return;
+        cluster.origin.content = changed;
+        cluster.origin.etag = '"2"';
+      };
+      const events = await node.download();
+      expect(events.filter(({ kind }) => kind === "started")).toHaveLength(2);
+      expect(await contentOf(node)).toEqual(changed);
+    });
+
+    it("gives up on an origin that changes every time", async () => {
+      const node = await cluster.addNode("a");
+      let version = 1;
+      cluster.origin.beforeRead = () => {
+        version += 1;
+        cluster.origin.etag = `"${version}"`;
+      };
+      await expect(node.download()).rejects.toMatchObject({ code: "ERR_ORIGIN_UNSTABLE" });
+    });
+  });
+
+  describe("for many at once", () => {
+    it("downloads once for eight who ask, and gives each the whole file", async () => {
+      const node = await cluster.addNode("a");
+      const outputs = Array.from({ length: 8 }, (_, index) => join(node.directory, `out-${index}`));
+      await Promise.all(
+        outputs.map((path) =>
+          node.download({ output: { path, overwrite: false, forceHardLink: false } }),
+        ),
+      );
+      expect(cluster.origin.servedLength).toBe(LENGTH);
+      expect(cluster.origin.statCount).toBe(1);
+      for (const path of outputs) expect(await readFile(path)).toEqual(cluster.origin.content);
+    });
+
+    it("serves what is on disk without asking anybody", async () => {
+      const node = await cluster.addNode("a", { script: toOrigin });
+      await node.download();
+      cluster.origin.statCount = 0;
+      const [started, ...pieces] = await node.download();
+      expect(started).toMatchObject({ kind: "started", finished: true });
+      expect(
+        pieces.every((event) => event.kind === "piece" && event.piece.trafficType === "LOCAL_PEER"),
+      ).toBe(true);
+      expect(cluster.origin.statCount).toBe(0);
+      expect(node.sessions).toHaveLength(1);
+    });
+
+    it("asks the origin again for a caller with other credentials, and refuses if the origin does", async () => {
+      const node = await cluster.addNode("a");
+      await node.download();
+      cluster.origin.beforeStat = ({ header }) => {
+        if (header["authorization"] === "Bearer wrong")
+          throw new OriginError("ERR_ORIGIN_STATUS", "Cannot stat: 401", { statusCode: 401 });
+      };
+      const asking = (authorization: string) => ({
+        origin: { url: "http://origin.test/file", header: { authorization } },
+      });
+      await expect(node.download(asking("Bearer wrong"))).rejects.toMatchObject({
+        statusCode: 401,
+      });
+      const [started] = await node.download(asking("Bearer right"));
+      expect(started).toMatchObject({ finished: true });
+      expect(cluster.origin.servedLength).toBe(LENGTH);
+    });
+
+    it("fetches anew what has changed when asked to revalidate", async () => {
+      const node = await cluster.addNode("a");
+      await node.download();
+      cluster.origin.content = randomBytes(LENGTH);
+      cluster.origin.etag = '"2"';
+      const [cached] = await node.download();
+      expect(cached).toMatchObject({ finished: true });
+      await node.download({ revalidate: true });
+      expect(await contentOf(node)).toEqual(cluster.origin.content);
+    });
+
+    it("stops when the last one leaves, keeps the pieces, and goes on from them", async () => {
+      const node = await cluster.addNode("a", { limits: { backToSourceConcurrentPieceCount: 1 } });
+      const leave = new AbortController();
+      cluster.origin.beforeRead = ({ offset }) => {
+        if (offset >= 6 * PIECE_LENGTH) leave.abort(new Error("ctrl-c"));
+      };
+      await expect(node.download({}, leave.signal)).rejects.toThrow("ctrl-c");
+      await node.manager.endOf(TASK_ID);
+      cluster.origin.beforeRead = () => {};
+      await node.download();
+      expect(await contentOf(node)).toEqual(cluster.origin.content);
+      expect(cluster.origin.servedLength).toBeLessThan(LENGTH + 3 * PIECE_LENGTH);
+    });
+
+    it("goes on for the others when one leaves", async () => {
+      const node = await cluster.addNode("a", { limits: { backToSourceConcurrentPieceCount: 1 } });
+      const leave = new AbortController();
+      cluster.origin.beforeRead = ({ offset }) => {
+        if (offset >= 3 * PIECE_LENGTH) leave.abort(new Error("ctrl-c"));
+      };
+      const [left, stayed] = await Promise.allSettled([
+        node.download({}, leave.signal),
+        node.download(),
+      ]);
+      expect(left.status).toBe("rejected");
+      expect(stayed.status).toBe("fulfilled");
+      expect(cluster.origin.servedLength).toBe(LENGTH);
+    });
+  });
+
+  describe("with parents", () => {
+    it("fetches everything from a parent that has everything", async () => {
+      const seed = await cluster.addNode("seed", { script: toOrigin });
+      await seed.download();
+      const child = await cluster.addNode("child", { script: toParents("seed") });
+      await child.download();
+      expect(await contentOf(child)).toEqual(cluster.origin.content);
+      expect(cluster.origin.servedLength).toBe(LENGTH);
+      expect(child.sessions[0].reports).toEqual(["started from parents", "finished from parents"]);
+      expect(new Set(child.sessions[0].pieces.map(([, from]) => from))).toEqual(
+        new Set(["peer-seed"]),
+      );
+    });
+
+    it("fetches pieces while the parent is still getting them", async () => {
+      const seed = await cluster.addNode("seed", {
+        script: toOrigin,
+        limits: { backToSourceConcurrentPieceCount: 1 },
+      });
+      const child = await cluster.addNode("child", { script: toParents("seed") });
+      let release: () => void = () => {};
+      const held = new Promise<void>((resolve) => {
+        release = resolve;
+      });
+      cluster.origin.beforeRead = async ({ offset }) => {
+        if (offset === 10 * PIECE_LENGTH) await held;
+      };
+      const seeding = seed.download();
+      await expect.poll(async () => (await seed.storage.openTask(TASK_ID))?.pieces.size).toBe(10);
+      const fetching = child.download();
+      await expect.poll(async () => (await child.storage.openTask(TASK_ID))?.pieces.size).toBe(10);
+      release();
+      await Promise.all([seeding, fetching]);
+      expect(await contentOf(child)).toEqual(cluster.origin.content);
+      expect(cluster.origin.servedLength).toBe(LENGTH);
+    });
+
+    it("spreads a file over a mesh of ten with the origin read once", async () => {
+      const seed = await cluster.addNode("seed", { script: toOrigin });
+      const names = Array.from({ length: 10 }, (_, index) => `n${index}`);
+      for (const name of names) {
+        await cluster.addNode(name, {
+          script: (session) =>
+            toParents("seed", ...names.filter((other) => other !== name))(session),
+        });
+      }
+      const peers = names.map((name) => cluster.nodes.get(name)!);
+      await Promise.all([seed, ...peers].map((node) => node.download()));
+      for (const node of peers) expect(await contentOf(node)).toEqual(cluster.origin.content);
+      expect(cluster.origin.servedLength).toBe(LENGTH);
+    });
+
+    const lying: [string, (source: PieceSource) => PieceSource][] = [
+      ["sends wrong bytes", (source) => altered(source, (chunk) => Buffer.from(chunk).fill(0))],
+      [
+        "says another digest than the origin's reader",
+        (source) => described(source, (piece) => ({ ...piece, digest: "crc32:1" })),
+      ],
+      [
+        "says another length",
+        (source) => described(source, (piece) => ({ ...piece, length: piece.length - 1 })),
+      ],
+      ["says no digest", (source) => described(source, (piece) => ({ ...piece, digest: "" }))],
+      [
+        "fails at every piece",
+        () => ({
+          openPiece: async () => {
+            throw new Error("disk on fire");
+          },
+        }),
+      ],
+    ];
+    it.each(lying)("gets the right file in spite of a parent that %s", async (_, corrupt) => {
+      const liar = await cluster.addNode("liar", { script: toOrigin, corrupt });
+      const honest = await cluster.addNode("honest", { script: toOrigin });
+      await Promise.all([liar.download(), honest.download()]);
+      const child = await cluster.addNode("child", { script: toParents("liar", "honest") });
+      await child.download();
+      expect(await contentOf(child)).toEqual(cluster.origin.content);
+      expect(child.sessions[0].pieces.every(([, from]) => from === "peer-honest")).toBe(true);
+      expect(child.sessions[0].reports).toContain("piece - failed at peer-liar");
+    });
+
+    it("asks the scheduler when the last parent has gone, and the origin when it says so", async () => {
+      const seed = await cluster.addNode("seed", {
+        script: toOrigin,
+        corrupt: (source) => limited(source, 5),
+      });
+      await seed.download();
+      const child = await cluster.addNode("child", {
+        script: (session) => {
+          toParents("seed")(session);
+          session.onReschedule = () => session.say({ kind: "origin", reason: "nobody else" });
+        },
+      });
+      await child.download();
+      expect(await contentOf(child)).toEqual(cluster.origin.content);
+      expect(child.sessions[0].reports).toContain("reschedule: no parent is left");
+      expect(child.sessions[0].pieces.filter(([, from]) => from === "peer-seed")).toHaveLength(5);
+    });
+
+    it("goes to the origin when the scheduler is lost and no parent is left", async () => {
+      const child = await cluster.addNode("child", {
+        script: (session) => session.end(new Error("connection lost")),
+      });
+      await child.download();
+      expect(await contentOf(child)).toEqual(cluster.origin.content);
+    });
+
+    it("goes on with its parents when the scheduler is lost", async () => {
+      const seed = await cluster.addNode("seed", { script: toOrigin });
+      await seed.download();
+      const child = await cluster.addNode("child", {
+        script: (session) => {
+          toParents("seed")(session);
+          setTimeout(() => session.end(new Error("connection lost")), 1);
+        },
+      });
+      await child.download();
+      expect(await contentOf(child)).toEqual(cluster.origin.content);
+      expect(cluster.origin.servedLength).toBe(LENGTH);
+    });
+
+    it("refuses to ask the origin when the request forbids it", async () => {
+      const child = await cluster.addNode("child", { script: toOrigin });
+      await expect(child.download({ disableBackToSource: true })).rejects.toMatchObject({
+        code: "ERR_NO_SOURCE",
+      });
+      expect(cluster.origin.servedLength).toBe(0);
+    });
+
+    it("waits no longer than its bound for a scheduler that says nothing", async () => {
+      const child = await cluster.addNode("child", {
+        script: () => {},
+        limits: { schedulerAnswerMs: 100 },
+      });
+      await child.download();
+      expect(await contentOf(child)).toEqual(cluster.origin.content);
+    });
+  });
+
+  describe("across a restart", () => {
+    it("fetches only what is missing", async () => {
+      const before = await cluster.addNode("a", {
+        limits: { backToSourceConcurrentPieceCount: 1 },
+      });
+      cluster.origin.beforeRead = ({ offset }) => {
+        if (offset >= 8 * PIECE_LENGTH)
+          throw new OriginError("ERR_ORIGIN_STATUS", "Cannot read: 500", { statusCode: 500 });
+      };
+      await expect(before.download()).rejects.toMatchObject({ code: "ERR_ORIGIN_STATUS" });
+      await before.close();
+      cluster.origin.beforeRead = () => {};
+      cluster.origin.servedLength = 0;
+      const after = await cluster.addNode("b", { directory: before.directory });
+      await after.download();
+      expect(await contentOf(after)).toEqual(cluster.origin.content);
+      expect(cluster.origin.servedLength).toBe(LENGTH - 8 * PIECE_LENGTH);
+    });
+  });
+
+  it("checks the digest of the whole and leaves no output when it is wrong", async () => {
+    const node = await cluster.addNode("a");
+    const output = { path: join(node.directory, "out"), overwrite: false, forceHardLink: false };
+    await expect(
+      node.download({ output, digest: `sha256:${"0".repeat(64)}` }),
+    ).rejects.toMatchObject({ code: "ERR_DIGEST_MISMATCH" });
+    expect(await readdir(node.directory)).not.toContain("out");
+    const digest = `sha256:${createHash("sha256").update(cluster.origin.content).digest("hex")}`;
+    await node.download({ output, digest });
+    expect(await readFile(output.path)).toEqual(cluster.origin.content);
+  });
+
+  it("ends with the right file whatever parents come, fail and go in whatever order", async () => {
+    const seed = await cluster.addNode("seed", { script: toOrigin });
+    await seed.download();
+    let round = 0;
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(fc.record({ pieces: fc.nat(8), wrong: fc.boolean() }), { maxLength: 4 }),
+        async (parents) => {
+          round += 1;
+          const names: string[] = [];
+          for (const [index, { pieces, wrong }] of parents.entries()) {
+            const name = `p${round}-${index}`;
+            const node = await cluster.addNode(name, {
+              script: toParents("seed"),
+              corrupt: (source) =>
+                limited(
+                  wrong ? altered(source, (chunk) => Buffer.from(chunk).fill(1)) : source,
+                  pieces,
+                ),
+            });
+            await node.download();
+            names.push(name);
+          }
+          const child = await cluster.addNode(`c${round}`, {
+            script: (session) => {
+              toParents(...names)(session);
+              session.onReschedule = () => session.say({ kind: "origin", reason: "nobody else" });
+            },
+          });
+          await child.download();
+          expect(await contentOf(child)).toEqual(cluster.origin.content);
+          const numbers = child.sessions[0].pieces.map(([number]) => number);
+          expect(numbers.toSorted((a, b) => a - b)).toEqual(
+            Array.from({ length: 21 }, (_, index) => index),
+          );
+        },
+      ),
+      { numRuns: 15 },
+    );
+  });
+});
+
+/** Serves other bytes. */
+function altered(source: PieceSource, alter: (chunk: Uint8Array) => Uint8Array): PieceSource {
+  return {
+    async openPiece(request, options) {
+      const reader = await source.openPiece(request, options);
+      async function* content(): AsyncGenerator<Uint8Array> {
+        for await (const chunk of reader.content) yield alter(chunk);
+      }
+      return {
+        piece: reader.piece,
+        content: content(),
+        [Symbol.asyncDispose]: () => reader[Symbol.asyncDispose](),
+      };
+    },
+  };
+}
+
+/** Describes its pieces otherwise than they are. */
+function described(
+  source: PieceSource,
+  describePiece: (
+    piece: Awaited<ReturnType<PieceSource["openPiece"]>>["piece"],
+  ) => Awaited<ReturnType<PieceSource["openPiece"]>>["piece"],
+): PieceSource {
+  return {
+    async openPiece(request, options) {
+      const reader = await source.openPiece(request, options);
+      return {
+        piece: describePiece(reader.piece),
+        content: reader.content,
+        [Symbol.asyncDispose]: () => reader[Symbol.asyncDispose](),
+      };
+    },
+  };
+}
+
+/** Serves this many pieces and then fails. */
+function limited(source: PieceSource, count: number): PieceSource {
+  let left = count;
+  return {
+    async openPiece(request, options) {
+      left -= 1;
+      if (left < 0) throw new Error("had enough");
+      return await source.openPiece(request, options);
+    },
+  };
+}

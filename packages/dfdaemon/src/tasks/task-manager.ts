@@ -1,0 +1,469 @@
+import { randomUUID } from "node:crypto";
+import {
+  StorageError,
+  type PieceRecord,
+  type StoredTask,
+  type TaskFacts,
+} from "@damselfly/storage";
+import { codeOf } from "../code-of.ts";
+import type { DataPlane } from "../data-plane/data-plane.ts";
+import { DaemonError } from "../errors.ts";
+import { credentialsDigest } from "../identity/credentials-digest.ts";
+import { formatPeerId } from "../identity/peer-id.ts";
+import { choosePieceLength } from "../identity/piece-length.ts";
+import type { Logger } from "../logger.ts";
+import type { Origin, OriginStat } from "../origins/origin.ts";
+import type { ParentChannel } from "../parents/parent-channel.ts";
+import type { PeerRegistration, SchedulerLink } from "../scheduling/scheduler-link.ts";
+import { toError } from "../to-error.ts";
+import { piecesOfRange, type ByteRange } from "./byte-range.ts";
+import { cutContent } from "./cut-content.ts";
+import type { DownloadRequest } from "./download-request.ts";
+import { DEFAULT_FLIGHT_LIMITS, Flight, type FlightLimits } from "./flight.ts";
+import { followPieces } from "./follow-pieces.ts";
+
+/** How often a task starts anew because its origin changed under it. */
+const RESTARTS_MAX = 3;
+
+export type DownloadEvent =
+  /** Comes first; comes again if the origin changed and everything started anew: what was said before is void. */
+  | {
+      readonly kind: "started";
+      readonly peerId: string;
+      readonly task: StoredTask;
+      readonly range: ByteRange | undefined;
+      readonly pieceNumbers: readonly number[];
+      /** Everything asked for was on disk. */
+      readonly finished: boolean;
+    }
+  /** A piece is on disk and checked. */
+  | { readonly kind: "piece"; readonly piece: PieceRecord };
+
+export interface TaskManagerOptions {
+  readonly dataPlane: DataPlane;
+  readonly origin: Origin;
+  readonly scheduler?: SchedulerLink;
+  readonly channel: ParentChannel;
+  readonly host: {
+    readonly id: string;
+    readonly ip: string;
+    readonly hostname: string;
+    readonly seed: boolean;
+  };
+  readonly limits?: Partial<FlightLimits>;
+  readonly logger: Logger;
+}
+
+/** One download a task however many ask for it, progress to every one of them. */
+export class TaskManager implements AsyncDisposable {
+  readonly #options: TaskManagerOptions;
+  readonly #limits: FlightLimits;
+  readonly #flights = new Map<string, Shared>();
+  readonly #preparing = new Map<string, Preparation>();
+  readonly #background = new Set<Promise<void>>();
+  readonly #closing = new AbortController();
+
+  constructor(options: TaskManagerOptions) {
+    this.#options = options;
+    this.#limits = { ...DEFAULT_FLIGHT_LIMITS, ...options.limits };
+  }
+
+  /** Downloads under way. */
+  get activeCount(): number {
+    return this.#flights.size + this.#preparing.size;
+  }
+
+  /** Whether a download of this task is under way. */
+  isActive(taskId: string): boolean {
+    return this.#flights.has(taskId);
+  }
+
+  /** Resolves when the download of this task under way ends, with its failure if it fails; `undefined` if there is none. */
+  endOf(taskId: string): Promise<Error | undefined> | undefined {
+    return this.#flights.get(taskId)?.ended;
+  }
+
+  /**
+   * Downloads, and ends when every piece asked for is on disk, the digest is right and the output is in place.
+   * Leaving the loop, or the signal, gives up; the download goes on while anybody else waits for it, and pieces on disk stay.
+   *
+   * @throws {OriginError | StorageError | DaemonError} why it cannot be had
+   */
+  async *download(
+    request: DownloadRequest,
+    signal: AbortSignal,
+  ): AsyncGenerator<DownloadEvent, void, undefined> {
+    const either = AbortSignal.any([signal, this.#closing.signal]);
+    for (let restarts = 0; ; restarts += 1) {
+      try {
+        yield* this.#attempt(request, either);
+        return;
+      } catch (error) {
+        either.throwIfAborted();
+        if (!startsAnew(error)) throw error;
+        if (restarts === RESTARTS_MAX) {
+          const message = `Cannot download: the origin changed the file during each of ${RESTARTS_MAX + 1} tries`;
+          throw new DaemonError("ERR_ORIGIN_UNSTABLE", message, { cause: error });
+        }
+        this.#options.logger.warn(
+          { taskId: request.taskId },
+          "the origin changed the file: starting anew",
+        );
+        request = { ...request, revalidate: true };
+      }
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#closing.abort(
+      new DaemonError("ERR_CLOSED", "Cannot go on downloading: the daemon is stopping"),
+    );
+    for (const { flight } of this.#flights.values())
+      flight.abort(toError(this.#closing.signal.reason));
+    await Promise.all([...this.#flights.values()].map((shared) => shared.ended));
+    await Promise.all(this.#background);
+  }
+
+  async *#attempt(
+    request: DownloadRequest,
+    signal: AbortSignal,
+  ): AsyncGenerator<DownloadEvent, void, undefined> {
+    const { task, rangeable } = await this.#prepare(request, signal);
+    const range = request.range?.(task.facts.contentLength);
+    const pieceNumbers = piecesOfRange(task.facts, range);
+    const finished = pieceNumbers.every((number) => task.pieces.has(number));
+    const peerId = formatPeerId(this.#options.host, randomUUID());
+    const release = task.retain();
+    try {
+      yield { kind: "started", peerId, task, range, pieceNumbers, finished };
+      if (finished) {
+        for (const number of pieceNumbers)
+          yield { kind: "piece", piece: local(task.pieces.get(number)!) };
+      } else {
+        yield* this.#ride(request, { task, rangeable, peerId, pieceNumbers }, signal);
+      }
+      await this.#deliver(request, task, range, signal);
+    } finally {
+      release();
+    }
+    if (task.complete && !task.sealed) this.#inBackground(task.seal(), "could not seal the task");
+  }
+
+  /** Joins the task's flight, or starts it, and follows until the pieces are there. */
+  async *#ride(
+    request: DownloadRequest,
+    trip: {
+      readonly task: StoredTask;
+      readonly rangeable: boolean;
+      readonly peerId: string;
+      readonly pieceNumbers: readonly number[];
+    },
+    signal: AbortSignal,
+  ): AsyncGenerator<DownloadEvent, void, undefined> {
+    const { task, pieceNumbers } = trip;
+    const shared = this.#board(request, trip);
+    shared.riders += 1;
+    shared.flight.want(pieceNumbers);
+    try {
+      for await (const { piece, fresh } of followPieces(task, pieceNumbers, shared.ended, signal)) {
+        yield { kind: "piece", piece: fresh ? piece : local(piece) };
+      }
+      if (!pieceNumbers.every((number) => task.pieces.has(number))) {
+        throw new DaemonError(
+          "ERR_NO_SOURCE",
+          "Cannot download: the download ended before every piece had come",
+        );
+      }
+    } finally {
+      shared.riders -= 1;
+      if (shared.riders === 0)
+        shared.flight.abort(
+          new DaemonError("ERR_CLOSED", "Cannot go on: nobody waits for the download any more"),
+        );
+    }
+  }
+
+  #board(
+    request: DownloadRequest,
+    trip: { readonly task: StoredTask; readonly rangeable: boolean; readonly peerId: string },
+  ): Shared {
+    const { task, rangeable, peerId } = trip;
+    const { taskId } = task.facts;
+    const present = this.#flights.get(taskId);
+    // One that nobody rides is ending: it may not take our pieces up any more.
+    if (present !== undefined && present.flight.task === task && present.riders > 0) return present;
+    const { dataPlane, origin, scheduler, channel, host, logger } = this.#options;
+    const flight = new Flight({
+      task,
+      registration: registrationOf(request, task, peerId, this.#limits.concurrentPieceCount),
+      originRequest: request.origin,
+      rangeable,
+      dataPlane,
+      origin,
+      ...(scheduler === undefined ? {} : { scheduler }),
+      channel,
+      hostId: host.id,
+      limits: this.#limits,
+      logger,
+    });
+    const started = Date.now();
+    // Pieces are wanted before `run` looks: an empty queue would end at once.
+    const ended = Promise.resolve().then(async () => {
+      try {
+        await flight.run();
+        this.#log(flight, started);
+        return undefined;
+      } catch (error) {
+        return toError(error);
+      } finally {
+        if (this.#flights.get(taskId) === shared) this.#flights.delete(taskId);
+      }
+    });
+    const shared: Shared = { flight, riders: 0, ended };
+    this.#flights.set(taskId, shared);
+    return shared;
+  }
+
+  /** The task on disk, with facts that hold: from the disk when nothing speaks against it, else from the origin. */
+  async #prepare(request: DownloadRequest, signal: AbortSignal): Promise<Prepared> {
+    const { storage } = this.#options.dataPlane;
+    const stored = await storage.openTask(request.taskId);
+    const credentials = credentialsDigest(request.origin.header);
+    if (
+      stored !== undefined &&
+      !request.revalidate &&
+      stored.facts.credentialsDigest === credentials
+    ) {
+      const wanted = piecesOfRange(stored.facts, request.range?.(stored.facts.contentLength));
+      const here = wanted.every((number) => stored.pieces.has(number));
+      if (here || this.#flights.get(request.taskId)?.flight.task === stored)
+        return { task: stored, rangeable: true };
+    }
+    const key = JSON.stringify([request.taskId, credentials, request.revalidate]);
+    let preparation = this.#preparing.get(key);
+    if (preparation === undefined) {
+      const abort = new AbortController();
+      const prepared = this.#ask(
+        request,
+        stored,
+        credentials,
+        AbortSignal.any([abort.signal, this.#closing.signal]),
+      );
+      preparation = {
+        prepared: prepared.finally(() => this.#preparing.delete(key)),
+        abort,
+        waiterCount: 0,
+      };
+      this.#preparing.set(key, preparation);
+    }
+    preparation.waiterCount += 1;
+    try {
+      return await abortable(preparation.prepared, signal);
+    } finally {
+      preparation.waiterCount -= 1;
+      if (preparation.waiterCount === 0) preparation.abort.abort(signal.reason);
+    }
+  }
+
+  async #ask(
+    request: DownloadRequest,
+    stored: StoredTask | undefined,
+    credentials: string,
+    signal: AbortSignal,
+  ): Promise<Prepared> {
+    const { origin } = this.#options;
+    let stat: OriginStat;
+    try {
+      stat = await origin.stat(request.origin, { signal });
+    } catch (error) {
+      // Peers may have what an origin that is down has not, if we know what to ask them for.
+      const down = codeOf(error) === "ERR_ORIGIN_UNREACHABLE";
+      if (
+        !down ||
+        stored === undefined ||
+        request.revalidate ||
+        stored.facts.credentialsDigest !== credentials
+      )
+        throw error;
+      return { task: stored, rangeable: true };
+    }
+    if (stat.contentLength === undefined) return await this.#spool(request, credentials, signal);
+    return {
+      task: await this.#create(request, stat, stat.contentLength, credentials),
+      rangeable: stat.rangeable,
+    };
+  }
+
+  async #create(
+    request: DownloadRequest,
+    stat: OriginStat,
+    contentLength: number,
+    credentials: string,
+  ): Promise<StoredTask> {
+    const { storage } = this.#options.dataPlane;
+    const facts: TaskFacts = {
+      taskId: request.taskId,
+      url: request.origin.url,
+      contentLength,
+      pieceLength: request.pieceLength ?? choosePieceLength(contentLength),
+      contentVersion: stat.contentVersion,
+      etag: stat.etag,
+      lastModified: stat.lastModified,
+      responseHeader: stat.responseHeader,
+      credentialsDigest: credentials,
+      createdAtMs: Date.now(),
+    };
+    const flying = this.#flights.get(request.taskId);
+    if (flying !== undefined && flying.flight.task.facts.contentVersion !== facts.contentVersion) {
+      flying.flight.abort(new OriginChanged());
+      await flying.ended;
+    }
+    return await storage.createTask(facts);
+  }
+
+  /** An origin that does not say how long the file is has to be read to the end before anything else. */
+  async #spool(
+    request: DownloadRequest,
+    credentials: string,
+    signal: AbortSignal,
+  ): Promise<Prepared> {
+    const { origin, dataPlane } = this.#options;
+    await using body = await origin.readAll(request.origin, { signal });
+    await using spool = await dataPlane.storage.spool(body.content);
+    const task = await this.#create(request, body.stat, spool.length, credentials);
+    await using content = cutContent(spool.read({ offset: 0, length: spool.length }));
+    for (let number = 0; number < task.pieceCount; number += 1) {
+      const slice = content.next(task.bounds(number).length);
+      await task.writePiece({ number, trafficType: "BACK_TO_SOURCE", parentId: "" }, slice);
+      for await (const _ of slice);
+    }
+    return { task, rangeable: false };
+  }
+
+  /** The last steps: the digest, and the file where the user wants it. */
+  async #deliver(
+    request: DownloadRequest,
+    task: StoredTask,
+    range: ByteRange | undefined,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { output, digest } = request;
+    if (output !== undefined) {
+      await task.output(output.path, {
+        overwrite: output.overwrite,
+        forceHardLink: output.forceHardLink,
+        ...(range === undefined ? {} : { range }),
+        ...(digest === undefined ? {} : { digest }),
+        signal,
+      });
+    } else if (digest !== undefined && range === undefined) {
+      const actual = await task.digest(digest.slice(0, digest.indexOf(":")));
+      if (actual !== digest)
+        throw new DaemonError(
+          "ERR_DIGEST_MISMATCH",
+          `Cannot deliver the file: its digest is ${actual}, expected ${digest}`,
+        );
+    }
+  }
+
+  #log(flight: Flight, startedMs: number): void {
+    const { facts } = flight.task;
+    const { originBytes, bytesByParent } = flight.tally;
+    const parents = Object.fromEntries(bytesByParent);
+    const fields = {
+      taskId: facts.taskId,
+      contentLength: facts.contentLength,
+      originBytes,
+      parents,
+      durationMs: Date.now() - startedMs,
+    };
+    this.#options.logger.info(fields, "task done");
+  }
+
+  #inBackground(work: Promise<void>, failure: string): void {
+    const tracked = work
+      .catch((error: unknown) => this.#options.logger.warn({ error: String(error) }, failure))
+      .finally(() => this.#background.delete(tracked));
+    this.#background.add(tracked);
+  }
+}
+
+interface Prepared {
+  readonly task: StoredTask;
+  readonly rangeable: boolean;
+}
+
+/** Asking the origin what a task is, shared by all who want to know. */
+interface Preparation {
+  readonly prepared: Promise<Prepared>;
+  readonly abort: AbortController;
+  waiterCount: number;
+}
+
+interface Shared {
+  readonly flight: Flight;
+  riders: number;
+  /** Resolves when the flight has ended, with its failure if it failed. */
+  readonly ended: Promise<Error | undefined>;
+}
+
+/** The file is another one now; everything starts anew. */
+class OriginChanged extends Error {
+  override readonly name = "OriginChanged";
+  readonly code = "ERR_ORIGIN_CHANGED";
+  constructor() {
+    super("Cannot go on downloading: the origin now serves another version of the file");
+  }
+}
+
+function startsAnew(error: unknown): boolean {
+  const code = codeOf(error);
+  return (
+    code === "ERR_ORIGIN_CHANGED" || (error instanceof StorageError && code === "ERR_TASK_GONE")
+  );
+}
+
+function local(piece: PieceRecord): PieceRecord {
+  return { ...piece, trafficType: "LOCAL_PEER" };
+}
+
+function registrationOf(
+  request: DownloadRequest,
+  task: StoredTask,
+  peerId: string,
+  concurrentPieceCount: number,
+): PeerRegistration {
+  const { facts } = task;
+  return {
+    taskId: facts.taskId,
+    peerId,
+    url: request.origin.url,
+    ...(request.digest === undefined ? {} : { digest: request.digest }),
+    tag: request.tag,
+    application: request.application,
+    priority: request.priority,
+    filteredQueryParams: request.filteredQueryParams,
+    ...(request.pieceLength === undefined ? {} : { requestedPieceLength: request.pieceLength }),
+    contentLength: facts.contentLength,
+    pieceLength: facts.pieceLength,
+    pieceCount: task.pieceCount,
+    concurrentPieceCount,
+    needBackToSource: request.needBackToSource,
+    disableBackToSource: request.disableBackToSource,
+    requestHeader: request.origin.header,
+  };
+}
+
+async function abortable<Value>(promise: Promise<Value>, signal: AbortSignal): Promise<Value> {
+  signal.throwIfAborted();
+  let onAbort: () => void = () => {};
+  const aborted = new Promise<never>((_, reject) => {
+    onAbort = () => reject(toError(signal.reason));
+    signal.addEventListener("abort", onAbort, { once: true });
+  });
+  try {
+    return await Promise.race([promise, aborted]);
+  } finally {
+    signal.removeEventListener("abort", onAbort);
+  }
+}

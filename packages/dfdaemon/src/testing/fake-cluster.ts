@@ -1,0 +1,343 @@
+/*
+ * Several task managers in one process for tests of their logic: real storage, the in-memory transport, and scripted stand-ins for
+ * the origin, the scheduler and the control channel between peers.
+ */
+import { createHash, randomBytes } from "node:crypto";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { openStorage, type PieceRecord, type Storage } from "@damselfly/storage";
+import {
+  createMemoryTransport,
+  type MemoryPieceServer,
+  type PieceSource,
+} from "@damselfly/transport";
+import { InProcessDataPlane } from "../data-plane/in-process-data-plane.ts";
+import { DaemonError } from "../errors.ts";
+import { SILENT_LOGGER } from "../logger.ts";
+import type { Origin, OriginBody, OriginRequest, OriginStat } from "../origins/origin.ts";
+import { OriginError } from "../origins/origin-error.ts";
+import type { ParentChannel, ParentEvent } from "../parents/parent-channel.ts";
+import type {
+  CandidateParent,
+  PeerRegistration,
+  PeerSession,
+  ScheduleEvent,
+  SchedulerLink,
+} from "../scheduling/scheduler-link.ts";
+import type { DownloadRequest } from "../tasks/download-request.ts";
+import type { FlightLimits } from "../tasks/flight.ts";
+import { followPieces } from "../tasks/follow-pieces.ts";
+import { TaskManager, type DownloadEvent } from "../tasks/task-manager.ts";
+
+export const PIECE_LENGTH: number = 64 * 1024;
+export const TASK_ID: string = createHash("sha256").update("fake-cluster").digest("hex");
+
+/** An origin that serves one buffer, counts what it serves, and misbehaves on request. */
+export class FakeOrigin implements Origin {
+  content: Buffer;
+  etag = '"1"';
+  rangeable = true;
+  lengthKnown = true;
+  servedLength = 0;
+  statCount = 0;
+  readCount = 0;
+  /** Called before each body; may throw, wait, or change the origin. */
+  beforeRead: (range: { offset: number; length: number }) => Promise<void> | void = () => {};
+  /** Called before each answer to a stat. */
+  beforeStat: (request: OriginRequest) => Promise<void> | void = () => {};
+
+  constructor(content: Buffer) {
+    this.content = content;
+  }
+
+  async stat(request: OriginRequest): Promise<OriginStat> {
+    this.statCount += 1;
+    await this.beforeStat(request);
+    return this.#describe();
+  }
+
+  async readRange(
+    _request: OriginRequest,
+    range: { offset: number; length: number },
+    expected: Pick<OriginStat, "etag">,
+    options: { readonly signal?: AbortSignal } = {},
+  ): Promise<OriginBody> {
+    this.readCount += 1;
+    await this.beforeRead(range);
+    options.signal?.throwIfAborted();
+    if (!this.rangeable)
+      throw new OriginError("ERR_ORIGIN_NO_RANGES", "Cannot read range: the origin serves none");
+    if (expected.etag !== this.etag)
+      throw new OriginError("ERR_ORIGIN_CHANGED", "Cannot read range: the origin has changed");
+    return this.#body(range);
+  }
+
+  async readAll(
+    _request: OriginRequest,
+    options: { readonly signal?: AbortSignal } = {},
+  ): Promise<OriginBody> {
+    this.readCount += 1;
+    const range = { offset: 0, length: this.content.length };
+    await this.beforeRead(range);
+    options.signal?.throwIfAborted();
+    return this.#body(range);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {}
+
+  #body(range: { offset: number; length: number }): OriginBody {
+    const { content } = this;
+    const count = (length: number): void => {
+      this.servedLength += length;
+    };
+    async function* chunks(): AsyncGenerator<Uint8Array> {
+      for (let offset = 0; offset < range.length; offset += 10_000) {
+        const end = Math.min(offset + 10_000, range.length);
+        count(end - offset);
+        yield content.subarray(range.offset + offset, range.offset + end);
+      }
+    }
+    return { stat: this.#describe(), content: chunks(), async [Symbol.asyncDispose]() {} };
+  }
+
+  #describe(): OriginStat {
+    return {
+      contentLength: this.lengthKnown ? this.content.length : undefined,
+      etag: this.etag,
+      lastModified: "",
+      contentVersion: `${this.content.length}-${this.etag}`,
+      rangeable: this.rangeable,
+      responseHeader: { etag: this.etag },
+      statusCode: 200,
+    };
+  }
+}
+
+/** What a test says the scheduler does with each peer that registers. */
+export type Script = (session: FakeSession) => void;
+
+export class FakeSession implements PeerSession {
+  readonly schedulerName = "fake";
+  readonly registration: PeerRegistration;
+  readonly reports: string[] = [];
+  /** Piece numbers by where they came from: a peer id, or `origin`. */
+  readonly pieces: [number, string][] = [];
+  onReschedule: () => void = () => {};
+  readonly #queue: ScheduleEvent[] = [];
+  #wake: () => void = () => {};
+  #end: { readonly error?: Error } | undefined;
+
+  constructor(registration: PeerRegistration, signal: AbortSignal) {
+    this.registration = registration;
+    signal.addEventListener("abort", () => this.end(), { once: true });
+  }
+
+  get events(): AsyncIterable<ScheduleEvent> {
+    return this.#events();
+  }
+
+  say(event: ScheduleEvent): void {
+    this.#queue.push(event);
+    this.#wake();
+  }
+
+  end(error?: Error): void {
+    this.#end ??= error === undefined ? {} : { error };
+    this.#wake();
+  }
+
+  started(from: "parents" | "origin"): void {
+    this.reports.push(`started from ${from}`);
+  }
+
+  pieceFinished(piece: PieceRecord, parent?: CandidateParent): void {
+    this.pieces.push([piece.number, parent?.peerId ?? "origin"]);
+  }
+
+  pieceFailed(pieceNumber: number | undefined, parent: CandidateParent): void {
+    this.reports.push(`piece ${pieceNumber ?? "-"} failed at ${parent.peerId}`);
+  }
+
+  reschedule(_exhausted: readonly CandidateParent[], description: string): void {
+    this.reports.push(`reschedule: ${description}`);
+    this.onReschedule();
+  }
+
+  async finish(from: "parents" | "origin"): Promise<void> {
+    this.reports.push(`finished from ${from}`);
+  }
+
+  async fail(description: string): Promise<void> {
+    this.reports.push(`failed: ${description}`);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.end();
+  }
+
+  async *#events(): AsyncGenerator<ScheduleEvent, void, undefined> {
+    for (;;) {
+      const event = this.#queue.shift();
+      if (event !== undefined) yield event;
+      else if (this.#end?.error !== undefined) throw this.#end.error;
+      else if (this.#end !== undefined) return;
+      else {
+        await new Promise<void>((resolve) => {
+          this.#wake = resolve;
+        });
+      }
+    }
+  }
+}
+
+export interface FakeNode {
+  readonly name: string;
+  readonly manager: TaskManager;
+  readonly storage: Storage;
+  readonly server: MemoryPieceServer;
+  readonly directory: string;
+  readonly sessions: FakeSession[];
+  /** As a scheduler would hand this node out. */
+  readonly candidate: CandidateParent;
+  readonly closed: boolean;
+  download(request?: Partial<DownloadRequest>, signal?: AbortSignal): Promise<DownloadEvent[]>;
+  close(): Promise<void>;
+}
+
+export interface FakeCluster extends AsyncDisposable {
+  readonly origin: FakeOrigin;
+  readonly nodes: Map<string, FakeNode>;
+  addNode(
+    name: string,
+    options?: {
+      readonly script?: Script | undefined;
+      /** Absent: no scheduler at all. */
+      readonly limits?: Partial<FlightLimits>;
+      readonly directory?: string;
+      /** Wraps what the node serves, to make it lie. */
+      readonly corrupt?: (source: PieceSource) => PieceSource;
+    },
+  ): Promise<FakeNode>;
+}
+
+export async function openFakeCluster(contentLength: number): Promise<FakeCluster> {
+  const root = await mkdtemp(join(tmpdir(), "damselfly-fake-cluster-"));
+  const network = createMemoryTransport({ protocol: "grpc" });
+  const origin = new FakeOrigin(randomBytes(contentLength));
+  const nodes = new Map<string, FakeNode>();
+
+  /** Stands for SyncPieces: asks the other node's manager directly. */
+  const channel: ParentChannel = {
+    async *syncPieces(parent, query): AsyncGenerator<ParentEvent, void, undefined> {
+      const node = [...nodes.values()].find(({ candidate }) => candidate.peerId === parent.peerId);
+      const task = node?.closed === false ? await node.storage.openTask(query.taskId) : undefined;
+      if (node === undefined || task === undefined)
+        throw new DaemonError("ERR_PARENT", `Cannot learn what ${parent.hostId} has: not found`);
+      yield { kind: "address", address: { ...node.server.parent, hostId: parent.hostId } };
+      for await (const { piece } of followPieces(
+        task,
+        query.pieceNumbers,
+        node.manager.endOf(query.taskId),
+        query.signal,
+      )) {
+        yield { kind: "piece", number: piece.number, offset: piece.offset, length: piece.length };
+      }
+    },
+  };
+
+  return {
+    origin,
+    nodes,
+    async addNode(name, options = {}) {
+      const directory = options.directory ?? join(root, name);
+      const storage = await openStorage({ directory });
+      const server = network.servePieces({ source: options.corrupt?.(storage) ?? storage });
+      const dataPlane = new InProcessDataPlane({
+        storage,
+        servers: [server],
+        downloaders: [network.createDownloader()],
+        tls: false,
+      });
+      const sessions: FakeSession[] = [];
+      const { script } = options;
+      const scheduler: SchedulerLink = {
+        async register(registration, { signal }) {
+          const session = new FakeSession(registration, signal);
+          sessions.push(session);
+          script?.(session);
+          return session;
+        },
+      };
+      const manager = new TaskManager({
+        dataPlane,
+        origin,
+        ...(script === undefined ? {} : { scheduler }),
+        channel,
+        host: { id: `127.0.0.1-${name}`, ip: "127.0.0.1", hostname: name, seed: false },
+        limits: { schedulerLostMs: 50, idleMs: 500, ...options.limits },
+        logger: SILENT_LOGGER,
+      });
+      let closed = false;
+      const node: FakeNode = {
+        name,
+        manager,
+        storage,
+        server,
+        directory,
+        sessions,
+        candidate: {
+          peerId: `peer-${name}`,
+          hostId: `127.0.0.1-${name}`,
+          hostname: name,
+          ip: "127.0.0.1",
+          port: 1,
+          digests: new Map(),
+        },
+        get closed() {
+          return closed;
+        },
+        async download(request = {}, signal = new AbortController().signal) {
+          const events: DownloadEvent[] = [];
+          for await (const event of manager.download({ ...DEFAULT_REQUEST, ...request }, signal))
+            events.push(event);
+          return events;
+        },
+        async close() {
+          if (closed) return;
+          closed = true;
+          await manager[Symbol.asyncDispose]();
+          await dataPlane[Symbol.asyncDispose]();
+        },
+      };
+      nodes.set(name, node);
+      return node;
+    },
+    async [Symbol.asyncDispose]() {
+      for (const node of nodes.values()) await node.close();
+      await rm(root, { recursive: true, force: true });
+    },
+  };
+}
+
+/** The content of a node's copy, as it would be read by a client. */
+export async function contentOf(node: FakeNode): Promise<Buffer> {
+  const task = await node.storage.openTask(TASK_ID);
+  if (task === undefined) return Buffer.alloc(0);
+  const chunks: Buffer[] = [];
+  for await (const chunk of task.read()) chunks.push(Buffer.from(chunk));
+  return Buffer.concat(chunks);
+}
+
+const DEFAULT_REQUEST: DownloadRequest = {
+  taskId: TASK_ID,
+  origin: { url: "http://origin.test/file", header: {} },
+  tag: "",
+  application: "",
+  priority: "LEVEL6",
+  filteredQueryParams: [],
+  pieceLength: PIECE_LENGTH,
+  needBackToSource: false,
+  disableBackToSource: false,
+  revalidate: false,
+};
