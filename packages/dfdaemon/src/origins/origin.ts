@@ -19,7 +19,7 @@ export interface OriginStat {
   readonly lastModified: string;
   /** Hash of length, ETag and Last-Modified; `undefined` length hashes as empty. */
   readonly contentVersion: string;
-  /** False when the origin is known not to serve ranges. */
+  /** False when the origin is known not to serve ranges, or sends neither ETag nor Last-Modified, by which ranges of two versions are told apart. */
   readonly rangeable: boolean;
   /** Lower-case names, hop-by-hop fields and Set-Cookie left out. */
   readonly responseHeader: Readonly<Record<string, string>>;
@@ -35,10 +35,25 @@ export interface OriginBody extends AsyncDisposable {
   readonly content: AsyncIterable<Uint8Array>;
 }
 
+/** A pause before the origin is asked again, told as it begins. */
+export interface OriginWait {
+  /** How long from now, in milliseconds. */
+  readonly waitMs: number;
+  /** Why, for people: `origin answered 503 Service Unavailable, Retry-After: 5`. */
+  readonly reason: string;
+  /** The attempt that failed, from 1. */
+  readonly attempt: number;
+}
+
+export interface OriginCallOptions {
+  readonly signal?: AbortSignal;
+  readonly onWait?: (wait: OriginWait) => void;
+}
+
 /** Where files come from. Every method waits out 429 and 503 with Retry-After within bounds, and retries what is worth retrying. */
 export interface Origin extends AsyncDisposable {
   /** @throws {OriginError} */
-  stat(request: OriginRequest, options?: { readonly signal?: AbortSignal }): Promise<OriginStat>;
+  stat(request: OriginRequest, options?: OriginCallOptions): Promise<OriginStat>;
   /**
    * Exactly the bytes `offset … offset + length` of the version that `expected` describes (`If-Range`, and the answer's validators and
    * Content-Range compared).
@@ -49,8 +64,8 @@ export interface Origin extends AsyncDisposable {
     request: OriginRequest,
     range: { readonly offset: number; readonly length: number },
     expected: Pick<OriginStat, "etag" | "lastModified" | "contentLength">,
-    options?: { readonly signal?: AbortSignal },
+    options?: OriginCallOptions,
   ): Promise<OriginBody>;
   /** The whole body; a length announced is a length kept, or the content throws. */
-  readAll(request: OriginRequest, options?: { readonly signal?: AbortSignal }): Promise<OriginBody>;
+  readAll(request: OriginRequest, options?: OriginCallOptions): Promise<OriginBody>;
 }

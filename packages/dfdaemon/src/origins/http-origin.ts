@@ -1,0 +1,382 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { SILENT_LOGGER, type Logger } from "../logger.ts";
+import { contentVersion } from "./content-version.ts";
+import { Dispatchers, type Trust } from "./dispatchers.ts";
+import { exchange, type Answer } from "./exchange.ts";
+import { openOriginBody } from "./origin-body.ts";
+import { OriginError } from "./origin-error.ts";
+import { originFailure, type FailureContext } from "./origin-failure.ts";
+import type { Origin, OriginBody, OriginCallOptions, OriginRequest, OriginStat } from "./origin.ts";
+import type { ProxySettings } from "./proxies.ts";
+import { judgeRange, type ExpectedVersion, type OriginRange } from "./range-answer.ts";
+import { redactUrl } from "./redact-url.ts";
+import { followRedirects, RedirectMemory } from "./redirects.ts";
+import { targetOf, type Header, type Target } from "./request-header.ts";
+import { formatStatus, parseContentLength, parseContentRange } from "./response-header.ts";
+import { decideRetry } from "./retry.ts";
+
+export interface HttpOriginOptions {
+  /** Sent unless a request brings its own. */
+  readonly userAgent: string;
+  /** Sent with every request, below the request's own fields; not to other hosts by a redirect where it looks like a secret. */
+  readonly requestHeader?: Header;
+  /** PEM of certificate authorities to trust besides the system's. */
+  readonly caCert?: string;
+  /** Check no origin's certificate. Only ever set on the operator's explicit word. */
+  readonly insecure?: boolean;
+  readonly proxy?: ProxySettings;
+  readonly limits?: Partial<HttpOriginLimits>;
+  readonly logger?: Logger;
+  readonly clock?: OriginClock;
+}
+
+export interface HttpOriginLimits {
+  /** For TCP and TLS together, in milliseconds. */
+  readonly connectMs: number;
+  /** From sending a request to the end of the answer's header, in milliseconds. */
+  readonly headersMs: number;
+  /** Without a byte of a body that somebody waits for, in milliseconds (above a second, precise to about a second). There is no limit on the whole. */
+  readonly stallMs: number;
+  /** Waiting for what Retry-After asks, in one call, in milliseconds. */
+  readonly retryAfterMaxMs: number;
+  /** Tries after the first, when a connection fails or the origin answers 408, 425, 429 or 5xx. */
+  readonly maxRetries: number;
+  /** Connections to one scheme, host and port; further requests wait for one. */
+  readonly connectionsPerOrigin: number;
+}
+
+export const DEFAULT_HTTP_ORIGIN_LIMITS: HttpOriginLimits = {
+  connectMs: 10_000,
+  headersMs: 60_000,
+  stallMs: 30_000,
+  retryAfterMaxMs: 120_000,
+  maxRetries: 3,
+  connectionsPerOrigin: 32,
+};
+
+/** Time and chance, for tests to hold. */
+export interface OriginClock {
+  now(): number;
+  /** Rejects when the signal aborts. */
+  sleep(ms: number, signal: AbortSignal): Promise<void>;
+  /** From 0 up to 1. */
+  random(): number;
+}
+
+const SYSTEM_CLOCK: OriginClock = {
+  now: Date.now,
+  sleep: (ms, signal) => sleep(ms, undefined, { signal }),
+  random: Math.random,
+};
+
+/** Origins over HTTP/1.1 and HTTPS. Holds keep-alive connections until disposed, which breaks whatever still runs. */
+export function openHttpOrigin(options: HttpOriginOptions): Origin {
+  return new HttpOrigin(options);
+}
+
+class HttpOrigin implements Origin {
+  readonly #options: HttpOriginOptions;
+  readonly #limits: HttpOriginLimits;
+  readonly #clock: OriginClock;
+  readonly #logger: Logger;
+  readonly #dispatchers: Dispatchers;
+  readonly #redirects: RedirectMemory;
+  readonly #closed = new AbortController();
+
+  constructor(options: HttpOriginOptions) {
+    this.#options = options;
+    this.#limits = { ...DEFAULT_HTTP_ORIGIN_LIMITS, ...options.limits };
+    this.#clock = options.clock ?? SYSTEM_CLOCK;
+    this.#logger = options.logger ?? SILENT_LOGGER;
+    this.#dispatchers = new Dispatchers({ ...this.#limits, proxy: options.proxy ?? {} });
+    this.#redirects = new RedirectMemory(() => this.#clock.now());
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#closed.abort();
+    await this.#dispatchers[Symbol.asyncDispose]();
+  }
+
+  /** A HEAD where that tells all there is to know, else the header of a GET for the first byte, whose failure is the one that counts. */
+  async stat(request: OriginRequest, options: OriginCallOptions = {}): Promise<OriginStat> {
+    return (
+      (await this.#statByHead(request, options)) ??
+      (await this.#retrying(request, options, () => this.#statByGet(request, options)))
+    );
+  }
+
+  async readRange(
+    request: OriginRequest,
+    range: OriginRange,
+    expected: ExpectedVersion,
+    options: OriginCallOptions = {},
+  ): Promise<OriginBody> {
+    assertRange(range, expected);
+    return await this.#retrying(request, options, async () => {
+      const header = rangeHeader(range, expected);
+      const reply = await this.#send(request, {
+        method: "GET",
+        header,
+        signal: options.signal,
+        remembered: true,
+      });
+      const { answer, context } = reply;
+      try {
+        assertFileOrRange(reply, [200, 203, 206, 416]);
+        judgeRange(answer, range, expected, context.action);
+      } catch (error) {
+        answer.discard();
+        throw error;
+      }
+      return openOriginBody({
+        ...reply,
+        stat: statOf(reply),
+        length: range.length,
+        signal: options.signal,
+      });
+    });
+  }
+
+  async readAll(request: OriginRequest, options: OriginCallOptions = {}): Promise<OriginBody> {
+    return await this.#retrying(request, options, async () => {
+      const reply = await this.#ask(request, {}, [200, 203], options.signal);
+      const stat = statOf(reply);
+      return openOriginBody({ ...reply, stat, length: stat.contentLength, signal: options.signal });
+    });
+  }
+
+  /** Undefined when a GET can tell better. Not tried twice: many origins know no HEAD, or allow only GET. */
+  async #statByHead(
+    request: OriginRequest,
+    { signal }: OriginCallOptions,
+  ): Promise<OriginStat | undefined> {
+    try {
+      const reply = await this.#send(request, {
+        method: "HEAD",
+        header: {},
+        signal,
+        remembered: false,
+      });
+      reply.answer.discard();
+      if (reply.answer.statusCode !== 200) return undefined;
+      const stat = statOf(reply);
+      return stat.rangeable && (stat.contentLength ?? 0) > 0 ? stat : undefined;
+    } catch (error) {
+      const final = ["ERR_ORIGIN_URL", "ERR_ORIGIN_TLS", "ERR_ORIGIN_REDIRECT_LOOP"];
+      if (!(error instanceof OriginError) || final.includes(error.code)) throw error;
+      this.#logger.debug(
+        { url: redactUrl(request.url) },
+        `HEAD failed, trying GET: ${error.message}`,
+      );
+      return undefined;
+    }
+  }
+
+  async #statByGet(request: OriginRequest, { signal }: OriginCallOptions): Promise<OriginStat> {
+    let reply = await this.#ask(request, { range: "bytes=0-0" }, [200, 203, 206, 416], signal);
+    if (reply.answer.statusCode === 416) {
+      // There is no first byte: the file is empty, or the origin is confused. Without a range it says what it has.
+      reply.answer.discard();
+      reply = await this.#ask(request, {}, [200, 203], signal);
+    }
+    reply.answer.discard();
+    return statOf(reply);
+  }
+
+  /** A GET from the beginning of the redirects; the answer is one of `statusCodes`. */
+  async #ask(
+    request: OriginRequest,
+    header: Header,
+    statusCodes: readonly number[],
+    signal: AbortSignal | undefined,
+  ): Promise<Reply> {
+    const reply = await this.#send(request, { method: "GET", header, signal, remembered: false });
+    assertFileOrRange(reply, statusCodes);
+    return reply;
+  }
+
+  /** Redirects followed. A remembered target that fails is looked up once more from the start: presigned URLs expire. */
+  async #send(request: OriginRequest, options: SendOptions): Promise<Reply> {
+    const remembered = options.remembered ? this.#redirects.find(request) : undefined;
+    if (remembered !== undefined) {
+      try {
+        const reply = await this.#sendFrom(remembered, request, options);
+        if (![401, 403, 404, 410].includes(reply.answer.statusCode)) return reply;
+        reply.answer.discard();
+      } catch (error) {
+        if (!(error instanceof OriginError)) throw error;
+        this.#logger.debug(
+          { url: redactUrl(request.url) },
+          `redirect target failed, starting over: ${error.message}`,
+        );
+      }
+      this.#redirects.forget(request);
+    }
+    const { userAgent, requestHeader = {} } = this.#options;
+    const start = targetOf(request.url, { "user-agent": userAgent }, requestHeader, request.header);
+    const reply = await this.#sendFrom(start, request, options);
+    if (reply.target.url.href === start.url.href || reply.answer.statusCode >= 400)
+      this.#redirects.forget(request);
+    else this.#redirects.remember(request, reply.target);
+    return reply;
+  }
+
+  async #sendFrom(start: Target, request: OriginRequest, options: SendOptions): Promise<Reply> {
+    const { headersMs, stallMs } = this.#limits;
+    const { method, signal } = options;
+    const url = redactUrl(request.url);
+    let context: FailureContext = { action: `read ${url}`, headersMs, stallMs };
+    try {
+      const arrival = await followRedirects(start, async (target) => {
+        const at = redactUrl(target.url.href);
+        const { via, ...route } = this.#dispatchers.route(target.url, this.#trustOf(request));
+        context = {
+          ...context,
+          action: at === url ? `read ${url}` : `read ${url} (redirected to ${at})`,
+          via,
+        };
+        const header = {
+          ...target.header,
+          ...options.header,
+          "accept-encoding": "identity",
+          ...route.header,
+        };
+        return await exchange({ ...route, method, header, headersMs, stallMs, signal });
+      });
+      return { ...arrival, context };
+    } catch (error) {
+      throw originFailure(error, context, signal);
+    }
+  }
+
+  #trustOf({ caCert, insecure }: OriginRequest): Trust {
+    const caCerts = [this.#options.caCert, caCert].filter((pem) => pem !== undefined);
+    return { caCerts, insecure: insecure ?? this.#options.insecure ?? false };
+  }
+
+  async #retrying<T>(
+    request: OriginRequest,
+    options: OriginCallOptions,
+    run: () => Promise<T>,
+  ): Promise<T> {
+    const { signal, onWait } = options;
+    let waitedMs = 0;
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        return await run();
+      } catch (error) {
+        if (!(error instanceof OriginError)) throw error;
+        const time = { nowMs: this.#clock.now(), random: this.#clock.random() };
+        const decision = decideRetry(error, { attempt, waitedMs }, this.#limits, time);
+        if (decision.kind === "give up" || this.#closed.signal.aborted) {
+          throw decision.kind === "wait" || decision.why === ""
+            ? error
+            : explained(error, decision.why);
+        }
+        const { waitMs, askedFor } = decision;
+        if (askedFor) waitedMs += waitMs;
+        const retryAfter = error.responseHeader?.["retry-after"];
+        const reason = askedFor ? `${error.message}, Retry-After: ${retryAfter}` : error.message;
+        this.#logger.info(
+          { url: redactUrl(request.url), waitMs, attempt },
+          `waiting for the origin: ${reason}`,
+        );
+        onWait?.({ waitMs, reason, attempt });
+        await this.#wait(waitMs, signal, error);
+      }
+    }
+  }
+
+  /** @throws the signal's reason, or `error` when this origin is disposed meanwhile */
+  async #wait(ms: number, signal: AbortSignal | undefined, error: OriginError): Promise<void> {
+    const closed = this.#closed.signal;
+    const either = signal === undefined ? closed : AbortSignal.any([signal, closed]);
+    try {
+      await this.#clock.sleep(ms, either);
+    } catch (cause) {
+      if (!either.aborted) throw cause;
+    }
+    signal?.throwIfAborted();
+    if (closed.aborted) throw error;
+  }
+}
+
+interface SendOptions {
+  readonly method: "GET" | "HEAD";
+  readonly header: Header;
+  readonly signal: AbortSignal | undefined;
+  /** Whether to begin where an earlier request was redirected to. */
+  readonly remembered: boolean;
+}
+
+interface Reply {
+  readonly answer: Answer;
+  readonly target: Target;
+  readonly context: FailureContext;
+}
+
+/** @throws {RangeError} a range that no file, or not the expected one, can have */
+function assertRange({ offset, length }: OriginRange, { contentLength }: ExpectedVersion): void {
+  const isRange =
+    Number.isSafeInteger(offset) && offset >= 0 && Number.isSafeInteger(length) && length > 0;
+  if (isRange && offset + length <= (contentLength ?? Number.MAX_SAFE_INTEGER)) return;
+  throw new RangeError(
+    `Cannot read range: it is ${length} bytes from ${offset}, the file has ${contentLength ?? "unknown"} bytes`,
+  );
+}
+
+/**
+ * `If-Range` makes an origin that has another version send all of it instead of a range. Only a strong ETag may stand there, and a date
+ * only where there is no ETag at all (RFC 9110, section 13.1.5); the answer's validators are compared in any case.
+ */
+function rangeHeader(
+  { offset, length }: OriginRange,
+  { etag, lastModified }: ExpectedVersion,
+): Header {
+  const validator = etag === "" ? lastModified : etag.startsWith("W/") ? "" : etag;
+  const range = `bytes=${offset}-${offset + length - 1}`;
+  return validator === "" ? { range } : { range, "if-range": validator };
+}
+
+/** @throws {OriginError} `ERR_ORIGIN_STATUS` */
+function assertFileOrRange({ answer, context }: Reply, statusCodes: readonly number[]): void {
+  const { statusCode } = answer;
+  if (statusCodes.includes(statusCode)) return;
+  answer.discard();
+  const who = statusCode === 407 ? `proxy ${context.via ?? ""}` : "origin";
+  throw new OriginError(
+    "ERR_ORIGIN_STATUS",
+    `Cannot ${context.action}: ${who} answered ${formatStatus(answer)}`,
+    { answer },
+  );
+}
+
+/** What an answer says of the file as a whole: of a partial one, as if all of it had been asked for. */
+function statOf({ answer }: Reply): OriginStat {
+  const { statusCode, responseHeader } = answer;
+  const { etag = "", "last-modified": lastModified = "" } = responseHeader;
+  const partial = statusCode === 206 ? parseContentRange(responseHeader) : undefined;
+  const contentLength = statusCode === 206 ? partial?.total : parseContentLength(responseHeader);
+  const acceptsRanges = /\bbytes\b/i.test(responseHeader["accept-ranges"] ?? "");
+  const servesRanges = statusCode === 206 ? partial?.first !== undefined : acceptsRanges;
+  const { "content-range": _range, "content-length": _length, ...header } = responseHeader;
+  return {
+    contentLength,
+    etag,
+    lastModified,
+    contentVersion: contentVersion({ contentLength, etag, lastModified }),
+    rangeable: servesRanges && (etag !== "" || lastModified !== ""),
+    responseHeader:
+      contentLength === undefined ? header : { ...header, "content-length": String(contentLength) },
+    statusCode: statusCode === 206 ? 200 : statusCode,
+  };
+}
+
+function explained(error: OriginError, why: string): OriginError {
+  const { statusCode, reason, responseHeader } = error;
+  const answer =
+    statusCode === undefined || reason === undefined || responseHeader === undefined
+      ? undefined
+      : { statusCode, reason, responseHeader };
+  return new OriginError(error.code, error.message + why, { cause: error.cause, answer });
+}

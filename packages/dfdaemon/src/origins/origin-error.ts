@@ -1,0 +1,55 @@
+/** What went wrong at the origin, in the order a request meets it. Stable API: callers switch on it. */
+export type OriginErrorCode =
+  /** The URL or a request header cannot be sent: no HTTP URL, a bad header name, a certificate that is none. */
+  | "ERR_ORIGIN_URL"
+  /** No connection, or it broke: refused, timed out, no such host, the proxy will not. */
+  | "ERR_ORIGIN_UNREACHABLE"
+  /** The origin's certificate is not trusted, or no TLS could be spoken. */
+  | "ERR_ORIGIN_TLS"
+  /** Redirects that come back to where they were, or too many of them. */
+  | "ERR_ORIGIN_REDIRECT_LOOP"
+  /** The origin answered, but not with the file: see `statusCode`, `reason` and `responseHeader`. */
+  | "ERR_ORIGIN_STATUS"
+  /** The file is no longer the one that was asked for. */
+  | "ERR_ORIGIN_CHANGED"
+  /** The origin ignores ranges, or answers them with others than asked for. */
+  | "ERR_ORIGIN_NO_RANGES"
+  /** The body ended before its announced length. */
+  | "ERR_ORIGIN_TRUNCATED"
+  /** The body went on past its announced length. */
+  | "ERR_ORIGIN_OVERLONG"
+  /** Nothing arrived for as long as one is willing to wait. */
+  | "ERR_ORIGIN_STALLED";
+
+/** What the origin said, when it said anything. */
+export interface OriginAnswer {
+  readonly statusCode: number;
+  /** The reason phrase as sent; the registered one when there was none. */
+  readonly reason: string;
+  /** As in `OriginStat.responseHeader`. */
+  readonly responseHeader: Readonly<Record<string, string>>;
+}
+
+/**
+ * Thrown by every `Origin`. The message is for people (URLs in it carry no credentials), the code is for programs, `cause` holds the
+ * failure of the layer below.
+ */
+export class OriginError extends Error {
+  override readonly name = "OriginError";
+  readonly code: OriginErrorCode;
+  readonly statusCode: number | undefined;
+  readonly reason: string | undefined;
+  readonly responseHeader: Readonly<Record<string, string>> | undefined;
+
+  constructor(
+    code: OriginErrorCode,
+    message: string,
+    options?: ErrorOptions & { readonly answer?: OriginAnswer | undefined },
+  ) {
+    super(message, options);
+    this.code = code;
+    this.statusCode = options?.answer?.statusCode;
+    this.reason = options?.answer?.reason;
+    this.responseHeader = options?.answer?.responseHeader;
+  }
+}
