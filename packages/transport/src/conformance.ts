@@ -11,7 +11,12 @@ import type { OpenFixture } from "./conformance/fixture.ts";
 import { testLifetime } from "./conformance/lifetime.ts";
 import { testParentFailure } from "./conformance/parent-failure.ts";
 
-export type { Fixture, FixtureOptions, OpenFixture } from "./conformance/fixture.ts";
+export {
+  type Fixture,
+  type FixtureOptions,
+  type OpenFixture,
+  withFixture,
+} from "./conformance/fixture.ts";
 export { SyntheticSource, type SyntheticPiece, TASK_ID } from "./conformance/synthetic-source.ts";
 export { createGate, type Gate } from "./conformance/gate.ts";
 export { codeOf, failureOf, readPiece } from "./conformance/read-piece.ts";
