@@ -1,3 +1,12 @@
+export type { Clock } from "./context.ts";
+export { StorageError, type StorageErrorCode } from "./errors.ts";
+export type { Logger } from "./logger.ts";
+export {
+  DEFAULT_STORAGE_LIMITS,
+  openStorage,
+  type StorageLimits,
+  type StorageOptions,
+} from "./open-storage.ts";
 export type {
   OutputMethod,
   OutputOptions,

@@ -1,0 +1,54 @@
+import type { FileHandle } from "node:fs/promises";
+
+import type { BufferPool } from "./buffer-pool.ts";
+import { createDigester, parseDigest } from "./digester.ts";
+import { systemCode } from "./errors.ts";
+import { readFully, writeAll } from "./file-io.ts";
+import type { PieceRecord } from "./storage.ts";
+
+/**
+ * Whether the bytes of a piece in `source` have its digest. With a `target` they are copied there on the way; if the
+ * answer is false, the target holds rubbish at that place.
+ *
+ * @throws what the file system throws, but for a sector that cannot be read: that piece is simply not good
+ */
+export async function checkPiece(
+  piece: PieceRecord,
+  options: {
+    readonly source: FileHandle;
+    readonly target?: FileHandle;
+    readonly pool: BufferPool;
+  },
+): Promise<boolean> {
+  const { source, target, pool } = options;
+  const digester = createDigester(parseDigest(piece.digest).algorithm);
+  const buffer = pool.take();
+  try {
+    for (let done = 0; done < piece.length;) {
+      const length = Math.min(buffer.byteLength, piece.length - done);
+      const position = piece.offset + done;
+      const count = await readUnlessBroken(source, buffer, { length, position });
+      if (count < length) return false;
+      const bytes = buffer.subarray(0, length);
+      digester.update(bytes);
+      if (target !== undefined) await writeAll(target, bytes, position);
+      done += length;
+    }
+  } finally {
+    pool.giveBack(buffer);
+  }
+  return digester.text() === piece.digest;
+}
+
+async function readUnlessBroken(
+  source: FileHandle,
+  buffer: Uint8Array,
+  range: { readonly length: number; readonly position: number },
+): Promise<number> {
+  try {
+    return await readFully(source, buffer, range);
+  } catch (error) {
+    if (systemCode(error) === "EIO") return 0;
+    throw error;
+  }
+}

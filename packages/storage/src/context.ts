@@ -1,0 +1,19 @@
+import type { BufferPool } from "./buffer-pool.ts";
+import type { Logger } from "./logger.ts";
+import type { OpenFiles } from "./open-files.ts";
+import type { Paths } from "./paths.ts";
+
+/** What all tasks of one storage share. */
+export interface StorageContext {
+  readonly paths: Paths;
+  readonly files: OpenFiles;
+  readonly readBuffers: BufferPool;
+  readonly writeBuffers: BufferPool;
+  readonly logger: Logger;
+  readonly clock: Clock;
+}
+
+/** Wall time, in Unix milliseconds. */
+export interface Clock {
+  now(): number;
+}

@@ -1,0 +1,241 @@
+import { mkdir, statfs } from "node:fs/promises";
+
+import { TransportError, type PieceReader, type PieceRequest } from "@damselfly/transport";
+
+import type { StorageContext } from "./context.ts";
+import { StorageError, systemCode, toStorageError } from "./errors.ts";
+import { removeIfThere } from "./file-io.ts";
+import { Interrupter } from "./interrupter.ts";
+import { createJournal, loadJournal } from "./journal.ts";
+import { sameShape } from "./journal-format.ts";
+import { assertTaskId, isTaskId } from "./paths.ts";
+import { KeyedSerial } from "./serial.ts";
+import { receiveSpool } from "./spool-file.ts";
+import type { Spool, Storage, StoredTask, TaskFacts } from "./storage.ts";
+import { TaskOnDisk } from "./task-on-disk.ts";
+
+/** The tasks of one directory. Opening, creating and deleting one task happens one at a time; different tasks do not wait for each other. */
+export class DiskStorage implements Storage {
+  readonly #context: StorageContext;
+  readonly #lock: AsyncDisposable;
+  /** Tasks with a journal on disk. */
+  readonly #taskIds: Set<string>;
+  /** Those whose journal has been read. */
+  readonly #tasks = new Map<string, TaskOnDisk>();
+  readonly #steps = new KeyedSerial();
+  readonly #interrupter = new Interrupter();
+  #disposing: Promise<void> | undefined;
+
+  constructor(options: {
+    readonly context: StorageContext;
+    readonly lock: AsyncDisposable;
+    readonly taskIds: Set<string>;
+  }) {
+    this.#context = options.context;
+    this.#lock = options.lock;
+    this.#taskIds = options.taskIds;
+  }
+
+  async openTask(taskId: string): Promise<StoredTask | undefined> {
+    assertTaskId(taskId);
+    const task = await this.#load(taskId);
+    await task?.check();
+    return task;
+  }
+
+  createTask(facts: TaskFacts): Promise<StoredTask> {
+    assertTaskId(facts.taskId);
+    assertFacts(facts);
+    return this.#step(facts.taskId, async () => {
+      const existing = await this.#loadInStep(facts.taskId);
+      if (existing !== undefined) {
+        if (sameShape(existing.facts, facts)) {
+          await existing.check();
+          await existing.adopt(facts);
+          return existing;
+        }
+        await this.#discard(existing, "another version of its content has replaced it");
+      }
+      return await this.#create(facts);
+    });
+  }
+
+  deleteTask(taskId: string): Promise<boolean> {
+    assertTaskId(taskId);
+    return this.#step(taskId, async () => {
+      const task = await this.#loadInStep(taskId);
+      if (task === undefined) return false;
+      await this.#discard(task, "it was deleted");
+      return true;
+    });
+  }
+
+  async listTasks(): Promise<readonly StoredTask[]> {
+    const tasks: StoredTask[] = [];
+    for (const taskId of this.#taskIds) {
+      try {
+        const task = await this.#load(taskId);
+        if (task !== undefined) tasks.push(task);
+      } catch (error) {
+        this.#assertOpen();
+        // One bad journal must not hide the others.
+        this.#context.logger.warn({ taskId, err: error }, "task cannot be read");
+      }
+    }
+    return tasks;
+  }
+
+  async spool(content: AsyncIterable<Uint8Array>): Promise<Spool> {
+    this.#assertOpen();
+    return await receiveSpool(content, this.#context, this.#interrupter);
+  }
+
+  async openPiece(
+    request: PieceRequest,
+    options?: { readonly signal?: AbortSignal },
+  ): Promise<PieceReader> {
+    const { taskId, pieceNumber } = request;
+    options?.signal?.throwIfAborted();
+    try {
+      const task = isTaskId(taskId) ? await this.#load(taskId) : undefined;
+      if (task !== undefined) return await task.openPiece(pieceNumber, options?.signal);
+    } catch (error) {
+      if (!(error instanceof StorageError)) throw error;
+      if (error.code !== "ERR_TASK_GONE") {
+        throw new TransportError("ERR_PARENT_FAILED", error.message, { cause: error });
+      }
+    }
+    throw new TransportError(
+      this.#disposing === undefined ? "ERR_PIECE_NOT_FOUND" : "ERR_CLOSED",
+      `Cannot open piece ${pieceNumber}: its task is not here`,
+    );
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    this.#disposing ??= this.#dispose();
+    return this.#disposing;
+  }
+
+  async #dispose(): Promise<void> {
+    const closed = new StorageError("ERR_TASK_GONE", "Cannot use task: the storage is closed");
+    this.#interrupter.interrupt(closed);
+    for (const task of this.#tasks.values()) {
+      await task.abandon(closed);
+      await task.settle().catch((error: unknown) => {
+        // The next start checks its pieces instead.
+        this.#context.logger.warn({ taskId: task.taskId, err: error }, "task is not synced");
+      });
+    }
+    await this.#context.files[Symbol.asyncDispose]();
+    await this.#lock[Symbol.asyncDispose]();
+  }
+
+  async #load(taskId: string): Promise<TaskOnDisk | undefined> {
+    this.#assertOpen();
+    const loaded = this.#tasks.get(taskId);
+    if (loaded !== undefined || !this.#taskIds.has(taskId)) return loaded;
+    return await this.#step(taskId, () => this.#loadInStep(taskId));
+  }
+
+  async #loadInStep(taskId: string): Promise<TaskOnDisk | undefined> {
+    const present = this.#tasks.get(taskId);
+    if (present !== undefined || !this.#taskIds.has(taskId)) return present;
+
+    const context = this.#context;
+    const paths = context.paths.task(taskId);
+    const { loaded, setAside } = await loadJournal(paths, context.files, taskId);
+    if (setAside !== undefined) {
+      const keptCount = loaded?.state.pieces.size ?? 0;
+      context.logger.warn({ taskId, setAside, keptCount }, "journal is damaged: set aside");
+    }
+    if (loaded === undefined) {
+      await removeIfThere(paths.journal);
+      await removeIfThere(paths.content);
+      this.#taskIds.delete(taskId);
+      return undefined;
+    }
+    const task = new TaskOnDisk({ paths, context, ...loaded });
+    this.#tasks.set(taskId, task);
+    return task;
+  }
+
+  async #create(facts: TaskFacts): Promise<TaskOnDisk> {
+    const context = this.#context;
+    const paths = context.paths.task(facts.taskId);
+    await this.#assertSpace(facts);
+    try {
+      // Not its parents: a storage directory that has vanished is an error, not a reason to make another.
+      await mkdir(paths.directory).catch((error: unknown) => {
+        if (systemCode(error) !== "EEXIST") throw error;
+      });
+      const journal = await createJournal(paths, context.files, facts);
+      const state = { facts, pieces: new Map(), sealed: false, fingerprint: undefined };
+      const task = new TaskOnDisk({ paths, context, journal, state });
+      await task.content.create().catch(async (error: unknown) => {
+        await journal.remove();
+        throw error;
+      });
+      this.#taskIds.add(facts.taskId);
+      this.#tasks.set(facts.taskId, task);
+      return task;
+    } catch (error) {
+      throw toStorageError(`create task ${facts.taskId}`, error);
+    }
+  }
+
+  async #discard(task: TaskOnDisk, reason: string): Promise<void> {
+    const { taskId } = task;
+    const gone = new StorageError("ERR_TASK_GONE", `Cannot use task ${taskId}: ${reason}`);
+    await task.abandon(gone);
+    try {
+      await task.remove();
+    } catch (error) {
+      throw toStorageError(`remove task ${taskId}`, error);
+    } finally {
+      this.#tasks.delete(taskId);
+    }
+    this.#taskIds.delete(taskId);
+  }
+
+  async #assertSpace(facts: TaskFacts): Promise<void> {
+    let reserved = 0;
+    for (const task of this.#tasks.values()) reserved += task.reservedLength;
+    const free = await this.#freeLength();
+    if (facts.contentLength <= free - reserved) return;
+    throw new StorageError(
+      "ERR_NO_SPACE",
+      `Cannot create task ${facts.taskId}: it has ${facts.contentLength} bytes, the disk has ${free} bytes free and ${reserved} of them are promised to others`,
+    );
+  }
+
+  async #freeLength(): Promise<number> {
+    try {
+      const { bavail, bsize } = await statfs(this.#context.paths.content);
+      return bavail * bsize;
+    } catch (error) {
+      throw toStorageError("ask for the free space", error);
+    }
+  }
+
+  async #step<T>(taskId: string, action: () => Promise<T>): Promise<T> {
+    return await this.#steps.run(taskId, async () => {
+      this.#assertOpen();
+      return await action();
+    });
+  }
+
+  #assertOpen(): void {
+    this.#interrupter.throwIfInterrupted();
+  }
+}
+
+/** @throws {RangeError} for lengths that no file can have */
+function assertFacts(facts: TaskFacts): void {
+  const { contentLength, pieceLength } = facts;
+  if (Number.isSafeInteger(contentLength) && contentLength >= 0) {
+    if (Number.isSafeInteger(pieceLength) && pieceLength > 0) return;
+  }
+  throw new RangeError(
+    `Cannot create task: content length ${contentLength} and piece length ${pieceLength} are no lengths`,
+  );
+}

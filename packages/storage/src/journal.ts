@@ -1,0 +1,208 @@
+import { constants } from "node:fs";
+import { open, readFile, rename } from "node:fs/promises";
+
+import { StorageError, systemCode, toStorageError } from "./errors.ts";
+import { lstatIfThere } from "./fingerprint.ts";
+import {
+  compactRecords,
+  decodeJournal,
+  encodeJournal,
+  encodeRecord,
+  type JournalRecord,
+  type JournalState,
+} from "./journal-format.ts";
+import type { OpenFiles } from "./open-files.ts";
+import type { TaskPaths } from "./paths.ts";
+import { Serial } from "./serial.ts";
+import type { TaskFacts } from "./storage.ts";
+import { removeIfThere, syncDirectory, writeAll } from "./file-io.ts";
+
+/** The journal file of one task. Records land in the order of the calls; one that failed leaves nothing behind. */
+export class Journal {
+  readonly #paths: TaskPaths;
+  readonly #files: OpenFiles;
+  readonly #serial = new Serial();
+  #length: number;
+  /** There may be bytes past `#length`: of an append that failed, or torn when the process before us died. */
+  #tailDirty: boolean;
+
+  constructor(options: {
+    readonly paths: TaskPaths;
+    readonly files: OpenFiles;
+    readonly length: number;
+    readonly tailDirty: boolean;
+  }) {
+    this.#paths = options.paths;
+    this.#files = options.files;
+    this.#length = options.length;
+    this.#tailDirty = options.tailDirty;
+  }
+
+  /** In the page cache when this resolves: it survives the process, not the machine. @throws what the file system throws */
+  append(record: JournalRecord): Promise<void> {
+    return this.#serial.run(async () => {
+      const file = await this.#files.acquire(this.#paths.journal);
+      try {
+        if (this.#tailDirty) await file.handle.truncate(this.#length);
+        this.#tailDirty = true;
+        const bytes = encodeRecord(record);
+        await writeAll(file.handle, bytes, this.#length);
+        this.#length += bytes.byteLength;
+        this.#tailDirty = false;
+      } finally {
+        file.release();
+      }
+    });
+  }
+
+  /** Replaces the journal by the shortest one that says `state`, synced. What was there stays until then. */
+  rewrite(state: JournalState & { facts: TaskFacts }): Promise<void> {
+    return this.#serial.run(async () => {
+      const bytes = encodeJournal(compactRecords(state));
+      await replaceJournal(this.#paths, bytes);
+      this.#files.forget(this.#paths.journal);
+      this.#length = bytes.byteLength;
+      this.#tailDirty = false;
+    });
+  }
+
+  remove(): Promise<void> {
+    return this.#serial.run(async () => {
+      await removeIfThere(this.#paths.journal);
+      this.#files.forget(this.#paths.journal);
+    });
+  }
+
+  sync(): Promise<void> {
+    return this.#serial.run(async () => {
+      const file = await this.#files.acquire(this.#paths.journal);
+      try {
+        await file.handle.datasync();
+      } finally {
+        file.release();
+      }
+    });
+  }
+}
+
+/** Not synced: until the task is sealed its pieces are checked after a crash anyway. */
+export async function createJournal(
+  paths: TaskPaths,
+  files: OpenFiles,
+  facts: TaskFacts,
+): Promise<Journal> {
+  const bytes = encodeJournal([{ type: "facts", facts }]);
+  const handle = await open(paths.journal, "wx", JOURNAL_MODE);
+  try {
+    await writeAll(handle, bytes, 0);
+  } finally {
+    await handle.close();
+  }
+  return new Journal({ paths, files, length: bytes.byteLength, tailDirty: false });
+}
+
+export interface LoadedJournal {
+  /** Absent: nothing can be known about the task any more. */
+  readonly loaded:
+    | { readonly journal: Journal; readonly state: JournalState & { facts: TaskFacts } }
+    | undefined;
+  /** Where the journal went when it was found damaged. */
+  readonly setAside?: string;
+}
+
+/**
+ * Reads a journal. A torn tail is ignored; of a damaged one the good start counts and the file is set aside. In both cases the
+ * state comes without a fingerprint: what the lost records said is unknown, so every piece is to be checked.
+ *
+ * @throws {StorageError} `ERR_STORAGE_VERSION`: from a newer version, untouched
+ * @throws {StorageError} as `toStorageError` has it
+ */
+export async function loadJournal(
+  paths: TaskPaths,
+  files: OpenFiles,
+  taskId: string,
+): Promise<LoadedJournal> {
+  try {
+    const bytes = await readBounded(paths.journal);
+    if (bytes === undefined) return { loaded: undefined };
+    const { state, end, validLength } = decodeJournal(bytes);
+    if (end === "newer") {
+      throw new StorageError(
+        "ERR_STORAGE_VERSION",
+        `Cannot open task ${taskId}: its journal was written by a newer version, expected format 1`,
+      );
+    }
+
+    const facts = state.facts?.taskId === taskId ? state.facts : undefined;
+    if (facts === undefined || end === "damaged") {
+      const setAside = bytes.some((byte) => byte !== 0) ? await setJournalAside(paths) : undefined;
+      if (facts === undefined) return { loaded: undefined, ...(setAside && { setAside }) };
+      const kept = { ...state, facts, sealed: false, fingerprint: undefined };
+      const good = encodeJournal(compactRecords(kept));
+      await replaceJournal(paths, good);
+      const journal = new Journal({ paths, files, length: good.byteLength, tailDirty: false });
+      return { loaded: { journal, state: kept }, ...(setAside && { setAside }) };
+    }
+
+    const torn = end === "torn";
+    const journal = new Journal({ paths, files, length: validLength, tailDirty: torn });
+    const kept = torn
+      ? { ...state, facts, sealed: false, fingerprint: undefined }
+      : { ...state, facts };
+    if (bytes.byteLength > compactLengthMax(kept)) await journal.rewrite(kept);
+    return { loaded: { journal, state: kept } };
+  } catch (error) {
+    throw toStorageError(`read the journal of task ${taskId}`, error);
+  }
+}
+
+/** Years of links and unlinks leave records that later ones have made void. */
+function compactLengthMax(state: JournalState): number {
+  return 64 * 1024 + 2 * 300 * state.pieces.size;
+}
+
+async function replaceJournal(paths: TaskPaths, bytes: Buffer): Promise<void> {
+  const handle = await open(paths.journalNew, "w", JOURNAL_MODE);
+  try {
+    await writeAll(handle, bytes, 0);
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+  await rename(paths.journalNew, paths.journal);
+  await syncDirectory(paths.directory);
+}
+
+async function setJournalAside(paths: TaskPaths): Promise<string> {
+  for (let count = 1; ; count++) {
+    const path = paths.journalDamaged(count);
+    if ((await lstatIfThere(path)) !== undefined) continue;
+    await rename(paths.journal, path);
+    return path;
+  }
+}
+
+/** Undefined: there is none, or nothing that a journal could be. */
+async function readBounded(path: string): Promise<Buffer | undefined> {
+  try {
+    const handle = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW);
+    try {
+      const { size } = await handle.stat();
+      // What is longer was not written by us; its start is read all the same, and ends as damaged.
+      if (size <= JOURNAL_LENGTH_MAX) return await readFile(handle);
+      const start = Buffer.alloc(JOURNAL_LENGTH_MAX);
+      await handle.read(start, 0, start.byteLength, 0);
+      return start;
+    } finally {
+      await handle.close();
+    }
+  } catch (error) {
+    if (systemCode(error) === "ENOENT") return undefined;
+    throw error;
+  }
+}
+
+/** URLs may hold tokens. */
+const JOURNAL_MODE = 0o600;
+/** A million pieces of 250 bytes: 64 TB of content. */
+const JOURNAL_LENGTH_MAX = 256 * 1024 * 1024;

@@ -1,0 +1,106 @@
+import { constants } from "node:fs";
+import { open, type FileHandle } from "node:fs/promises";
+
+/** A file that is open for as long as somebody uses it. */
+export interface OpenFile {
+  readonly handle: FileHandle;
+  /** Idempotent. */
+  release(): void;
+}
+
+/**
+ * One handle a path, shared by all its users and kept open a while after the last has gone: a piece a millisecond should not
+ * cost an open and a close each. Descriptors are bounded by the files in use plus `idleCountMax`; the longest unused goes first.
+ */
+export class OpenFiles implements AsyncDisposable {
+  readonly #idleCountMax: number;
+  /** In order of last use: a used entry moves to the end. */
+  readonly #entries = new Map<string, Entry>();
+  /** Out of the map, but still in use or closing. */
+  readonly #leaving = new Set<Entry>();
+  #closed = false;
+
+  constructor(options: { readonly idleCountMax: number }) {
+    this.#idleCountMax = options.idleCountMax;
+  }
+
+  /** Opens for reading and writing; never creates, never follows a symbolic link. @throws what `open` throws */
+  async acquire(path: string): Promise<OpenFile> {
+    if (this.#closed) throw new Error("the files are closed");
+    const entry = this.#entries.get(path) ?? {
+      opening: open(path, FLAGS),
+      users: 0,
+      forgotten: false,
+    };
+    this.#entries.delete(path);
+    this.#entries.set(path, entry);
+    entry.users++;
+    this.#closeSurplus();
+
+    let handle: FileHandle;
+    try {
+      handle = await entry.opening;
+    } catch (error) {
+      if (this.#entries.get(path) === entry) this.#entries.delete(path);
+      throw error;
+    }
+
+    let released = false;
+    return {
+      handle,
+      release: () => {
+        if (released) return;
+        released = true;
+        entry.users--;
+        if (entry.forgotten && entry.users === 0) void this.#close(entry);
+        this.#closeSurplus();
+      },
+    };
+  }
+
+  /** The next `acquire` opens anew: another file lies under that name now, or none. Users keep theirs. */
+  forget(path: string): void {
+    const entry = this.#entries.get(path);
+    if (entry === undefined) return;
+    this.#entries.delete(path);
+    entry.forgotten = true;
+    this.#leaving.add(entry);
+    if (entry.users === 0) void this.#close(entry);
+  }
+
+  /** Closes every handle once its running operation has ended; later operations of its users fail. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#closed = true;
+    for (const path of this.#entries.keys()) this.forget(path);
+    await Promise.all([...this.#leaving].map((entry) => this.#close(entry)));
+  }
+
+  #closeSurplus(): void {
+    let idleCount = 0;
+    for (const entry of this.#entries.values()) if (entry.users === 0) idleCount++;
+    for (const [path, entry] of this.#entries) {
+      if (idleCount <= this.#idleCountMax) return;
+      if (entry.users > 0) continue;
+      this.forget(path);
+      idleCount--;
+    }
+  }
+
+  #close(entry: Entry): Promise<void> {
+    entry.closing ??= entry.opening
+      .then((handle) => handle.close())
+      // It was opened, used and synced where that matters: a failing close says nothing that can still be acted on.
+      .catch(() => undefined)
+      .then(() => void this.#leaving.delete(entry));
+    return entry.closing;
+  }
+}
+
+interface Entry {
+  readonly opening: Promise<FileHandle>;
+  users: number;
+  forgotten: boolean;
+  closing?: Promise<void>;
+}
+
+const FLAGS = constants.O_RDWR | constants.O_NOFOLLOW;

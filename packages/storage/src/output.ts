@@ -1,0 +1,303 @@
+import { randomBytes } from "node:crypto";
+import { constants } from "node:fs";
+import { copyFile, link, open, rename, stat, unlink, writeFile } from "node:fs/promises";
+import { basename, dirname, isAbsolute, join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+
+import type { StorageContext } from "./context.ts";
+import { ContentWriter } from "./content-writer.ts";
+import { createDigester, type Digester, parseDigest } from "./digester.ts";
+import { StorageError, systemCode, toStorageError } from "./errors.ts";
+import { removeIfThere } from "./file-io.ts";
+import { lstatIfThere } from "./fingerprint.ts";
+import { outputTemporaryName } from "./paths.ts";
+import { assertRange, type ByteRange } from "./read-content.ts";
+import type { OutputMethod, OutputOptions } from "./storage.ts";
+import type { TaskContent } from "./task-content.ts";
+
+/** What an output is made from. */
+export interface OutputSource {
+  readonly content: TaskContent;
+  /** Bytes in the whole file. */
+  readonly length: number;
+  digest(algorithm: string): Promise<string>;
+  read(range?: ByteRange): AsyncIterable<Uint8Array>;
+  /** As `StoredTask.seal` would find it: checked, and every piece there. */
+  assertReadable(): Promise<void>;
+}
+
+/** As `StoredTask.output` has it. */
+export async function placeOutput(
+  source: OutputSource,
+  path: string,
+  options: OutputOptions & { readonly context: StorageContext },
+): Promise<OutputMethod> {
+  const { range, digest, signal } = options;
+  if (range !== undefined) assertRange(range, source.length);
+  await assertDirectory(path);
+  const placing = new Placing(source, path, options);
+  try {
+    for (;;) {
+      signal?.throwIfAborted();
+      if (range !== undefined) return await placing.copy(range);
+      await source.assertReadable();
+      const { epoch } = source.content;
+      if (digest !== undefined) await assertDigest(source, digest, path);
+      signal?.throwIfAborted();
+      const method = await placing.placeWhole(epoch);
+      if (method !== undefined) return method;
+    }
+  } catch (error) {
+    throw placing.translate(error);
+  }
+}
+
+/** One output on its way to its place. */
+class Placing {
+  readonly #source: OutputSource;
+  readonly #path: string;
+  readonly #options: OutputOptions & { readonly context: StorageContext };
+
+  constructor(
+    source: OutputSource,
+    path: string,
+    options: OutputOptions & { readonly context: StorageContext },
+  ) {
+    this.#source = source;
+    this.#path = path;
+    this.#options = options;
+  }
+
+  /** Undefined: the content changed while it was being placed, nothing is at the path, try again. */
+  async placeWhole(epoch: number): Promise<OutputMethod | undefined> {
+    if (await this.#isThere()) return "already-there";
+    if (this.#options.forceHardLink !== true) {
+      const cloned = await this.#clone(epoch);
+      if (cloned !== "impossible") return cloned;
+    }
+    const linked = await this.#link(epoch);
+    if (linked !== "impossible") return linked;
+    return await this.copy({ offset: 0, length: this.#source.length });
+  }
+
+  async copy(range: ByteRange): Promise<OutputMethod> {
+    if (range.length < this.#source.length) await this.#assertFree();
+    const { digest, context, signal } = this.#options;
+    const expected = digest === undefined ? undefined : parseDigest(digest);
+    await this.#withTemporary(async (temporary) => {
+      const handle = await open(temporary, "wx", OUTPUT_MODE);
+      const digester = expected && createDigester(expected.algorithm);
+      try {
+        const pool = context.writeBuffers;
+        const action = `write output ${this.#path}`;
+        await using writer = new ContentWriter({ handle, pool, position: 0, action });
+        for await (const chunk of this.#source.read(range)) {
+          signal?.throwIfAborted();
+          digester?.update(chunk);
+          await writer.write(chunk);
+        }
+        await writer.flush();
+      } finally {
+        await handle.close();
+      }
+      if (digester !== undefined && expected !== undefined) {
+        assertSameDigest(digester, expected.text, this.#path);
+      }
+      signal?.throwIfAborted();
+      await this.#moveInto(temporary);
+    });
+    return "copy";
+  }
+
+  translate(error: unknown): unknown {
+    // The rest are StorageErrors already, abort reasons and the like.
+    if (!isSystemError(error)) return error;
+    const { code } = error;
+    if (code === "EEXIST" || code === "EISDIR") return this.#exists("it exists already", error);
+    if (code === "ENOENT" || code === "ENOTDIR" || code === "EACCES" || code === "EPERM") {
+      return directoryError(this.#path, "its directory is gone or not writable", error);
+    }
+    return toStorageError(`write output ${this.#path}`, error);
+  }
+
+  async #clone(epoch: number): Promise<OutputMethod | "impossible" | undefined> {
+    const { device } = await deviceOf(dirname(this.#path));
+    if (NO_CLONES.has(device)) return "impossible";
+    return await this.#withTemporary(async (temporary) => {
+      try {
+        const flags = constants.COPYFILE_FICLONE_FORCE | constants.COPYFILE_EXCL;
+        await copyFile(this.#source.content.path, temporary, flags);
+      } catch (error) {
+        if (!CLONE_IMPOSSIBLE.has(systemCode(error) ?? "")) throw error;
+        // EXDEV says nothing about other pairs of places.
+        if (systemCode(error) !== "EXDEV") NO_CLONES.add(device);
+        return "impossible";
+      }
+      // What was cloned is what was trusted, unless it has changed since.
+      await this.#source.assertReadable();
+      if (this.#source.content.epoch !== epoch) return undefined;
+      await this.#moveInto(temporary);
+      return "reflink";
+    });
+  }
+
+  async #link(epoch: number): Promise<OutputMethod | "impossible" | undefined> {
+    const forced = this.#options.forceHardLink === true;
+    const linkTo = (temporary?: string): Promise<"linked" | "changed" | "has-links"> =>
+      this.#source.content.linkTo(this.#path, {
+        epoch,
+        sole: !forced,
+        ...(temporary !== undefined && { temporary }),
+      });
+    try {
+      const result = await (this.#options.overwrite === true
+        ? this.#withTemporary(linkTo)
+        : linkTo());
+      if (result === "has-links") return "impossible";
+      if (result === "changed") return undefined;
+    } catch (error) {
+      if (!LINK_IMPOSSIBLE.has(systemCode(error) ?? "")) throw error;
+      if (!forced) return "impossible";
+      throw new StorageError(
+        "ERR_OUTPUT_LINK",
+        `Cannot hard-link output ${this.#path}: the file system says ${systemCode(error)}`,
+        { cause: error },
+      );
+    }
+    await sleep(CLOCK_TICK_MS);
+    return "hardlink";
+  }
+
+  /** Whether the output is this very file; throws if something else is in the way. */
+  async #isThere(): Promise<boolean> {
+    const there = await lstatIfThere(this.#path);
+    if (there === undefined) return false;
+    const own = await lstatIfThere(this.#source.content.path);
+    if (own !== undefined && own.ino === there.ino && own.dev === there.dev) return true;
+    await this.#assertFree();
+    return false;
+  }
+
+  async #assertFree(): Promise<void> {
+    const there = await lstatIfThere(this.#path);
+    if (there === undefined) return;
+    // Renaming over a device or a pipe would remove it.
+    if (!there.isFile() && !there.isSymbolicLink()) throw this.#exists("it is no regular file");
+    if (this.#options.overwrite !== true) throw this.#exists("it exists already");
+  }
+
+  /** Gives the finished file its name, in one step. */
+  async #moveInto(temporary: string): Promise<void> {
+    if (this.#options.overwrite === true) {
+      await this.#assertFree();
+      return await rename(temporary, this.#path);
+    }
+    try {
+      await link(temporary, this.#path);
+    } catch (error) {
+      if (!LINK_IMPOSSIBLE.has(systemCode(error) ?? "")) throw error;
+      // Without hard links there is no way to name a file that fails if the name is taken: look, then rename.
+      await this.#assertFree();
+      await rename(temporary, this.#path);
+    }
+  }
+
+  /** A name next to the output, noted in the storage so that the next start removes the file if this process dies. */
+  async #withTemporary<T>(action: (temporary: string) => Promise<T>): Promise<T> {
+    const random = randomBytes(8).toString("hex");
+    const temporary = join(dirname(this.#path), outputTemporaryName(basename(this.#path), random));
+    const note = join(this.#options.context.paths.outputs, random);
+    await writeFile(note, temporary, { flag: "wx", mode: 0o600 }).catch((error: unknown) => {
+      throw toStorageError(`write output ${this.#path}`, error);
+    });
+    try {
+      return await action(temporary);
+    } finally {
+      await removeIfThere(temporary);
+      await unlink(note).catch((error: unknown) => {
+        // It names a file that is not there any more: the next start takes it away.
+        this.#options.context.logger.warn({ err: error }, "note of an output cannot be removed");
+      });
+    }
+  }
+
+  #exists(reason: string, cause?: unknown): StorageError {
+    return new StorageError("ERR_OUTPUT_EXISTS", `Cannot write output ${this.#path}: ${reason}`, {
+      cause,
+    });
+  }
+}
+
+function isSystemError(error: unknown): error is Error & { readonly code: string } {
+  return error instanceof Error && "syscall" in error && systemCode(error) !== undefined;
+}
+
+async function assertDirectory(path: string): Promise<void> {
+  if (!isAbsolute(path)) throw directoryError(path, "the path is not absolute");
+  const directory = await deviceOf(dirname(path));
+  if (!directory.isDirectory) throw directoryError(path, `${dirname(path)} is no directory`);
+}
+
+async function deviceOf(
+  path: string,
+): Promise<{ readonly device: number; readonly isDirectory: boolean }> {
+  try {
+    const found = await stat(path);
+    return { device: found.dev, isDirectory: found.isDirectory() };
+  } catch (error) {
+    const code = systemCode(error);
+    if (code === "ENOENT" || code === "ENOTDIR") throw directoryError(path, "there is none", error);
+    throw directoryError(path, "it cannot be looked at", error);
+  }
+}
+
+function directoryError(path: string, reason: string, cause?: unknown): StorageError {
+  return new StorageError("ERR_OUTPUT_DIRECTORY", `Cannot use output path ${path}: ${reason}`, {
+    cause,
+  });
+}
+
+async function assertDigest(source: OutputSource, wanted: string, path: string): Promise<void> {
+  const expected = parseDigest(wanted);
+  const digest = await source.digest(expected.algorithm);
+  if (digest !== expected.text) throw wrongDigest(path, digest, expected.text);
+}
+
+function assertSameDigest(digester: Digester, expected: string, path: string): void {
+  const digest = digester.text();
+  if (digest !== expected) throw wrongDigest(path, digest, expected);
+}
+
+function wrongDigest(path: string, digest: string, expected: string): StorageError {
+  return new StorageError(
+    "ERR_DIGEST_MISMATCH",
+    `Cannot write output ${path}: the content's digest is ${digest}, expected ${expected}`,
+  );
+}
+
+/** Less the umask, as of a file that the user makes. */
+const OUTPUT_MODE = 0o666;
+/**
+ * The coarsest clock that a kernel stamps files with. After this long an edit of the output has a ctime of its own, so stat shows it.
+ * (Linux 6.13 and later stamp finer; nothing says so but trying.)
+ */
+const CLOCK_TICK_MS = 10;
+/** Devices that were found unable to share blocks between files. */
+const NO_CLONES = new Set<number>();
+const CLONE_IMPOSSIBLE: ReadonlySet<string> = new Set([
+  "ENOTSUP",
+  "EOPNOTSUPP",
+  "ENOSYS",
+  "ENOTTY",
+  "EINVAL",
+  "EXDEV",
+  "EPERM",
+]);
+const LINK_IMPOSSIBLE: ReadonlySet<string> = new Set([
+  "EXDEV",
+  "EMLINK",
+  "EPERM",
+  "ENOTSUP",
+  "EOPNOTSUPP",
+  "ENOSYS",
+]);

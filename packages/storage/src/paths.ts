@@ -1,0 +1,107 @@
+import { join } from "node:path";
+
+import { StorageError } from "./errors.ts";
+
+/**
+ * Every name on disk, in one place:
+ *
+ *     <directory>/damselfly/format                     version of this layout
+ *                           lock                       socket that is listened on while the storage is open
+ *                           content/abc/abc…           one file a task, pieces at their offsets
+ *                           content/abc/abc….journal   what is known about it, see journal-format.ts
+ *                           content/abc/abc….journal.damaged-1   set aside for inspection, never read again
+ *                           content/abc/abc….new, abc….journal.new   half-made replacements
+ *                           spool/<random>             content of unknown length on its way in
+ *                           outputs/<random>           holds the path of a temporary file next to a user's output
+ */
+export class Paths {
+  readonly root: string;
+  readonly format: string;
+  readonly lock: string;
+  readonly content: string;
+  readonly spool: string;
+  readonly outputs: string;
+
+  constructor(directory: string) {
+    this.root = join(directory, "damselfly");
+    this.format = join(this.root, "format");
+    this.lock = join(this.root, "lock");
+    this.content = join(this.root, "content");
+    this.spool = join(this.root, "spool");
+    this.outputs = join(this.root, "outputs");
+  }
+
+  /** The files of one task. @throws {StorageError} `ERR_TASK_ID` */
+  task(taskId: string): TaskPaths {
+    assertTaskId(taskId);
+    const directory = join(this.content, taskId.slice(0, PREFIX_LENGTH));
+    const content = join(directory, taskId);
+    const journal = `${content}.journal`;
+    return {
+      directory,
+      content,
+      contentNew: `${content}${NEW}`,
+      journal,
+      journalNew: `${journal}${NEW}`,
+      journalDamaged: (count) => `${journal}.damaged-${count}`,
+    };
+  }
+}
+
+export interface TaskPaths {
+  readonly directory: string;
+  readonly content: string;
+  readonly contentNew: string;
+  readonly journal: string;
+  readonly journalNew: string;
+  journalDamaged(count: number): string;
+}
+
+/** What a name inside `content/<prefix>/` stands for; undefined: not ours, or of no use to a scan. */
+export function parseName(
+  name: string,
+): { readonly kind: "content" | "journal" | "leftover"; readonly taskId: string } | undefined {
+  const taskId = name.slice(0, TASK_ID_LENGTH);
+  if (!isTaskId(taskId)) return undefined;
+  switch (name.slice(TASK_ID_LENGTH)) {
+    case "":
+      return { kind: "content", taskId };
+    case ".journal":
+      return { kind: "journal", taskId };
+    case NEW:
+    case `.journal${NEW}`:
+      return { kind: "leftover", taskId };
+    default:
+      return undefined;
+  }
+}
+
+export function isTaskId(text: string): boolean {
+  return /^[0-9a-f]{64}$/.test(text);
+}
+
+/** Nothing becomes part of a path before it has passed here. @throws {StorageError} `ERR_TASK_ID` */
+export function assertTaskId(taskId: string): void {
+  if (isTaskId(taskId)) return;
+  throw new StorageError(
+    "ERR_TASK_ID",
+    `Cannot use task id ${JSON.stringify(taskId.slice(0, 100))}: it must be 64 lower-case hex digits`,
+  );
+}
+
+/** Hidden, next to the output, and recognisable: `random` is also the name of its note in `outputs/`. */
+export function outputTemporaryName(name: string, random: string): string {
+  // A file name has at most 255 bytes; what is left of the original is for people.
+  const start = Buffer.from(name).toString("utf8", 0, 200);
+  return `.${start}.${random}${OUTPUT_TEMPORARY}`;
+}
+
+/** Whether a path found in the note `random` is one that `outputTemporaryName` could have made. */
+export function isOutputTemporary(path: string, random: string): boolean {
+  return path.endsWith(`.${random}${OUTPUT_TEMPORARY}`);
+}
+
+const TASK_ID_LENGTH = 64;
+const PREFIX_LENGTH = 3;
+const NEW = ".new";
+const OUTPUT_TEMPORARY = ".damselfly-tmp";

@@ -1,0 +1,355 @@
+import { link, open, rename, type FileHandle } from "node:fs/promises";
+
+import { checkPiece } from "./check-piece.ts";
+import type { StorageContext } from "./context.ts";
+import { systemCode, toStorageError } from "./errors.ts";
+import { removeIfThere, syncDirectory } from "./file-io.ts";
+import {
+  type ContentStat,
+  type Fingerprint,
+  sameContent,
+  sameFingerprint,
+  statContent,
+} from "./fingerprint.ts";
+import type { OpenFile } from "./open-files.ts";
+import type { TaskPaths } from "./paths.ts";
+import { Serial } from "./serial.ts";
+import type { PieceRecord } from "./storage.ts";
+
+/** What the content file asks of the task it belongs to. */
+export interface ContentOwner {
+  readonly taskId: string;
+  /** Bytes in the whole file. */
+  readonly length: number;
+  /** What is believed to be on disk; `dropPieces` takes from it. */
+  readonly pieces: ReadonlyMap<number, PieceRecord>;
+  /** @throws when the task is gone */
+  assertUsable(): void;
+  /** Withdraws pieces that were found damaged, on disk too. Rejects if the disk does not take it. */
+  dropPieces(numbers: readonly number[]): Promise<void>;
+  recordFingerprint(fingerprint: Fingerprint): Promise<void>;
+}
+
+/**
+ * The content file of one task, and whether it can be believed.
+ *
+ * At any moment the file is either being written by us (then nobody else has a name for it), or *trusted*: stat shows what it
+ * showed when the bytes were last known to be good. `check` compares; a difference costs a check of every piece, whatever its cause.
+ * This is a state machine; steps that change names or links of the file run one at a time.
+ */
+export class TaskContent {
+  readonly #owner: ContentOwner;
+  readonly #paths: TaskPaths;
+  readonly #context: StorageContext;
+  readonly #steps = new Serial();
+  #writerCount = 0;
+  #writeCount = 0;
+  #epoch = 0;
+  /** Undefined: being written, or not looked at since. */
+  #fingerprint: Fingerprint | undefined;
+  /** The journal knows `#fingerprint`, or will not believe the file anyway. */
+  #recorded = true;
+
+  constructor(options: {
+    readonly owner: ContentOwner;
+    readonly paths: TaskPaths;
+    readonly context: StorageContext;
+    /** Undefined: nothing is known, every piece is to be checked before use. */
+    readonly fingerprint: Fingerprint | undefined;
+  }) {
+    this.#owner = options.owner;
+    this.#paths = options.paths;
+    this.#context = options.context;
+    this.#fingerprint = options.fingerprint;
+  }
+
+  get path(): string {
+    return this.#paths.content;
+  }
+
+  /** Moves on whenever the file was not what it should be: bytes read in an earlier epoch may be anybody's. */
+  get epoch(): number {
+    return this.#epoch;
+  }
+
+  /** Creates the file, empty of data but with its full length. */
+  async create(): Promise<void> {
+    await this.#steps.run(() => this.#moveToFreshFile());
+  }
+
+  /** After this, every piece of the task is one whose digest matched and whose bytes nobody has touched since, as far as stat can tell. */
+  async check(): Promise<void> {
+    if (this.#writerCount > 0) return;
+    const known = this.#fingerprint;
+    if (known !== undefined && sameFingerprint(known, await this.#stat())) return;
+    await this.#steps.run(() => this.#recheck());
+  }
+
+  /** Opened for reading and writing. @throws {StorageError} */
+  async acquire(): Promise<OpenFile> {
+    try {
+      return await this.#context.files.acquire(this.path);
+    } catch (error) {
+      throw this.#failed("open", error);
+    }
+  }
+
+  /** The file, ours alone to write to; end it with `endWrite`. */
+  beginWrite(): Promise<OpenFile> {
+    return this.#steps.run(async () => {
+      this.#owner.assertUsable();
+      if (this.#writerCount === 0) {
+        const stat = await this.#recheck();
+        // What has another name may be somebody's output: it is never written to.
+        if (stat === undefined || stat.nlink > 1n) await this.#moveToFreshFile();
+        else if (stat.size !== BigInt(this.#owner.length)) await this.#resize();
+      }
+      const file = await this.acquire();
+      this.#writerCount++;
+      this.#writeCount++;
+      this.#fingerprint = undefined;
+      this.#recorded = false;
+      return file;
+    });
+  }
+
+  async endWrite(file: OpenFile): Promise<void> {
+    file.release();
+    this.#writerCount--;
+    await this.#steps.run(async () => {
+      if (this.#writerCount === 0) this.#fingerprint = await this.#stat();
+    });
+  }
+
+  /**
+   * Has the disk take all bytes, then runs `action` with the fingerprint they are trusted under, and no writer or link in between.
+   * False: bytes were written meanwhile, and `action` did not run.
+   */
+  async synced(action: (fingerprint: Fingerprint) => Promise<void>): Promise<boolean> {
+    const writeCount = this.#writeCount;
+    await this.#sync();
+    return await this.#steps.run(async () => {
+      await this.#recheck();
+      if (this.#fingerprint === undefined || this.#writeCount !== writeCount) return false;
+      await action(this.#fingerprint);
+      this.#recorded = true;
+      return true;
+    });
+  }
+
+  /** Makes what was written survive the next start without a check. For an orderly stop; no writer may be left. */
+  async settle(): Promise<void> {
+    if (this.#recorded || this.#fingerprint === undefined) return;
+    await this.#sync();
+    await this.#owner.recordFingerprint(this.#fingerprint);
+    this.#recorded = true;
+  }
+
+  /**
+   * Gives the file another name, in place of what is there if `temporary` names a place to do it from.
+   *
+   * "changed": the file is not what it was in `epoch`; check, and ask again.
+   *
+   * @throws what the file system throws
+   */
+  linkTo(
+    target: string,
+    options: {
+      readonly epoch: number;
+      /** Only if nobody else has a name for it. */
+      readonly sole: boolean;
+      readonly temporary?: string;
+    },
+  ): Promise<"linked" | "changed" | "has-links"> {
+    return this.#steps.run(async () => {
+      this.#owner.assertUsable();
+      const before = await this.#recheck();
+      if (
+        before === undefined ||
+        this.#fingerprint === undefined ||
+        options.epoch !== this.#epoch
+      ) {
+        return "changed";
+      }
+      if (options.sole && before.nlink > 1n) return "has-links";
+      try {
+        if (options.temporary === undefined) {
+          await link(this.path, target);
+        } else {
+          await link(this.path, options.temporary);
+          await rename(options.temporary, target);
+        }
+      } finally {
+        // Also after a rename between two names of one file, which does nothing.
+        if (options.temporary !== undefined) await removeIfThere(options.temporary);
+        await this.#accept(before);
+      }
+      return "linked";
+    });
+  }
+
+  /** Removes the file, in no step of another's. Other names of it are their owners'. */
+  remove(alongWith: () => Promise<void>): Promise<void> {
+    return this.#steps.run(async () => {
+      await alongWith();
+      await removeIfThere(this.path);
+      this.#context.files.forget(this.path);
+    });
+  }
+
+  /** The file as it is now, its pieces being good; undefined if there is none, or while it is being written. */
+  async #recheck(): Promise<ContentStat | undefined> {
+    this.#owner.assertUsable();
+    if (this.#writerCount > 0) return undefined;
+    const before = await this.#stat();
+    if (this.#fingerprint !== undefined && sameFingerprint(this.#fingerprint, before))
+      return before;
+
+    this.#epoch++;
+    this.#context.files.forget(this.path); // Another file may lie there now.
+    this.#fingerprint = undefined;
+    const all = [...this.#owner.pieces.values()];
+    const bad = before === undefined ? all : await this.#findBad(all);
+    const after = await this.#stat();
+    if (
+      before !== undefined &&
+      (!sameFingerprint(before, after) || (bad.length > 0 && before.nlink > 1n))
+    ) {
+      // Somebody else writes to it, now or before, and may do so again: from here on it is theirs.
+      return await this.#moveToFreshFile();
+    }
+    await this.#trust(after, bad);
+    return after;
+  }
+
+  async #findBad(pieces: readonly PieceRecord[]): Promise<PieceRecord[]> {
+    if (pieces.length === 0) return [];
+    const file = await this.acquire();
+    try {
+      const bad: PieceRecord[] = [];
+      const pool = this.#context.readBuffers;
+      for (const piece of pieces) {
+        if (!(await checkPiece(piece, { source: file.handle, pool }))) bad.push(piece);
+      }
+      return bad;
+    } catch (error) {
+      throw this.#failed("check", error);
+    } finally {
+      file.release();
+    }
+  }
+
+  /** Copies every good piece into a new file and puts it in the place of the old one, which whoever else has a name for it keeps. */
+  async #moveToFreshFile(): Promise<ContentStat | undefined> {
+    const { contentNew, content, directory } = this.#paths;
+    const source = await this.#acquireIfThere();
+    try {
+      const target = await open(contentNew, "w+", CONTENT_MODE);
+      const bad: PieceRecord[] = [];
+      try {
+        await target.truncate(this.#owner.length);
+        for (const piece of this.#owner.pieces.values()) {
+          if (!(await this.#copyPiece(piece, source, target))) bad.push(piece);
+        }
+        if (this.#owner.pieces.size > 0) await target.datasync();
+      } finally {
+        await target.close();
+      }
+      await rename(contentNew, content);
+      this.#epoch++;
+      this.#context.files.forget(content);
+      if (this.#owner.pieces.size > 0) await syncDirectory(directory);
+      const stat = await this.#stat();
+      await this.#trust(stat, bad);
+      return stat;
+    } catch (error) {
+      await removeIfThere(contentNew).catch(() => undefined); // The first failure is the one to tell.
+      throw this.#failed("create", error);
+    } finally {
+      source?.release();
+    }
+  }
+
+  async #copyPiece(
+    piece: PieceRecord,
+    source: OpenFile | undefined,
+    target: FileHandle,
+  ): Promise<boolean> {
+    if (source === undefined) return false;
+    return await checkPiece(piece, {
+      source: source.handle,
+      target,
+      pool: this.#context.readBuffers,
+    });
+  }
+
+  async #acquireIfThere(): Promise<OpenFile | undefined> {
+    try {
+      return await this.#context.files.acquire(this.path);
+    } catch (error) {
+      const code = systemCode(error);
+      if (code === "ENOENT" || code === "ELOOP" || code === "EISDIR") return undefined;
+      throw error;
+    }
+  }
+
+  async #resize(): Promise<void> {
+    const file = await this.acquire();
+    try {
+      await file.handle.truncate(this.#owner.length);
+    } catch (error) {
+      throw this.#failed("resize", error);
+    } finally {
+      file.release();
+    }
+  }
+
+  /** After a link of our own: nothing but ctime may have moved. Otherwise the old fingerprint stays, and the next check tells. */
+  async #accept(before: ContentStat): Promise<void> {
+    const after = await this.#stat();
+    if (after !== undefined && sameContent(before, after)) await this.#trust(after, []);
+  }
+
+  async #trust(fingerprint: Fingerprint | undefined, bad: readonly PieceRecord[]): Promise<void> {
+    if (bad.length > 0) {
+      this.#context.logger.warn(
+        {
+          taskId: this.#owner.taskId,
+          droppedCount: bad.length,
+          keptCount: this.#owner.pieces.size - bad.length,
+        },
+        "content file has changed or was left unfinished: damaged pieces are dropped",
+      );
+      await this.#owner.dropPieces(bad.map((piece) => piece.number));
+    }
+    this.#fingerprint = fingerprint;
+    // Should the disk not take the record, the next start checks every piece once more.
+    if (fingerprint !== undefined) await this.#owner.recordFingerprint(fingerprint);
+  }
+
+  async #sync(): Promise<void> {
+    const file = await this.acquire();
+    try {
+      await file.handle.datasync();
+    } catch (error) {
+      throw this.#failed("sync", error);
+    } finally {
+      file.release();
+    }
+  }
+
+  async #stat(): Promise<ContentStat | undefined> {
+    try {
+      return await statContent(this.path);
+    } catch (error) {
+      throw this.#failed("look at", error);
+    }
+  }
+
+  #failed(verb: string, error: unknown): Error {
+    return toStorageError(`${verb} the content of task ${this.#owner.taskId}`, error);
+  }
+}
+
+/** Less the umask: a hard-linked output has the mode that the user would expect of a new file. */
+const CONTENT_MODE = 0o666;

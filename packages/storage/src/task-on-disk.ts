@@ -1,0 +1,504 @@
+import { TransportError, type PieceReader } from "@damselfly/transport";
+
+import type { StorageContext } from "./context.ts";
+import { ContentWriter } from "./content-writer.ts";
+import { createDigester, DEFAULT_ALGORITHM, parseDigest } from "./digester.ts";
+import { StorageError, toStorageError } from "./errors.ts";
+import type { Fingerprint } from "./fingerprint.ts";
+import { Interrupter } from "./interrupter.ts";
+import type { Journal } from "./journal.ts";
+import { type JournalState, pieceCountOf } from "./journal-format.ts";
+import type { OpenFile } from "./open-files.ts";
+import { placeOutput } from "./output.ts";
+import type { TaskPaths } from "./paths.ts";
+import { StoredPieceReader } from "./piece-reader.ts";
+import { assertRange, type ByteRange, readContent } from "./read-content.ts";
+import type {
+  OutputMethod,
+  OutputOptions,
+  PieceChange,
+  PieceDraft,
+  PieceRecord,
+  StoredTask,
+  TaskFacts,
+} from "./storage.ts";
+import { type ContentOwner, TaskContent } from "./task-content.ts";
+
+/**
+ * A task as the storage holds it: which pieces are there, who writes and reads them, and what the journal says of it.
+ * A state machine: usable, then gone; unsealed, sealed, unsealed again when a piece is withdrawn.
+ */
+export class TaskOnDisk implements StoredTask, ContentOwner {
+  readonly content: TaskContent;
+  readonly #context: StorageContext;
+  readonly #journal: Journal;
+  readonly #pieces: Map<number, PieceRecord>;
+  /** Pieces on their way in. A second writer waits for the first. */
+  readonly #writing = new Map<number, Promise<PieceRecord>>();
+  readonly #listeners = new Set<(change: PieceChange) => void>();
+  readonly #interrupter = new Interrupter();
+  /** By algorithm, as long as the bytes are those of `#digestsEpoch`. */
+  readonly #digests = new Map<string, string>();
+  #digestsEpoch = -1;
+  #facts: TaskFacts;
+  #sealed: boolean;
+  #gone: StorageError | undefined;
+  #uploadingCount = 0;
+  #uploadedCount = 0;
+  #retainCount = 0;
+  #usedAtMs: number;
+
+  constructor(options: {
+    readonly paths: TaskPaths;
+    readonly context: StorageContext;
+    readonly journal: Journal;
+    readonly state: JournalState & { readonly facts: TaskFacts };
+  }) {
+    const { state } = options;
+    this.#context = options.context;
+    this.#journal = options.journal;
+    this.#facts = state.facts;
+    this.#pieces = state.pieces;
+    this.#sealed = state.sealed;
+    this.#usedAtMs = lastUseOf(state);
+    this.content = new TaskContent({
+      owner: this,
+      paths: options.paths,
+      context: options.context,
+      fingerprint: state.fingerprint,
+    });
+  }
+
+  get facts(): TaskFacts {
+    return this.#facts;
+  }
+
+  get taskId(): string {
+    return this.#facts.taskId;
+  }
+
+  get length(): number {
+    return this.#facts.contentLength;
+  }
+
+  get pieceCount(): number {
+    return pieceCountOf(this.#facts);
+  }
+
+  get pieces(): ReadonlyMap<number, PieceRecord> {
+    return this.#pieces;
+  }
+
+  get complete(): boolean {
+    return this.#pieces.size === this.pieceCount;
+  }
+
+  get sealed(): boolean {
+    return this.#sealed;
+  }
+
+  get uploadingCount(): number {
+    return this.#uploadingCount;
+  }
+
+  get uploadedCount(): number {
+    return this.#uploadedCount;
+  }
+
+  get usedAtMs(): number {
+    return this.#usedAtMs;
+  }
+
+  /** Bytes that are still to come while somebody fetches them: space that is as good as taken. */
+  get reservedLength(): number {
+    if (this.#retainCount === 0) return 0;
+    let present = 0;
+    for (const piece of this.#pieces.values()) present += piece.length;
+    return this.length - present;
+  }
+
+  bounds(pieceNumber: number): ByteRange {
+    if (!Number.isInteger(pieceNumber) || pieceNumber < 0 || pieceNumber >= this.pieceCount) {
+      throw new RangeError(
+        `Cannot find piece ${pieceNumber}: task ${this.taskId} has ${this.pieceCount} pieces`,
+      );
+    }
+    const offset = pieceNumber * this.#facts.pieceLength;
+    return { offset, length: Math.min(this.#facts.pieceLength, this.length - offset) };
+  }
+
+  async writePiece(draft: PieceDraft, content: AsyncIterable<Uint8Array>): Promise<PieceRecord> {
+    this.bounds(draft.number);
+    for (;;) {
+      await this.check();
+      const present = this.#pieces.get(draft.number);
+      if (present !== undefined) return present;
+      const running = this.#writing.get(draft.number);
+      if (running === undefined) break;
+      await this.#interrupter.wait(running.catch(() => undefined)); // Its failure is its caller's.
+    }
+
+    const writing = this.#write(draft, content);
+    this.#writing.set(draft.number, writing);
+    try {
+      return await writing;
+    } finally {
+      this.#writing.delete(draft.number);
+    }
+  }
+
+  onChange(listener: (change: PieceChange) => void): () => void {
+    const own = (change: PieceChange): void => listener(change);
+    this.#listeners.add(own);
+    return () => void this.#listeners.delete(own);
+  }
+
+  async seal(): Promise<void> {
+    for (;;) {
+      await this.check();
+      if (this.#sealed) return;
+      this.#assertPresent({ offset: 0, length: this.length });
+      await this.content.synced(async (fingerprint) => {
+        if (!this.complete || this.#sealed) return;
+        const state = { facts: this.#facts, pieces: this.#pieces, sealed: true, fingerprint };
+        await this.#journal.rewrite(state).catch((error: unknown) => {
+          throw this.#failed("seal", error);
+        });
+        this.#sealed = this.complete;
+      });
+    }
+  }
+
+  read(range?: ByteRange): AsyncIterable<Uint8Array> {
+    const wanted = range ?? { offset: 0, length: this.length };
+    assertRange(wanted, this.length);
+    return readContent(this.content, wanted, {
+      pool: this.#context.readBuffers,
+      assertPresent: (part) => this.#assertPresent(part),
+    });
+  }
+
+  async digest(algorithm: string): Promise<string> {
+    await this.assertReadable();
+    const { epoch } = this.content;
+    if (epoch !== this.#digestsEpoch) this.#digests.clear();
+    this.#digestsEpoch = epoch;
+    const known = this.#digests.get(algorithm);
+    if (known !== undefined) return known;
+
+    const digester = createDigester(algorithm);
+    for await (const chunk of this.read()) digester.update(chunk);
+    const digest = digester.text();
+    if (this.content.epoch === epoch) this.#digests.set(algorithm, digest);
+    return digest;
+  }
+
+  output(path: string, options: OutputOptions = {}): Promise<OutputMethod> {
+    return placeOutput(this, path, { ...options, context: this.#context });
+  }
+
+  retain(): () => void {
+    this.#retainCount++;
+    let released = false;
+    return () => {
+      if (released) return;
+      released = true;
+      this.#retainCount--;
+    };
+  }
+
+  /** As `PieceSource.openPiece` has it. */
+  async openPiece(number: number, signal?: AbortSignal): Promise<PieceReader> {
+    for (;;) {
+      signal?.throwIfAborted();
+      await this.check();
+      const { epoch } = this.content;
+      const record = this.#pieces.get(number);
+      if (record !== undefined) {
+        const file = await this.content.acquire();
+        if (epoch === this.content.epoch) return this.#serve(record, file);
+        file.release();
+        continue;
+      }
+      const running = this.#writing.get(number);
+      if (running === undefined) {
+        throw new TransportError(
+          "ERR_PIECE_NOT_FOUND",
+          `Cannot open piece ${number} of task ${this.taskId}: it is not here`,
+        );
+      }
+      await this.#waitFor(running, signal);
+    }
+  }
+
+  /** Has the content checked if it may have changed. @throws {StorageError} `ERR_TASK_GONE` */
+  async check(): Promise<void> {
+    this.assertUsable();
+    await this.content.check();
+  }
+
+  /** Takes over what may differ between two askers for the same bytes. */
+  async adopt(facts: TaskFacts): Promise<void> {
+    const adopted = { ...facts, createdAtMs: this.#facts.createdAtMs };
+    if (JSON.stringify(adopted) === JSON.stringify(this.#facts)) return;
+    await this.#journal.append({ type: "facts", facts: adopted }).catch((error: unknown) => {
+      throw this.#failed("update", error);
+    });
+    this.#facts = adopted;
+  }
+
+  /** From here on every method throws `reason`; writers are interrupted and waited for. */
+  async abandon(reason: StorageError): Promise<void> {
+    this.#gone ??= reason;
+    this.#interrupter.interrupt(this.#gone);
+    await Promise.allSettled(this.#writing.values());
+  }
+
+  /** Removes everything but a journal set aside. The journal goes first: content alone means nothing. */
+  async remove(): Promise<void> {
+    await this.content.remove(() => this.#journal.remove());
+  }
+
+  async assertReadable(): Promise<void> {
+    await this.check();
+    this.#assertPresent({ offset: 0, length: this.length });
+  }
+
+  assertUsable(): void {
+    if (this.#gone !== undefined) throw this.#gone;
+  }
+
+  async dropPieces(numbers: readonly number[]): Promise<void> {
+    for (const number of numbers) {
+      await this.#journal.append({ type: "withdrawn", number }).catch((error: unknown) => {
+        throw this.#failed("drop a piece of", error);
+      });
+      this.#forgetPiece(number);
+    }
+  }
+
+  async recordFingerprint(fingerprint: Fingerprint): Promise<void> {
+    const { size, mtimeNs, ctimeNs, ino } = fingerprint;
+    try {
+      await this.#journal.append({
+        type: "fingerprint",
+        fingerprint: { size, mtimeNs, ctimeNs, ino },
+      });
+    } catch (error) {
+      // The next start finds the file changed and checks it once more: slow, but right.
+      this.#context.logger.warn(
+        { taskId: this.taskId, err: error },
+        "journal takes no fingerprint",
+      );
+    }
+  }
+
+  /** Makes what is there survive the next start without a check. For an orderly stop, after `abandon`. */
+  async settle(): Promise<void> {
+    if (this.#sealed || this.#pieces.size === 0) return;
+    await this.content.settle();
+    await this.#journal.sync();
+  }
+
+  async #write(draft: PieceDraft, content: AsyncIterable<Uint8Array>): Promise<PieceRecord> {
+    const startedAtMs = this.#context.clock.now();
+    const source = new ClosableSource(this.#interrupter, content);
+    try {
+      const { offset, length } = this.bounds(draft.number);
+      const expected = draft.digest === undefined ? undefined : parseDigest(draft.digest).text;
+      const digest = await this.#receive(draft, source);
+      if (expected !== undefined && digest !== expected) {
+        throw new StorageError(
+          "ERR_DIGEST_MISMATCH",
+          `Cannot record ${this.#describe(draft)}: its digest is ${digest}, expected ${expected}`,
+        );
+      }
+      const nowMs = this.#context.clock.now();
+      return await this.#record({
+        number: draft.number,
+        offset,
+        length,
+        digest,
+        trafficType: draft.trafficType,
+        parentId: draft.parentId,
+        costMs: Math.max(0, nowMs - startedAtMs),
+        createdAtMs: nowMs,
+      });
+    } finally {
+      await source.close();
+    }
+  }
+
+  /** Writes the content to its place and returns its digest. */
+  async #receive(draft: PieceDraft, source: ClosableSource): Promise<string> {
+    const { offset, length } = this.bounds(draft.number);
+    const algorithm =
+      draft.digest === undefined ? DEFAULT_ALGORITHM : parseDigest(draft.digest).algorithm;
+    const digester = createDigester(algorithm);
+    const file = await this.content.beginWrite();
+    try {
+      const action = `write ${this.#describe(draft)}`;
+      const pool = this.#context.writeBuffers;
+      await using writer = new ContentWriter({
+        handle: file.handle,
+        pool,
+        position: offset,
+        action,
+      });
+      let count = 0;
+      for await (const chunk of source.chunks()) {
+        count += chunk.byteLength;
+        if (count > length) throw this.#wrongLength(draft, `at least ${count}`, length);
+        digester.update(chunk);
+        await writer.write(chunk);
+      }
+      if (count < length) throw this.#wrongLength(draft, String(count), length);
+      await writer.flush();
+      return digester.text();
+    } finally {
+      await this.content.endWrite(file);
+    }
+  }
+
+  async #record(piece: PieceRecord): Promise<PieceRecord> {
+    this.assertUsable();
+    await this.#journal.append({ type: "piece", piece }).catch((error: unknown) => {
+      this.assertUsable();
+      throw this.#failed(`record piece ${piece.number} of`, error);
+    });
+    this.assertUsable();
+    this.#pieces.set(piece.number, piece);
+    this.#sealed = false;
+    this.#digests.clear();
+    this.#usedAtMs = piece.createdAtMs;
+    this.#emit({ kind: "recorded", piece });
+    return piece;
+  }
+
+  #serve(record: PieceRecord, file: OpenFile): PieceReader {
+    const { epoch } = this.content;
+    this.#uploadingCount++;
+    return new StoredPieceReader({
+      record,
+      file,
+      pool: this.#context.readBuffers,
+      onEnd: (delivered) => {
+        this.#uploadingCount--;
+        if (delivered) this.#uploadedCount++;
+        this.#usedAtMs = this.#context.clock.now();
+      },
+      onDamaged: () => this.#withdraw(record, epoch),
+    });
+  }
+
+  /** A piece read in `epoch` did not match. If stat shows a reason, every piece is checked; else this one alone has rotted. */
+  async #withdraw(record: PieceRecord, epoch: number): Promise<void> {
+    const { taskId } = this;
+    try {
+      if (this.#gone !== undefined) return;
+      await this.content.check();
+      if (this.content.epoch !== epoch || this.#pieces.get(record.number) !== record) return;
+      this.#forgetPiece(record.number);
+      this.#context.logger.warn(
+        { taskId, pieceNumber: record.number },
+        "piece no longer matches its digest: withdrawn",
+      );
+      await this.#journal.append({ type: "withdrawn", number: record.number });
+    } catch (error) {
+      // It is out of memory's list, or will be found again; the reader fails in any case.
+      this.#context.logger.warn(
+        { taskId, pieceNumber: record.number, err: error },
+        "withdrawal of a damaged piece is not on disk",
+      );
+    }
+  }
+
+  #forgetPiece(number: number): void {
+    if (!this.#pieces.delete(number)) return;
+    this.#sealed = false;
+    this.#digests.clear();
+    this.#emit({ kind: "withdrawn", pieceNumber: number });
+  }
+
+  #emit(change: PieceChange): void {
+    for (const listener of this.#listeners) {
+      try {
+        listener(change);
+      } catch (error) {
+        // What is on disk does not depend on who hears of it.
+        this.#context.logger.warn({ taskId: this.taskId, err: error }, "listener of pieces failed");
+      }
+    }
+  }
+
+  async #waitFor(running: Promise<PieceRecord>, signal: AbortSignal | undefined): Promise<void> {
+    const settled = this.#interrupter.wait(running.then(() => undefined).catch(() => undefined));
+    if (signal === undefined) return await settled;
+    const abort = new Interrupter();
+    const onAbort = (): void => abort.interrupt(signal.reason);
+    signal.addEventListener("abort", onAbort, { once: true });
+    try {
+      await abort.wait(settled);
+    } finally {
+      signal.removeEventListener("abort", onAbort);
+    }
+  }
+
+  #assertPresent(range: ByteRange): void {
+    const first = Math.floor(range.offset / this.#facts.pieceLength);
+    const end = Math.ceil((range.offset + range.length) / this.#facts.pieceLength);
+    for (let number = first; number < end; number++) {
+      if (this.#pieces.has(number)) continue;
+      throw new StorageError(
+        "ERR_PIECE_MISSING",
+        `Cannot read task ${this.taskId}: piece ${number} of ${this.pieceCount} is not here`,
+      );
+    }
+  }
+
+  #wrongLength(draft: PieceDraft, got: string, expected: number): StorageError {
+    return new StorageError(
+      "ERR_PIECE_LENGTH",
+      `Cannot write ${this.#describe(draft)}: content is ${got} bytes, expected ${expected}`,
+    );
+  }
+
+  #describe(draft: PieceDraft): string {
+    const from = draft.parentId === "" ? "the origin" : draft.parentId;
+    return `piece ${draft.number} of task ${this.taskId} from ${from}`;
+  }
+
+  #failed(verb: string, error: unknown): StorageError {
+    return toStorageError(`${verb} task ${this.taskId}`, error);
+  }
+}
+
+/** Content that is closed exactly once, also when nobody came to read it. */
+class ClosableSource {
+  readonly #interrupter: Interrupter;
+  readonly #content: AsyncIterable<Uint8Array>;
+  #opened = false;
+
+  constructor(interrupter: Interrupter, content: AsyncIterable<Uint8Array>) {
+    this.#interrupter = interrupter;
+    this.#content = content;
+  }
+
+  chunks(): AsyncIterable<Uint8Array> {
+    this.#opened = true;
+    return this.#interrupter.iterate(this.#content);
+  }
+
+  async close(): Promise<void> {
+    if (this.#opened) return;
+    this.#opened = true;
+    // The failure that kept it from being read is the one to tell.
+    await Promise.resolve(this.#content[Symbol.asyncIterator]().return?.()).catch(() => undefined);
+  }
+}
+
+function lastUseOf(state: JournalState & { readonly facts: TaskFacts }): number {
+  let latest = state.facts.createdAtMs;
+  for (const piece of state.pieces.values()) latest = Math.max(latest, piece.createdAtMs);
+  return latest;
+}
