@@ -127,11 +127,14 @@ export class TestCluster {
       readonly host?: string;
       readonly pushes?: boolean;
       readonly task?: string;
+      readonly fake?: FakePeer;
+      readonly onTold?: (told: Told) => void;
     } = {},
   ): FakePeer {
     const hostId = options.host ?? name;
     if (![...this.scheduling.hosts].some(({ id }) => id === hostId)) this.host(hostId);
-    const fake = new FakePeer();
+    const fake = options.fake ?? new FakePeer();
+    if (options.onTold !== undefined) fake.onTold = options.onTold;
     fake.peer = this.scheduling.register(
       {
         hostId,
