@@ -1,1 +1,28 @@
-export {};
+export { describeCloseReason } from "./close-reason.ts";
+export { openDgramSocket } from "./dgram-socket.ts";
+export { DEFAULT_QUIC_LIMITS } from "./endpoint-options.ts";
+export { QuicError, type QuicErrorCode } from "./errors.ts";
+export { loadQuiche } from "./load-quiche.ts";
+export type {
+  QuicAddress,
+  QuicCloseReason,
+  QuicCongestionControl,
+  QuicConnection,
+  QuicConnectionStats,
+  QuicDialOptions,
+  QuicEndpoint,
+  QuicEndpointOptions,
+  QuicEndpointStats,
+  QuicLimits,
+  QuicLogger,
+  QuicStream,
+  QuicTls,
+} from "./quic.ts";
+export { openQuicEndpoint } from "./quiche-endpoint.ts";
+export {
+  SEND_BUFFER_LENGTH,
+  type UdpCounters,
+  type UdpSocket,
+  type UdpSocketFactory,
+  type UdpSocketOptions,
+} from "./udp-socket.ts";

@@ -1,0 +1,207 @@
+import type { UdpSocketFactory } from "./udp-socket.ts";
+
+/** An IP literal and a UDP port. */
+export interface QuicAddress {
+  readonly ip: string;
+  readonly port: number;
+}
+
+/** One UDP port that both listens and dials. Made by `openQuicEndpoint`. */
+export interface QuicEndpoint extends AsyncDisposable {
+  /** Where the socket is bound; the port is the real one also when 0 was asked for. */
+  readonly address: QuicAddress;
+  /** Open connections, those in their handshake included. */
+  readonly connectionCount: number;
+  /**
+   * Resolves when the handshake is done and the peer's certificate has been accepted here. It is no proof that
+   * the peer accepted ours: with TLS 1.3 a client hears of a refusal only one flight later, through its streams.
+   *
+   * @throws {QuicError} `ERR_UNREACHABLE`, `ERR_DIAL_TIMEOUT`, `ERR_UNTRUSTED`, `ERR_TLS`, `ERR_REFUSED`,
+   *   `ERR_CONNECTION_LOST`, `ERR_CLOSED`
+   * @throws the signal's reason, when `options.signal` aborts
+   */
+  dial(target: QuicAddress, options?: QuicDialOptions): Promise<QuicConnection>;
+  stats(): QuicEndpointStats;
+  /** Closes without a word to the peers: they notice by their idle timeout. */
+  abort(): Promise<void>;
+  /** Lets finished streams reach their peers (one second at most), says goodbye on every connection, closes the socket. */
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+export interface QuicDialOptions {
+  readonly signal?: AbortSignal | undefined;
+  /** For the whole handshake, in milliseconds; default 10 000. */
+  readonly timeoutMs?: number | undefined;
+  /** The name the peer's certificate must carry; default is the endpoint's `serverName`. */
+  readonly serverName?: string | undefined;
+}
+
+export interface QuicConnection {
+  readonly remoteAddress: QuicAddress;
+  /** Whether this side dialled. */
+  readonly isDialler: boolean;
+  /** What the peer showed, DER, leaf first; empty when it showed none. Not checked where the endpoint is insecure. */
+  readonly peerCertificates: readonly Uint8Array[];
+  /** False from the moment either side has closed, or silence did. */
+  readonly isOpen: boolean;
+  /** Never rejects. */
+  readonly closed: Promise<QuicCloseReason>;
+  /**
+   * Called once for each stream that the peer opens; it may carry no byte yet. Must not throw. Streams that
+   * arrive while it is undefined wait, as bytes do, within the flow-control window.
+   */
+  onStream: ((stream: QuicStream) => void) | undefined;
+  /**
+   * Opens a stream; the peer hears of it with the first write.
+   *
+   * @throws {QuicError} the reason why the connection is over
+   */
+  openStream(): QuicStream;
+  /**
+   * Keeps the connection from idling out until the returned function is called. Counted: any number may hold it.
+   * The dialling side pings at a third of the idle timeout; on the other side this does nothing.
+   */
+  retain(): () => void;
+  /** Ends the connection and its streams at once, telling the peer. Bytes still on their way are lost. Idempotent. */
+  close(code: number, reason?: string): void;
+  stats(): QuicConnectionStats;
+}
+
+/**
+ * Bytes both ways, each way ending on its own. One read and one write may wait at a time.
+ *
+ * Every stream must be brought to its end both ways: read to 0, reset by the peer or `stopReading`; `end` or
+ * `reset`. Only then is it forgotten.
+ */
+export interface QuicStream {
+  readonly id: number;
+  /** Content bytes that have arrived and been read out so far, a waiting read's included: progress, for stall timers. */
+  readonly receivedLength: number;
+  /**
+   * Reads straight into `into`, which belongs to the stream until the promise settles. Resolves with the count
+   * of bytes once there are at least `leastLength` (default 1) or the peer's end follows them; 0 only at the end.
+   *
+   * @throws {QuicError} `ERR_STREAM_RESET`, `ERR_CONNECTION_LOST`, `ERR_UNTRUSTED`, `ERR_CLOSED`
+   */
+  read(into: Uint8Array, leastLength?: number): Promise<number>;
+  /**
+   * Resolves when all bytes are copied out of `bytes`: that is the backpressure. It says nothing about arrival.
+   *
+   * @throws {QuicError} `ERR_STREAM_STOPPED`, `ERR_STREAM_LIMIT`, `ERR_CONNECTION_LOST`, `ERR_UNTRUSTED`, `ERR_CLOSED`
+   */
+  write(bytes: Uint8Array): Promise<void>;
+  /** Writes the last bytes, if any, and the end. Same errors as `write`. */
+  end(bytes?: Uint8Array): Promise<void>;
+  /** Ends our side abruptly with an application code; the peer's reads throw `ERR_STREAM_RESET`. Idempotent. */
+  reset(code: number): void;
+  /** Asks the peer to stop sending and drops what has arrived. Idempotent. */
+  stopReading(code: number): void;
+  /**
+   * Never rejects. Resolves with undefined when both ways have ended well, with the error at the first way that
+   * did not: this is how a writer that waits for its own source hears that the peer has lost interest.
+   */
+  readonly closed: Promise<Error | undefined>;
+}
+
+export interface QuicCloseReason {
+  readonly by: "here" | "peer" | "idle-timeout" | "lost";
+  /** Whether `code` is the application's; otherwise it is of RFC 9000 section 20.1. */
+  readonly isApplication: boolean;
+  readonly code: number;
+  /** What the closing side said; printable, 256 characters at most. */
+  readonly text: string;
+}
+
+export interface QuicConnectionStats {
+  /** From the first packet to the end of the handshake; 0 before that. Milliseconds. */
+  readonly handshakeMs: number;
+  /** Whole milliseconds: 0 on a LAN. */
+  readonly rttMs: number;
+  readonly congestionWindowBytes: number;
+  readonly sentPacketCount: number;
+  readonly receivedPacketCount: number;
+  readonly lostPacketCount: number;
+  readonly sentBytes: number;
+  readonly receivedBytes: number;
+  readonly lostBytes: number;
+  readonly retransmittedBytes: number;
+  readonly streamCount: number;
+  /** Streams of both sides since the start. */
+  readonly openedStreamCount: number;
+  /** Streams stopped or reset on this side; the binding never quite forgets those (1 to 2 KiB each). */
+  readonly abandonedStreamCount: number;
+}
+
+export interface QuicEndpointStats {
+  readonly connectionCount: number;
+  readonly dialledCount: number;
+  readonly acceptedCount: number;
+  /** Turned away at the connection limit. */
+  readonly refusedCount: number;
+  readonly receivedDatagramCount: number;
+  readonly sentDatagramCount: number;
+  /** Calls that sent them: fewer where the socket takes several at a time. */
+  readonly sendCallCount: number;
+  readonly sendErrorCount: number;
+  /** Datagrams that were no QUIC packet for anybody here. */
+  readonly droppedDatagramCount: number;
+}
+
+/** PEM texts. Both sides are verified against `caCert`. */
+export interface QuicTls {
+  readonly caCert: string;
+  /** Leaf first. */
+  readonly cert: string;
+  readonly key: string;
+}
+
+export interface QuicLogger {
+  warn(fields: object, message: string): void;
+  debug(fields: object, message: string): void;
+}
+
+export type QuicCongestionControl = "cubic" | "reno" | "bbr";
+
+export interface QuicEndpointOptions {
+  /** A concrete address of this machine is best; `0.0.0.0` and `::` work. Port 0 picks a free one. */
+  readonly address: QuicAddress;
+  /** The one protocol spoken here (RFC 7301): QUIC has no connection without one in common. */
+  readonly alpn: string;
+  /** Mutual TLS, or `"insecure"`: encrypted, but nobody is who they say. */
+  readonly tls: QuicTls | "insecure";
+  /** What a dialled peer's certificate must name; default `d7y`. Not an IP address: those are not matched. */
+  readonly serverName?: string | undefined;
+  /** Called with each connection from outside once its handshake is done. Must not throw. Without it none is taken. */
+  readonly accept?: ((connection: QuicConnection) => void) | undefined;
+  readonly limits?: Partial<QuicLimits> | undefined;
+  /** Silence that ends a connection, in milliseconds; the smaller of both sides' counts. Default 30 000. */
+  readonly idleTimeoutMs?: number | undefined;
+  /** Largest UDP payload sent, 1200 to 16 383; default 1350. Above the path's MTU the kernel fragments or drops it. */
+  readonly packetLength?: number | undefined;
+  /** Default `cubic`. Decides for what this side sends. */
+  readonly congestionControl?: QuicCongestionControl | undefined;
+  /** TLS secrets are appended to this file for packet analysers. Debugging only: it gives everything away. */
+  readonly keyLogPath?: string | undefined;
+  /** Asked of the kernel for the socket's buffers, in bytes each way; default 4 MiB. */
+  readonly bufferLength?: number | undefined;
+  /** How datagrams travel; default `openDgramSocket`. */
+  readonly udp?: UdpSocketFactory | undefined;
+  readonly logger?: QuicLogger | undefined;
+}
+
+export interface QuicLimits {
+  /** Connections open at once, both ways; one more is refused. Default 1000. */
+  readonly connectionCountMax: number;
+  /**
+   * Streams that one peer may have open at once; one more is reset with code 0. 0: none at all. Default 1024.
+   * A peer with this many refused streams on one connection loses the connection.
+   */
+  readonly streamCountMax: number;
+  /**
+   * Bytes that a peer may send unread on a stream opened here; default 8 MiB + 64 KiB. Content longer than this
+   * costs round trips: the binding renews credit in small steps.
+   */
+  readonly streamWindow: number;
+  /** The same for a stream opened by the peer; default 64 KiB. Bounds memory per stream taken in. */
+  readonly peerStreamWindow: number;
+}

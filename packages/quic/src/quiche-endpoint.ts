@@ -1,0 +1,382 @@
+import { randomBytes } from "node:crypto";
+import { isIPv6 } from "node:net";
+import type { HostPort, NativeConfig, NativeHeader, QuicheBinding } from "./binding.ts";
+import { closeError } from "./close-reason.ts";
+import { openDgramSocket } from "./dgram-socket.ts";
+import {
+  assertAddress,
+  assertInteger,
+  resolveOptions,
+  type ResolvedOptions,
+} from "./endpoint-options.ts";
+import { QuicError } from "./errors.ts";
+import { loadQuiche } from "./load-quiche.ts";
+import { createNativeConfig } from "./native-config.ts";
+import { CONNECTION_ID_LENGTH, readDestinationId, toKey } from "./packet-header.ts";
+import type {
+  QuicAddress,
+  QuicConnection,
+  QuicDialOptions,
+  QuicEndpoint,
+  QuicEndpointOptions,
+  QuicEndpointStats,
+} from "./quic.ts";
+import { type ConnectionHost, QuicheConnection } from "./quiche-connection.ts";
+import type { UdpSocket, UdpSocketOptions } from "./udp-socket.ts";
+
+/** A peer that began a handshake has this long to finish it. */
+const ACCEPT_TIMEOUT_MS = 10_000;
+const DIAL_TIMEOUT_MS = 10_000;
+/** Connections being turned away at once; beyond it their packets are dropped unanswered. */
+const REFUSING_COUNT_MAX = 64;
+/** Connections served before the event loop gets a look at its sockets and timers. */
+const TURNS_PER_TICK = 16;
+/** How long a graceful close waits for finished streams to be acknowledged. */
+const FLUSH_TIMEOUT_MS = 1_000;
+
+/** Every datagram that holds an Initial packet is at least this long (RFC 9000, section 14.1). */
+const INITIAL_LENGTH_MIN = 1200;
+/** A client's first destination id is at least this long (RFC 9000, section 7.2). */
+const FIRST_ID_LENGTH_MIN = 8;
+const PACKET_TYPE_INITIAL = 0;
+
+/**
+ * Opens a UDP port that speaks QUIC: it takes connections if `options.accept` is given, and dials in any case.
+ *
+ * @throws {QuicError} `ERR_QUIC_UNAVAILABLE`, `ERR_TLS_CONFIG`, `ERR_ADDRESS`
+ * @throws {RangeError} for an option out of bounds
+ */
+export async function openQuicEndpoint(options: QuicEndpointOptions): Promise<QuicEndpoint> {
+  const resolved = resolveOptions(options);
+  const quiche = await loadQuiche();
+  const endpoint = new QuicheEndpoint(quiche, createNativeConfig(quiche, resolved), resolved);
+  try {
+    await endpoint.bind();
+  } catch (cause) {
+    const { ip, port } = options.address;
+    throw new QuicError(
+      "ERR_ADDRESS",
+      `Cannot open UDP port ${port} on ${ip}: ${messageOf(cause)}`,
+      {
+        cause,
+      },
+    );
+  }
+  return endpoint;
+}
+
+/**
+ * The loop: datagrams are decrypted as they come, which marks their connection; once a burst each marked
+ * connection gets a turn, and those with work left queue up again behind the others.
+ */
+class QuicheEndpoint implements QuicEndpoint, ConnectionHost {
+  readonly options: ResolvedOptions;
+  readonly #quiche: QuicheBinding;
+  readonly #config: NativeConfig;
+  readonly #connections = new Set<QuicheConnection>();
+  readonly #byKey = new Map<string, QuicheConnection>();
+  /** Being told that there is no room for them. */
+  readonly #refusing = new Set<QuicheConnection>();
+  /** What a dial waits for. */
+  readonly #dials = new Map<QuicheConnection, () => void>();
+  #socket: UdpSocket | undefined;
+  #local: HostPort = { host: "", port: 0 };
+  #queue: QuicheConnection[] = [];
+  #isTickPlanned = false;
+  #closing: Promise<void> | undefined;
+  #dialledCount = 0;
+  #acceptedCount = 0;
+  #refusedCount = 0;
+  #receivedDatagramCount = 0;
+  #droppedDatagramCount = 0;
+  #sentDatagramCount = 0;
+
+  constructor(quiche: QuicheBinding, config: NativeConfig, options: ResolvedOptions) {
+    this.#quiche = quiche;
+    this.#config = config;
+    this.options = options;
+  }
+
+  async bind(): Promise<void> {
+    const { address, bufferLength, logger } = this.options;
+    const socketOptions: UdpSocketOptions = {
+      address,
+      bufferLength,
+      onMessage: (datagram, ip, port) => this.#onMessage(datagram, ip, port),
+      onError: (error, ip, port) => this.#onError(error, ip, port),
+      onSmallBuffer: (granted) => {
+        logger?.warn(
+          { asked: bufferLength, granted },
+          "The kernel gives QUIC a small receive buffer and bursts will be lost: raise it with sysctl net.core.rmem_max",
+        );
+      },
+    };
+    this.#socket = await (this.options.udp ?? openDgramSocket)(socketOptions);
+    // The destination address of a datagram is not known under a wildcard: one constant stands for all of ours.
+    this.#local = { host: this.#socket.address.ip, port: this.#socket.address.port };
+  }
+
+  get socket(): UdpSocket {
+    if (this.#socket === undefined) throw new Error("Cannot use QUIC endpoint: it is not bound");
+    return this.#socket;
+  }
+
+  get local(): HostPort {
+    return this.#local;
+  }
+
+  get address(): QuicAddress {
+    return this.socket.address;
+  }
+
+  get connectionCount(): number {
+    return this.#connections.size;
+  }
+
+  stats(): QuicEndpointStats {
+    return {
+      connectionCount: this.#connections.size,
+      dialledCount: this.#dialledCount,
+      acceptedCount: this.#acceptedCount,
+      refusedCount: this.#refusedCount,
+      receivedDatagramCount: this.#receivedDatagramCount,
+      sentDatagramCount: this.#sentDatagramCount,
+      ...this.socket.counters,
+      droppedDatagramCount: this.#droppedDatagramCount,
+    };
+  }
+
+  async dial(target: QuicAddress, options: QuicDialOptions = {}): Promise<QuicConnection> {
+    const { signal, timeoutMs = DIAL_TIMEOUT_MS, serverName = this.options.serverName } = options;
+    signal?.throwIfAborted();
+    assertAddress(target, "target");
+    assertInteger("timeoutMs", timeoutMs, 1, 2 ** 31 - 1);
+    const what = `Cannot connect to ${target.ip} port ${target.port}`;
+    if (this.#closing !== undefined) {
+      throw new QuicError("ERR_CLOSED", `${what}: this endpoint is closed`);
+    }
+    if (target.port === 0 || isIPv6(target.ip) !== isIPv6(this.#local.host)) {
+      throw new QuicError("ERR_UNREACHABLE", `${what} from ${this.#local.host}: no such route`);
+    }
+    if (this.#connections.size >= this.options.limits.connectionCountMax) {
+      throw new QuicError("ERR_REFUSED", `${what}: this endpoint is at its limit of connections`);
+    }
+    const connection = this.#connect(target, timeoutMs, serverName);
+    const onAbort = (): void =>
+      connection.cancel(new QuicError("ERR_CLOSED", `${what}: given up on this side`));
+    signal?.addEventListener("abort", onAbort, { once: true });
+    try {
+      await new Promise<void>((resolve) => this.#dials.set(connection, resolve));
+    } finally {
+      signal?.removeEventListener("abort", onAbort);
+      this.#dials.delete(connection);
+    }
+    signal?.throwIfAborted();
+    const failure = connection.failure(what);
+    if (failure !== undefined) throw failure;
+    this.#dialledCount++;
+    return connection;
+  }
+
+  #connect(target: QuicAddress, timeoutMs: number, serverName: string): QuicheConnection {
+    const sourceId = randomBytes(CONNECTION_ID_LENGTH);
+    const peer = { host: target.ip, port: target.port };
+    const native = this.#quiche.Connection.connect(
+      serverName,
+      sourceId,
+      this.#local,
+      peer,
+      this.#config,
+    );
+    if (this.options.keyLogPath !== undefined) native.setKeylog(this.options.keyLogPath);
+    const connection = new QuicheConnection(this, {
+      native,
+      isDialler: true,
+      remote: target,
+      keys: [toKey(sourceId)],
+      handshakeTimeoutMs: timeoutMs,
+    });
+    this.#register(connection);
+    this.#connections.add(connection);
+    this.touch(connection);
+    return connection;
+  }
+
+  #register(connection: QuicheConnection): void {
+    for (const key of connection.keys) this.#byKey.set(key, connection);
+    // Whatever way it ends, whoever dialled it hears.
+    void connection.closed.then(() => this.#dials.get(connection)?.());
+  }
+
+  // What arrives.
+
+  #onMessage(datagram: Buffer, ip: string, port: number): void {
+    this.#receivedDatagramCount++;
+    const id = readDestinationId(datagram);
+    const connection = id === undefined ? undefined : this.#byKey.get(id);
+    if (connection !== undefined) connection.receive(datagram, ip, port);
+    else if (!this.#onUnknown(datagram, ip, port)) this.#droppedDatagramCount++;
+  }
+
+  /** A packet for no connection we have; false if it is nothing to answer. */
+  #onUnknown(datagram: Buffer, ip: string, port: number): boolean {
+    const isLong = ((datagram[0] ?? 0) & 0x80) !== 0;
+    if (!isLong || this.#closing !== undefined || this.options.accept === undefined) return false;
+    // What is too short for an Initial is not worth parsing; and an answer must not be longer than the question.
+    if (datagram.byteLength < INITIAL_LENGTH_MIN) return false;
+    let header: NativeHeader;
+    try {
+      header = this.#quiche.Header.fromSlice(datagram, CONNECTION_ID_LENGTH);
+    } catch {
+      return false; // not QUIC
+    }
+    if (header.version === 0) return false; // itself a version negotiation
+    if (!this.#quiche.versionIsSupported(header.version)) {
+      this.#negotiateVersion(header, ip, port);
+      return true;
+    }
+    if (header.ty !== PACKET_TYPE_INITIAL || header.dcid.byteLength < FIRST_ID_LENGTH_MIN)
+      return false;
+    return this.#take(datagram, header, ip, port);
+  }
+
+  #negotiateVersion(header: NativeHeader, ip: string, port: number): void {
+    const buffer = this.socket.takeBuffer();
+    try {
+      const length = this.#quiche.negotiateVersion(header.scid, header.dcid, buffer);
+      this.socket.send(buffer, length, length, ip, port);
+    } catch (error) {
+      this.socket.returnBuffer(buffer);
+      this.options.logger?.debug(
+        { err: error, ip },
+        "Cannot answer a QUIC packet of another version",
+      );
+    }
+  }
+
+  #take(datagram: Buffer, header: NativeHeader, ip: string, port: number): boolean {
+    const isFull = this.#connections.size >= this.options.limits.connectionCountMax;
+    if (isFull && this.#refusing.size >= REFUSING_COUNT_MAX) return false;
+    const sourceId = randomBytes(CONNECTION_ID_LENGTH);
+    const zoneAt = ip.indexOf("%");
+    const peer = { host: zoneAt === -1 ? ip : ip.slice(0, zoneAt), port };
+    const native = this.#quiche.Connection.accept(sourceId, null, this.#local, peer, this.#config);
+    if (this.options.keyLogPath !== undefined) native.setKeylog(this.options.keyLogPath);
+    const connection = new QuicheConnection(this, {
+      native,
+      isDialler: false,
+      remote: { ip, port },
+      // Until the client has our answer it goes on using the id that it made up.
+      keys: [toKey(sourceId), toKey(header.dcid)],
+      handshakeTimeoutMs: ACCEPT_TIMEOUT_MS,
+    });
+    this.#register(connection);
+    (isFull ? this.#refusing : this.#connections).add(connection);
+    connection.receive(datagram, ip, port);
+    if (isFull) {
+      this.#refusedCount++;
+      connection.refuse();
+    }
+    return true;
+  }
+
+  #onError(error: Error, ip: string, port: number): void {
+    this.options.logger?.debug({ err: error, ip, port }, "Cannot send a datagram");
+    for (const connection of this.#dials.keys()) {
+      const { remoteAddress } = connection;
+      if (!connection.isInHandshake || remoteAddress.ip !== ip || remoteAddress.port !== port)
+        continue;
+      connection.cancel(
+        new QuicError("ERR_UNREACHABLE", `Cannot connect to ${ip} port ${port}: ${error.message}`, {
+          cause: error,
+        }),
+      );
+    }
+  }
+
+  // What connections call.
+
+  touch(connection: QuicheConnection): void {
+    if (!connection.isQueued) {
+      connection.isQueued = true;
+      this.#queue.push(connection);
+    }
+    if (this.#isTickPlanned) return;
+    this.#isTickPlanned = true;
+    setImmediate(() => this.#tick());
+  }
+
+  #tick(): void {
+    this.#isTickPlanned = false;
+    const batch = this.#queue.splice(0, TURNS_PER_TICK);
+    for (const connection of batch) {
+      connection.isQueued = false;
+      if (connection.turn()) this.touch(connection);
+    }
+    if (this.#queue.length > 0 && !this.#isTickPlanned) {
+      this.#isTickPlanned = true;
+      setImmediate(() => this.#tick());
+    }
+  }
+
+  onEstablished(connection: QuicheConnection): void {
+    if (connection.isDialler) {
+      this.#dials.get(connection)?.();
+      return;
+    }
+    this.#acceptedCount++;
+    try {
+      this.options.accept?.(connection);
+    } catch (error) {
+      this.options.logger?.warn({ err: error }, "The handler of a new QUIC connection threw");
+      connection.close(0);
+    }
+  }
+
+  onRemoved(connection: QuicheConnection): void {
+    this.#connections.delete(connection);
+    this.#refusing.delete(connection);
+    for (const key of connection.keys) {
+      if (this.#byKey.get(key) === connection) this.#byKey.delete(key);
+    }
+    const { closeReason } = connection;
+    if (closeReason === undefined || connection.isDialler) return;
+    this.options.logger?.debug(
+      { remote: connection.remoteAddress, reason: closeError(closeReason, "QUIC").message },
+      "A QUIC connection ended",
+    );
+  }
+
+  countSent(datagramCount: number): void {
+    this.#sentDatagramCount += datagramCount;
+  }
+
+  // The end.
+
+  abort(): Promise<void> {
+    const cause = new QuicError("ERR_CLOSED", "The QUIC endpoint was closed abruptly");
+    this.#closing = this.socket.close();
+    for (const connection of [...this.#connections, ...this.#refusing]) connection.drop(cause);
+    return this.#closing;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    const connections = [...this.#connections, ...this.#refusing];
+    await Promise.all(connections.map((connection) => connection.flushed(FLUSH_TIMEOUT_MS)));
+    for (const connection of connections) {
+      connection.close(0);
+      while (connection.turn()); // the close frame leaves
+      connection.drop(new QuicError("ERR_CLOSED", "The QUIC endpoint is closed"));
+    }
+    await this.socket.close();
+  }
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
