@@ -54,6 +54,8 @@ export const DEFAULT_HTTP_ORIGIN_LIMITS: HttpOriginLimits = {
   connectionsPerOrigin: 32,
 };
 
+const HEAD_MS_MAX = 10_000;
+
 /** Time and chance, for tests to hold. */
 export interface OriginClock {
   now(): number;
@@ -222,8 +224,11 @@ class HttpOrigin implements Origin {
   }
 
   async #sendFrom(start: Target, request: OriginRequest, options: SendOptions): Promise<Reply> {
-    const { headersMs, stallMs } = this.#limits;
+    const { stallMs } = this.#limits;
     const { method, signal } = options;
+    // HEAD is only a shortcut: some origins never answer it.
+    const headersMs =
+      method === "HEAD" ? Math.min(HEAD_MS_MAX, this.#limits.headersMs) : this.#limits.headersMs;
     const url = redactUrl(request.url);
     let context: FailureContext = { action: `read ${url}`, headersMs, stallMs };
     try {

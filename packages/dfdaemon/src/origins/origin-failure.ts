@@ -69,6 +69,11 @@ export function isPassing(error: OriginError): boolean {
   return !["ENOTFOUND", "UND_ERR_ABORTED", "UND_ERR_DESTROYED"].includes(codeOf(error.cause));
 }
 
+/** Whether it took a time-out to find out. */
+export function isSilence(error: OriginError): boolean {
+  return error.code === "ERR_ORIGIN_STALLED" || codeOf(error.cause) === "UND_ERR_CONNECT_TIMEOUT";
+}
+
 function codeOf(error: unknown): string {
   const { code, errors } = (error ?? {}) as { code?: unknown; errors?: unknown };
   if (typeof code === "string") return code;

@@ -148,16 +148,17 @@ describe("Origin retries", () => {
     expect((await collect(body.content)).equals(content)).toBe(true);
   });
 
-  it("gives an origin up that never answers", async () => {
+  it("gives an origin up that never answers, after one more try", async () => {
     await using fixture = await openOriginFixture(
       { files: { "/file": { answer: () => {} } } },
-      { limits: { headersMs: 100, maxRetries: 0 } },
+      { limits: { headersMs: 100 } },
     );
     const reading = fixture.origin.readAll({ url: `${fixture.server.url}/file`, header: {} });
     await expect(reading).rejects.toMatchObject({
       code: "ERR_ORIGIN_STALLED",
       message: expect.stringContaining("100 ms"),
     });
+    expect(fixture.waits).toEqual([200]);
   });
 
   it("stops waiting when the signal aborts, and when it is disposed", async () => {

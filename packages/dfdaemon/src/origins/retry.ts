@@ -1,4 +1,4 @@
-import { isPassing } from "./origin-failure.ts";
+import { isPassing, isSilence } from "./origin-failure.ts";
 import type { OriginError } from "./origin-error.ts";
 
 export interface RetryPolicy {
@@ -26,6 +26,7 @@ export type RetryDecision =
 /**
  * Whether to try again, and when. A Retry-After of 429 and 503 is obeyed as long as all of them together stay below the limit, however
  * many they are; other passing failures get `maxRetries` tries, each twice as late as the last and up to half of it earlier by chance.
+ * Silence, which has already cost a time-out, is tried only once more.
  */
 export function decideRetry(
   error: OriginError,
@@ -49,7 +50,8 @@ export function decideRetry(
       why: `; ${asks}, ${waited}the limit is ${seconds(policy.retryAfterMaxMs)} s`,
     };
   }
-  if (attempt > policy.maxRetries)
+  const retries = isSilence(error) ? Math.min(1, policy.maxRetries) : policy.maxRetries;
+  if (attempt > retries)
     return { kind: "give up", why: attempt === 1 ? "" : ` (${attempt} attempts)` };
   return { kind: "wait", waitMs: backoffMs, askedFor: false };
 }
