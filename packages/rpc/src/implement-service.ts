@@ -58,18 +58,56 @@ export type AnyHandler =
   | MethodHandler<ServerStreamMethod<unknown, object, object, unknown>>
   | MethodHandler<DuplexMethod<unknown, object, object, unknown>>;
 
-/** Methods are called on `implementation`, so it may be an object of a class. */
+/**
+ * Methods are called on `implementation`, so it may be an object of a class.
+ *
+ * @param options.serializers take the place of protobufjs for a method's responses, by the method's name
+ */
 export function implementService<Name extends ServiceName>(
   name: Name,
   implementation: ServiceImplementation<Services[Name]>,
+  { serializers = {} }: { readonly serializers?: ResponseSerializers<Services[Name]> } = {},
 ): ImplementedService {
-  const service = loadService(name);
+  const service = withSerializers(loadService(name), new Map(Object.entries(serializers)));
   const handlers = new Map<string, AnyHandler>();
   for (const methodName of service.methods.keys()) {
     const handler: unknown = Reflect.get(implementation, methodName);
     if (isHandler(handler)) handlers.set(methodName, handler.bind(implementation));
   }
   return { service, handlers };
+}
+
+/** Makes grpc-js's bytes of a response; `serialize` is what protobufjs would make. */
+export type ResponseSerializer<Response> = (
+  response: Response,
+  serialize: (response: Response) => Buffer,
+) => Buffer;
+
+export type ResponseSerializers<Methods> = {
+  readonly [Name in keyof Methods]?: Methods[Name] extends {
+    readonly responseInput: infer Response;
+  }
+    ? ResponseSerializer<Response>
+    : never;
+};
+
+function withSerializers(
+  service: LoadedService,
+  serializers: ReadonlyMap<string, unknown>,
+): LoadedService {
+  if (serializers.size === 0) return service;
+  const definition = Object.entries(service.definition).map(([methodName, method]) => {
+    const serializer = serializers.get(method.originalName ?? methodName);
+    if (!isSerializer(serializer)) return [methodName, method] as const;
+    const { responseSerialize } = method;
+    const replaced = (response: object): Buffer => serializer(response, responseSerialize);
+    return [methodName, { ...method, responseSerialize: replaced }] as const;
+  });
+  return { ...service, definition: Object.fromEntries(definition) };
+}
+
+function isSerializer(value: unknown): value is ResponseSerializer<object> {
+  return typeof value === "function";
 }
 
 function isHandler(value: unknown): value is AnyHandler {

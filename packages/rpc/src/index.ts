@@ -28,6 +28,8 @@ export {
   type DuplexCall,
   type ImplementedService,
   type MethodHandler,
+  type ResponseSerializer,
+  type ResponseSerializers,
   type ServiceImplementation,
 } from "./implement-service.ts";
 export {

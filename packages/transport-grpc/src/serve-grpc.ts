@@ -19,7 +19,7 @@ import {
   type ServerLimits,
   type TlsIdentity,
 } from "@damselfly/transport";
-import { CONTENT_LENGTH_MAX } from "./wire.ts";
+import { CONTENT_LENGTH_MAX, serializeResponse } from "./content-message.ts";
 
 export interface ServeGrpcOptions {
   readonly source: PieceSource;
@@ -53,7 +53,11 @@ export async function serveGrpc(options: ServeGrpcOptions): Promise<GrpcPieceSer
   const handler = new PieceHandler(source, limits.requestCountMax);
   const server = await serveRpc({
     address,
-    services: [implementService("damselfly.v1.PieceTransfer", handler)],
+    services: [
+      implementService("damselfly.v1.PieceTransfer", handler, {
+        serializers: { downloadPiece: serializeResponse },
+      }),
+    ],
     tls,
     logger,
     graceMs: closeMs,
