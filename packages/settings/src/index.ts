@@ -1,1 +1,2 @@
-export {};
+export { SettingsError, type SettingsErrorCode } from "./errors.ts";
+export { loadTlsIdentity, type TlsIdentityOptions, type TlsPaths } from "./load-tls-identity.ts";
