@@ -46,7 +46,7 @@ export function formatFailure(
 
 const TITLES: Readonly<Record<DfgetErrorCode, string>> = {
   ERR_USAGE: "Wrong Usage!",
-  ERR_OUTPUT: "Validating Failed!",
+  ERR_OUTPUT: "Writing Failed!",
   ERR_NO_SPACE: "Downloading Failed!",
   ERR_DAEMON_UNREACHABLE: "Connect Dfdaemon Failed!",
   ERR_DOWNLOAD: "Downloading Failed!",

@@ -14,12 +14,13 @@ describe("formatLength", () => {
   it.each([
     [0, "0 B"],
     [1023, "1023 B"],
-    [1024, "1.0 KiB"],
-    [1_048_575, "1.0 MiB"],
-    [4_194_304, "4.0 MiB"],
+    [1024, "1.00 KiB"],
+    [1_048_575, "1.00 MiB"],
+    [4_194_304, "4.00 MiB"],
     [524_288_000, "500 MiB"],
-    [1_073_741_824, "1.0 GiB"],
-    [2 ** 53, "8.0 PiB"],
+    [33_000_000, "31.5 MiB"],
+    [1_073_741_824, "1.00 GiB"],
+    [2 ** 53, "8.00 PiB"],
     [2 ** 70, "1048576 PiB"],
   ])("writes %d as %s", (length, text) => {
     expect(formatLength(length)).toBe(text);
@@ -35,7 +36,7 @@ describe("formatLength", () => {
 describe("formatRate and formatLengthOf", () => {
   it("use the same units", () => {
     expect(formatRate(327_155_712)).toBe("312 MiB/s");
-    expect(formatLengthOf(440_401_920, 1_073_741_824)).toBe("0.4/1.0 GiB");
+    expect(formatLengthOf(440_401_920, 1_073_741_824)).toBe("0.41/1.00 GiB");
     expect(formatLengthOf(3, 100)).toBe("3/100 B");
     expect(formatLengthOf(52_428_800, 524_288_000)).toBe("50/500 MiB");
   });

@@ -1,4 +1,4 @@
-/** `0 B`, `1023 B`, `4.0 KiB`, `1.5 GiB`: never more than four digits. */
+/** `0 B`, `1023 B`, `4.00 KiB`, `31.5 GiB`: three digits, or four where 1024 is near. */
 export function formatLength(length: number): string {
   const [value, unit] = scale(length);
   return `${value} ${unit}`;
@@ -9,11 +9,12 @@ export function formatRate(bytesPerSecond: number): string {
   return `${formatLength(bytesPerSecond)}/s`;
 }
 
-/** `420 MiB of 1.0 GiB` as `0.4/1.0 GiB`: both in the unit of the larger one. */
+/** `430 MiB of 1 GiB` as `0.42/1.00 GiB`: both in the unit of the larger one. */
 export function formatLengthOf(done: number, length: number): string {
   const [total, unit] = scale(length);
   const divisor = 1024 ** UNITS.indexOf(unit);
-  const part = unit === "B" ? String(done) : (done / divisor).toFixed(total.includes(".") ? 1 : 0);
+  const part =
+    unit === "B" ? String(done) : (done / divisor).toFixed(total.split(".")[1]?.length ?? 0);
   return `${part}/${total} ${unit}`;
 }
 
@@ -55,7 +56,7 @@ function scale(length: number): readonly [value: string, unit: (typeof UNITS)[nu
   for (const unit of UNITS) {
     if (unit === "B" ? Math.round(value) < 1024 : value < 1023.5) {
       if (unit === "B") return [String(Math.round(value)), unit];
-      return [value < 99.95 ? value.toFixed(1) : value.toFixed(0), unit];
+      return [value.toFixed(value < 9.995 ? 2 : value < 99.95 ? 1 : 0), unit];
     }
     value /= 1024;
   }

@@ -60,7 +60,7 @@ class TextReporter implements Reporter {
   #meter: RateMeter;
   #tally: TransferTally | undefined;
   #timer: NodeJS.Timeout | undefined;
-  #drawnAtMs: number;
+  #shownAtMs: number;
   #isBarShown = false;
 
   constructor(options: ReporterOptions) {
@@ -70,7 +70,7 @@ class TextReporter implements Reporter {
     this.#isTerminal = isCapableTerminal(target, env);
     this.#style = { unicode: hasUnicode(env), color: this.#isTerminal && isColorWanted(env) };
     this.#startedAtMs = this.#now();
-    this.#drawnAtMs = this.#startedAtMs;
+    this.#shownAtMs = this.#startedAtMs;
     this.#meter = new RateMeter(this.#startedAtMs);
   }
 
@@ -84,17 +84,13 @@ class TextReporter implements Reporter {
     if (!this.#options.progress) return;
     if (this.#isTerminal) this.#draw();
     // The rate and the time left change even while nothing arrives.
-    this.#timer ??= setInterval(() => this.#show(), this.#isTerminal ? FRAME_MS : LINE_MS).unref();
+    this.#timer ??= setInterval(() => this.#showIfDue(), TICK_MS).unref();
   }
 
   advanced(): void {
     if (this.#tally === undefined) return;
     this.#measure(this.#tally.state);
-    if (
-      this.#options.progress &&
-      this.#now() - this.#drawnAtMs >= (this.#isTerminal ? FRAME_MS : LINE_MS)
-    )
-      this.#show();
+    if (this.#options.progress) this.#showIfDue();
   }
 
   done(): void {
@@ -115,8 +111,9 @@ class TextReporter implements Reporter {
     this.#eraseBar();
   }
 
-  #show(): void {
-    this.#drawnAtMs = this.#now();
+  #showIfDue(): void {
+    if (this.#now() - this.#shownAtMs < (this.#isTerminal ? FRAME_MS : LINE_MS)) return;
+    this.#shownAtMs = this.#now();
     if (this.#isTerminal) return this.#draw();
     const view = this.#view();
     if (view !== undefined && view.state.done < view.state.length)
@@ -164,5 +161,7 @@ function isColorWanted(env: Readonly<Record<string, string | undefined>>): boole
 }
 
 const FRAME_MS = 100;
+/** Half a frame, so that a tick that is early does not cost a frame. */
+const TICK_MS = 50;
 /** Between two lines of a log. */
 const LINE_MS = 3000;

@@ -68,6 +68,9 @@ function ignore(): void {}
 
 const FLUSH_MS = 1000;
 
+/** 8 MiB. */
+const FLOW_CONTROL_WINDOW = 8 << 20;
+
 async function run(argv: readonly string[], io: DfgetIo): Promise<number> {
   let command: Command;
   try {
@@ -137,8 +140,13 @@ async function transfer(
   const rpc = await import("@damselfly/rpc");
   await using client = rpc.createDfdaemonDownloadClient(
     { socketPath: daemon.socketPath },
-    // A message holds a piece, whose length the user chooses.
-    { channelOptions: { "grpc.max_receive_message_length": -1 } },
+    {
+      channelOptions: {
+        // A message holds a piece, whose length the user chooses.
+        "grpc.max_receive_message_length": -1,
+        "grpc-node.flow_control_window": FLOW_CONTROL_WINDOW,
+      },
+    },
   );
   let hasStarted = false;
   try {
