@@ -43,7 +43,11 @@ export interface SwarmEvents {
 export class Swarm implements AsyncDisposable {
   readonly #options: SwarmOptions;
   readonly #parents = new Map<string, Parent>();
-  readonly #stop = new Map<Parent, AbortController>();
+  /** Ends listening to a parent, and what is in flight from it. */
+  readonly #stops = new Map<
+    Parent,
+    { readonly listening: AbortController; readonly fetching: AbortController }
+  >();
   readonly #bannedPeers = new Set<string>();
   readonly #bannedHosts = new Set<string>();
   readonly #digests = new Map<number, string>();
@@ -78,10 +82,10 @@ export class Swarm implements AsyncDisposable {
       if (hostId === this.#options.hostId || this.#parents.has(peerId)) continue;
       if (this.#bannedPeers.has(peerId) || this.#bannedHosts.has(hostId)) continue;
       const parent = new Parent(candidate, this.#options.now);
-      const stop = new AbortController();
+      const stop = { listening: new AbortController(), fetching: new AbortController() };
       this.#parents.set(peerId, parent);
-      this.#stop.set(parent, stop);
-      this.#start(this.#follow(parent, stop.signal));
+      this.#stops.set(parent, stop);
+      this.#start(this.#follow(parent, stop.listening.signal));
     }
   }
 
@@ -100,8 +104,14 @@ export class Swarm implements AsyncDisposable {
   /** Stops everything; what is in flight is cancelled. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closed = true;
-    for (const stop of this.#stop.values())
-      stop.abort(new TransportError("ERR_CLOSED", "Cannot go on fetching: the download has ended"));
+    const reason = new TransportError(
+      "ERR_CLOSED",
+      "Cannot go on fetching: the download has ended",
+    );
+    for (const { listening, fetching } of this.#stops.values()) {
+      listening.abort(reason);
+      fetching.abort(reason);
+    }
     while (this.#running.size > 0) await Promise.all(this.#running);
   }
 
@@ -166,7 +176,7 @@ export class Swarm implements AsyncDisposable {
         pieceNumber,
         parent: parent.address!,
         ...(expectedDigest === undefined ? {} : { expectedDigest }),
-        signal: this.#stop.get(parent)!.signal,
+        signal: this.#stops.get(parent)!.fetching.signal,
         onBytes: (length) => events.progressed(length),
       });
       parent.measured({ length: piece.length, durationMs: now() - startMs, concurrency });
@@ -199,7 +209,7 @@ export class Swarm implements AsyncDisposable {
       return;
     }
     queue.fail(pieceNumber, parent);
-    if (this.#closed || this.#stop.get(parent)?.signal.aborted === true) return;
+    if (this.#closed || this.#stops.get(parent)?.fetching.signal.aborted === true) return;
     logger.warn(
       {
         taskId: this.#options.task.facts.taskId,
@@ -212,12 +222,18 @@ export class Swarm implements AsyncDisposable {
     events.pieceFailed(pieceNumber, parent.candidate);
     if (code === "ERR_PIECE_NOT_FOUND") return;
     parent.strikes += 1;
+    // What fails at one piece may do at another: what is in flight from such a parent may finish.
     const forgivable = code === "ERR_PIECE_TRUNCATED" || code === "ERR_PARENT_FAILED";
-    if (!forgivable || parent.strikes > STRIKES_MAX) this.#drop(parent, error);
+    if (!forgivable) this.#drop(parent, error);
+    else if (parent.strikes > STRIKES_MAX) this.#drop(parent, error, { finishing: true });
   }
 
   /** Forgets a parent for the rest of this download; a liar's host with it. */
-  #drop(parent: Parent, error: Error): void {
+  #drop(
+    parent: Parent,
+    error: Error,
+    { finishing = false }: { readonly finishing?: boolean } = {},
+  ): void {
     const { queue, events, logger, task } = this.#options;
     const { peerId, hostId } = parent.candidate;
     if (this.#parents.get(peerId) !== parent) return;
@@ -227,11 +243,13 @@ export class Swarm implements AsyncDisposable {
     if (error instanceof StorageError || code === "ERR_PROTOCOL" || code === "ERR_PARENT_UNTRUSTED")
       this.#bannedHosts.add(hostId);
     queue.withdraw(parent);
-    this.#stop.get(parent)?.abort(
-      new TransportError("ERR_CLOSED", `Cannot go on with parent ${hostId}: it was dropped`, {
-        cause: error,
-      }),
+    const reason = new TransportError(
+      "ERR_CLOSED",
+      `Cannot go on with parent ${hostId}: it was dropped`,
+      { cause: error },
     );
+    this.#stops.get(parent)?.listening.abort(reason);
+    if (!finishing) this.#stops.get(parent)?.fetching.abort(reason);
     logger.warn(
       { taskId: task.facts.taskId, parent: hostId, code },
       `parent dropped: ${messageOf(error)}`,

@@ -108,7 +108,7 @@ export class OriginReader implements AsyncDisposable {
       }
       const attempts = (this.#attempts.get(number) ?? 0) + 1;
       this.#attempts.set(number, attempts);
-      if (!PASSING_FAULTS.has(codeOf(error)) || attempts >= ATTEMPTS_MAX) throw error;
+      if (!isPassingFault(error) || attempts >= ATTEMPTS_MAX) throw error;
     }
   }
 
@@ -131,8 +131,7 @@ export class OriginReader implements AsyncDisposable {
       for await (const _ of content.next(1)) signal.throwIfAborted();
     } catch (error) {
       this.#sequentialAttempts += 1;
-      if (!PASSING_FAULTS.has(codeOf(error)) || this.#sequentialAttempts >= ATTEMPTS_MAX)
-        throw error;
+      if (!isPassingFault(error) || this.#sequentialAttempts >= ATTEMPTS_MAX) throw error;
     }
   }
 
@@ -153,6 +152,11 @@ export class OriginReader implements AsyncDisposable {
     this.#broken = true;
     this.#options.events.broke(error);
   }
+}
+
+/** Whether another try at the same bytes makes sense. */
+export function isPassingFault(error: unknown): boolean {
+  return PASSING_FAULTS.has(codeOf(error));
 }
 
 /** The origin now serves something else than the task was started with. */

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import type { PieceSource } from "@damselfly/transport";
 import * as fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { OriginError } from "../origins/origin-error.ts";
+import { OriginError, type OriginAnswer } from "../origins/origin-error.ts";
 import {
   contentOf,
   openFakeCluster,
@@ -46,7 +46,7 @@ describe("TaskManager", () => {
       expect(numbers.toSorted((a, b) => a - b)).toEqual(
         Array.from({ length: 21 }, (_, index) => index),
       );
-      expect(await contentOf(node)).toEqual(cluster.origin.content);
+      expect(sha256(await contentOf(node))).toBe(sha256(cluster.origin.content));
       expect(cluster.origin.servedLength).toBe(LENGTH);
     });
 
@@ -54,7 +54,7 @@ describe("TaskManager", () => {
       cluster.origin.rangeable = false;
       const node = await cluster.addNode("a");
       await node.download();
-      expect(await contentOf(node)).toEqual(cluster.origin.content);
+      expect(sha256(await contentOf(node))).toBe(sha256(cluster.origin.content));
       expect(cluster.origin.readCount).toBe(1);
     });
 
@@ -65,7 +65,7 @@ describe("TaskManager", () => {
         cluster.origin.rangeable = false;
       };
       await node.download();
-      expect(await contentOf(node)).toEqual(cluster.origin.content);
+      expect(sha256(await contentOf(node))).toBe(sha256(cluster.origin.content));
     });
 
     it("spools an origin that does not say its length", async () => {
@@ -73,7 +73,19 @@ describe("TaskManager", () => {
       const node = await cluster.addNode("a");
       const [started] = await node.download();
       expect(started).toMatchObject({ kind: "started", finished: true });
-      expect(await contentOf(node)).toEqual(cluster.origin.content);
+      expect(sha256(await contentOf(node))).toBe(sha256(cluster.origin.content));
+    });
+
+    it("begins again when a body that cannot be resumed breaks off", async () => {
+      cluster.origin.lengthKnown = false;
+      let faults = 1;
+      cluster.origin.beforeRead = () => {
+        faults -= 1;
+        if (faults >= 0) throw new OriginError("ERR_ORIGIN_TRUNCATED", "Cannot read: cut");
+      };
+      const node = await cluster.addNode("a");
+      await node.download();
+      expect(sha256(await contentOf(node))).toBe(sha256(cluster.origin.content));
     });
 
     it("fetches only the pieces of a range, and the rest later", async () => {
@@ -82,7 +94,7 @@ describe("TaskManager", () => {
       expect(cluster.origin.servedLength).toBe(2 * PIECE_LENGTH);
       await node.download();
       expect(cluster.origin.servedLength).toBe(LENGTH);
-      expect(await contentOf(node)).toEqual(cluster.origin.content);
+      expect(sha256(await contentOf(node))).toBe(sha256(cluster.origin.content));
     });
 
     it("downloads an empty file", async () => {
@@ -106,7 +118,7 @@ describe("TaskManager", () => {
         }
       };
       await node.download();
-      expect(await contentOf(node)).toEqual(cluster.origin.content);
+      expect(sha256(await contentOf(node))).toBe(sha256(cluster.origin.content));
 
       await node.storage.deleteTask(TASK_ID);
       faults = 1_000;
@@ -116,7 +128,7 @@ describe("TaskManager", () => {
     it("passes on what the origin says", async () => {
       const node = await cluster.addNode("a");
       cluster.origin.beforeStat = () => {
-        throw new OriginError("ERR_ORIGIN_STATUS", "Cannot stat: 403", { statusCode: 403 });
+        throw new OriginError("ERR_ORIGIN_STATUS", "Cannot stat: 403", answer(403));
       };
       await expect(node.download()).rejects.toMatchObject({
         code: "ERR_ORIGIN_STATUS",
@@ -134,7 +146,7 @@ describe("TaskManager", () => {
       };
       const events = await node.download();
       expect(events.filter(({ kind }) => kind === "started")).toHaveLength(2);
-      expect(await contentOf(node)).toEqual(changed);
+      expect(sha256(await contentOf(node))).toBe(sha256(changed));
     });
 
     it("gives up on an origin that changes every time", async () => {
@@ -159,7 +171,8 @@ describe("TaskManager", () => {
       );
       expect(cluster.origin.servedLength).toBe(LENGTH);
       expect(cluster.origin.statCount).toBe(1);
-      for (const path of outputs) expect(await readFile(path)).toEqual(cluster.origin.content);
+      for (const path of outputs)
+        expect(sha256(await readFile(path))).toBe(sha256(cluster.origin.content));
     });
 
     it("serves what is on disk without asking anybody", async () => {
@@ -180,7 +193,7 @@ describe("TaskManager", () => {
       await node.download();
       cluster.origin.beforeStat = ({ header }) => {
         if (header["authorization"] === "Bearer wrong")
-          throw new OriginError("ERR_ORIGIN_STATUS", "Cannot stat: 401", { statusCode: 401 });
+          throw new OriginError("ERR_ORIGIN_STATUS", "Cannot stat: 401", answer(401));
       };
       const asking = (authorization: string) => ({
         origin: { url: "http://origin.test/file", header: { authorization } },
@@ -201,7 +214,7 @@ describe("TaskManager", () => {
       const [cached] = await node.download();
       expect(cached).toMatchObject({ finished: true });
       await node.download({ revalidate: true });
-      expect(await contentOf(node)).toEqual(cluster.origin.content);
+      expect(sha256(await contentOf(node))).toBe(sha256(cluster.origin.content));
     });
 
     it("stops when the last one leaves, keeps the pieces, and goes on from them", async () => {
@@ -214,7 +227,7 @@ describe("TaskManager", () => {
       await node.manager.endOf(TASK_ID);
       cluster.origin.beforeRead = () => {};
       await node.download();
-      expect(await contentOf(node)).toEqual(cluster.origin.content);
+      expect(sha256(await contentOf(node))).toBe(sha256(cluster.origin.content));
       expect(cluster.origin.servedLength).toBeLessThan(LENGTH + 3 * PIECE_LENGTH);
     });
 
@@ -240,7 +253,7 @@ describe("TaskManager", () => {
       await seed.download();
       const child = await cluster.addNode("child", { script: toParents("seed") });
       await child.download();
-      expect(await contentOf(child)).toEqual(cluster.origin.content);
+      expect(sha256(await contentOf(child))).toBe(sha256(cluster.origin.content));
       expect(cluster.origin.servedLength).toBe(LENGTH);
       expect(child.sessions[0].reports).toEqual(["started from parents", "finished from parents"]);
       expect(new Set(child.sessions[0].pieces.map(([, from]) => from))).toEqual(
@@ -267,22 +280,28 @@ describe("TaskManager", () => {
       await expect.poll(async () => (await child.storage.openTask(TASK_ID))?.pieces.size).toBe(10);
       release();
       await Promise.all([seeding, fetching]);
-      expect(await contentOf(child)).toEqual(cluster.origin.content);
+      expect(sha256(await contentOf(child))).toBe(sha256(cluster.origin.content));
       expect(cluster.origin.servedLength).toBe(LENGTH);
     });
 
     it("spreads a file over a mesh of ten with the origin read once", async () => {
       const seed = await cluster.addNode("seed", { script: toOrigin });
       const names = Array.from({ length: 10 }, (_, index) => `n${index}`);
-      for (const name of names) {
-        await cluster.addNode(name, {
-          script: (session) =>
-            toParents("seed", ...names.filter((other) => other !== name))(session),
-        });
-      }
+      // As a scheduler would: nobody is handed out who has not registered.
+      const introduce = (): void => {
+        const sessions = [...cluster.nodes.values()].flatMap((node) => node.sessions);
+        if (sessions.length <= names.length) return;
+        for (const name of names) {
+          const others = names.filter((other) => other !== name);
+          toParents("seed", ...others)(cluster.nodes.get(name)!.sessions[0]!);
+        }
+      };
+      for (const name of names)
+        await cluster.addNode(name, { script: () => setImmediate(introduce) });
       const peers = names.map((name) => cluster.nodes.get(name)!);
       await Promise.all([seed, ...peers].map((node) => node.download()));
-      for (const node of peers) expect(await contentOf(node)).toEqual(cluster.origin.content);
+      for (const node of peers)
+        expect(sha256(await contentOf(node))).toBe(sha256(cluster.origin.content));
       expect(cluster.origin.servedLength).toBe(LENGTH);
     });
 
@@ -312,7 +331,7 @@ describe("TaskManager", () => {
       await Promise.all([liar.download(), honest.download()]);
       const child = await cluster.addNode("child", { script: toParents("liar", "honest") });
       await child.download();
-      expect(await contentOf(child)).toEqual(cluster.origin.content);
+      expect(sha256(await contentOf(child))).toBe(sha256(cluster.origin.content));
       expect(child.sessions[0].pieces.every(([, from]) => from === "peer-honest")).toBe(true);
       expect(child.sessions[0].reports).toContain("piece - failed at peer-liar");
     });
@@ -330,7 +349,7 @@ describe("TaskManager", () => {
         },
       });
       await child.download();
-      expect(await contentOf(child)).toEqual(cluster.origin.content);
+      expect(sha256(await contentOf(child))).toBe(sha256(cluster.origin.content));
       expect(child.sessions[0].reports).toContain("reschedule: no parent is left");
       expect(child.sessions[0].pieces.filter(([, from]) => from === "peer-seed")).toHaveLength(5);
     });
@@ -340,7 +359,7 @@ describe("TaskManager", () => {
         script: (session) => session.end(new Error("connection lost")),
       });
       await child.download();
-      expect(await contentOf(child)).toEqual(cluster.origin.content);
+      expect(sha256(await contentOf(child))).toBe(sha256(cluster.origin.content));
     });
 
     it("goes on with its parents when the scheduler is lost", async () => {
@@ -353,7 +372,7 @@ describe("TaskManager", () => {
         },
       });
       await child.download();
-      expect(await contentOf(child)).toEqual(cluster.origin.content);
+      expect(sha256(await contentOf(child))).toBe(sha256(cluster.origin.content));
       expect(cluster.origin.servedLength).toBe(LENGTH);
     });
 
@@ -371,7 +390,7 @@ describe("TaskManager", () => {
         limits: { schedulerAnswerMs: 100 },
       });
       await child.download();
-      expect(await contentOf(child)).toEqual(cluster.origin.content);
+      expect(sha256(await contentOf(child))).toBe(sha256(cluster.origin.content));
     });
   });
 
@@ -382,7 +401,7 @@ describe("TaskManager", () => {
       });
       cluster.origin.beforeRead = ({ offset }) => {
         if (offset >= 8 * PIECE_LENGTH)
-          throw new OriginError("ERR_ORIGIN_STATUS", "Cannot read: 500", { statusCode: 500 });
+          throw new OriginError("ERR_ORIGIN_STATUS", "Cannot read: 500", answer(500));
       };
       await expect(before.download()).rejects.toMatchObject({ code: "ERR_ORIGIN_STATUS" });
       await before.close();
@@ -390,7 +409,7 @@ describe("TaskManager", () => {
       cluster.origin.servedLength = 0;
       const after = await cluster.addNode("b", { directory: before.directory });
       await after.download();
-      expect(await contentOf(after)).toEqual(cluster.origin.content);
+      expect(sha256(await contentOf(after))).toBe(sha256(cluster.origin.content));
       expect(cluster.origin.servedLength).toBe(LENGTH - 8 * PIECE_LENGTH);
     });
   });
@@ -404,7 +423,7 @@ describe("TaskManager", () => {
     expect(await readdir(node.directory)).not.toContain("out");
     const digest = `sha256:${createHash("sha256").update(cluster.origin.content).digest("hex")}`;
     await node.download({ output, digest });
-    expect(await readFile(output.path)).toEqual(cluster.origin.content);
+    expect(sha256(await readFile(output.path))).toBe(sha256(cluster.origin.content));
   });
 
   it("ends with the right file whatever parents come, fail and go in whatever order", async () => {
@@ -437,7 +456,7 @@ describe("TaskManager", () => {
             },
           });
           await child.download();
-          expect(await contentOf(child)).toEqual(cluster.origin.content);
+          expect(sha256(await contentOf(child))).toBe(sha256(cluster.origin.content));
           const numbers = child.sessions[0].pieces.map(([number]) => number);
           expect(numbers.toSorted((a, b) => a - b)).toEqual(
             Array.from({ length: 21 }, (_, index) => index),
@@ -448,6 +467,15 @@ describe("TaskManager", () => {
     );
   });
 });
+
+function answer(statusCode: number): { readonly answer: OriginAnswer } {
+  return { answer: { statusCode, reason: "", responseHeader: {} } };
+}
+
+/** Buffers of this length take seconds to compare with `toEqual`. */
+function sha256(bytes: Uint8Array): string {
+  return createHash("sha256").update(bytes).digest("hex");
+}
 
 /** Serves other bytes. */
 function altered(source: PieceSource, alter: (chunk: Uint8Array) => Uint8Array): PieceSource {

@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import {
   StorageError,
   type PieceRecord,
+  type Spool,
   type StoredTask,
   type TaskFacts,
 } from "@damselfly/storage";
@@ -12,6 +13,7 @@ import { credentialsDigest } from "../identity/credentials-digest.ts";
 import { formatPeerId } from "../identity/peer-id.ts";
 import { choosePieceLength } from "../identity/piece-length.ts";
 import type { Logger } from "../logger.ts";
+import { messageOf } from "../message-of.ts";
 import type { Origin, OriginStat } from "../origins/origin.ts";
 import type { ParentChannel } from "../parents/parent-channel.ts";
 import type { PeerRegistration, SchedulerLink } from "../scheduling/scheduler-link.ts";
@@ -19,11 +21,14 @@ import { toError } from "../to-error.ts";
 import { piecesOfRange, type ByteRange } from "./byte-range.ts";
 import { cutContent } from "./cut-content.ts";
 import type { DownloadRequest } from "./download-request.ts";
+import { isPassingFault } from "./origin-reader.ts";
 import { DEFAULT_FLIGHT_LIMITS, Flight, type FlightLimits } from "./flight.ts";
 import { followPieces } from "./follow-pieces.ts";
 
 /** How often a task starts anew because its origin changed under it. */
 const RESTARTS_MAX = 3;
+/** How often a body that cannot be resumed is asked for. */
+const SPOOL_ATTEMPTS_MAX = 3;
 
 export type DownloadEvent =
   /** Comes first; comes again if the origin changed and everything started anew: what was said before is void. */
@@ -327,10 +332,9 @@ export class TaskManager implements AsyncDisposable {
     credentials: string,
     signal: AbortSignal,
   ): Promise<Prepared> {
-    const { origin, dataPlane } = this.#options;
-    await using body = await origin.readAll(request.origin, { signal });
-    await using spool = await dataPlane.storage.spool(body.content);
-    const task = await this.#create(request, body.stat, spool.length, credentials);
+    const { stat, spool: received } = await this.#receiveAll(request, signal);
+    await using spool = received;
+    const task = await this.#create(request, stat, spool.length, credentials);
     await using content = cutContent(spool.read({ offset: 0, length: spool.length }));
     for (let number = 0; number < task.pieceCount; number += 1) {
       const slice = content.next(task.bounds(number).length);
@@ -338,6 +342,26 @@ export class TaskManager implements AsyncDisposable {
       for await (const _ of slice);
     }
     return { task, rangeable: false };
+  }
+
+  /** The whole body in a spool; a transfer that broke is begun again, since there is nothing to go on from. */
+  async #receiveAll(
+    request: DownloadRequest,
+    signal: AbortSignal,
+  ): Promise<{ readonly stat: OriginStat; readonly spool: Spool }> {
+    const { origin, dataPlane } = this.#options;
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        await using body = await origin.readAll(request.origin, { signal });
+        return { stat: body.stat, spool: await dataPlane.storage.spool(body.content) };
+      } catch (error) {
+        if (!isPassingFault(error) || attempt === SPOOL_ATTEMPTS_MAX) throw error;
+        this.#options.logger.warn(
+          { taskId: request.taskId },
+          `reading the origin from the start again: ${messageOf(error)}`,
+        );
+      }
+    }
   }
 
   /** The last steps: the digest, and the file where the user wants it. */
