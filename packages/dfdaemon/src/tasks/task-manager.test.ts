@@ -255,8 +255,8 @@ describe("TaskManager", () => {
       await child.download();
       expect(sha256(await contentOf(child))).toBe(sha256(cluster.origin.content));
       expect(cluster.origin.servedLength).toBe(LENGTH);
-      expect(child.sessions[0].reports).toEqual(["started from parents", "finished from parents"]);
-      expect(new Set(child.sessions[0].pieces.map(([, from]) => from))).toEqual(
+      expect(child.sessions[0]!.reports).toEqual(["started from parents", "finished from parents"]);
+      expect(new Set(child.sessions[0]!.pieces.map(([, from]) => from))).toEqual(
         new Set(["peer-seed"]),
       );
     });
@@ -332,8 +332,8 @@ describe("TaskManager", () => {
       const child = await cluster.addNode("child", { script: toParents("liar", "honest") });
       await child.download();
       expect(sha256(await contentOf(child))).toBe(sha256(cluster.origin.content));
-      expect(child.sessions[0].pieces.every(([, from]) => from === "peer-honest")).toBe(true);
-      expect(child.sessions[0].reports).toContain("piece - failed at peer-liar");
+      expect(child.sessions[0]!.pieces.every(([, from]) => from === "peer-honest")).toBe(true);
+      expect(child.sessions[0]!.reports).toContain("piece - failed at peer-liar");
     });
 
     it("asks the scheduler when the last parent has gone, and the origin when it says so", async () => {
@@ -350,8 +350,8 @@ describe("TaskManager", () => {
       });
       await child.download();
       expect(sha256(await contentOf(child))).toBe(sha256(cluster.origin.content));
-      expect(child.sessions[0].reports).toContain("reschedule: no parent is left");
-      expect(child.sessions[0].pieces.filter(([, from]) => from === "peer-seed")).toHaveLength(5);
+      expect(child.sessions[0]!.reports).toContain("reschedule: no parent is left");
+      expect(child.sessions[0]!.pieces.filter(([, from]) => from === "peer-seed")).toHaveLength(5);
     });
 
     it("goes to the origin when the scheduler is lost and no parent is left", async () => {
@@ -457,7 +457,7 @@ describe("TaskManager", () => {
           });
           await child.download();
           expect(sha256(await contentOf(child))).toBe(sha256(cluster.origin.content));
-          const numbers = child.sessions[0].pieces.map(([number]) => number);
+          const numbers = child.sessions[0]!.pieces.map(([number]) => number);
           expect(numbers.toSorted((a, b) => a - b)).toEqual(
             Array.from({ length: 21 }, (_, index) => index),
           );
