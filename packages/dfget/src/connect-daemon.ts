@@ -73,7 +73,7 @@ async function ownerOf(socketPath: string): Promise<number> {
 }
 
 /** The executable of the installed package, found without loading any of it. */
-async function resolveDaemonCommand(): Promise<DaemonCommand> {
+export async function resolveDaemonCommand(): Promise<DaemonCommand> {
   const packagePath = createRequire(import.meta.url).resolve("@damselfly/dfdaemon/package.json");
   const manifest: { readonly bin: { readonly dfdaemon: string } } = JSON.parse(
     await readFile(packagePath, "utf8"),

@@ -86,7 +86,11 @@ class OutputFile implements PieceSink {
     if (this.#isFinished || this.#isDisposed) return;
     this.#isDisposed = true;
     await this.#file.close();
-    await unlink(this.#temporaryPath);
+    try {
+      await unlink(this.#temporaryPath);
+    } catch (error) {
+      if (systemErrorCode(error) !== "ENOENT") throw outputError(this.#options.path, error);
+    }
   }
 
   /** Pieces come in any order, so the file is read once more: from memory, mostly. */

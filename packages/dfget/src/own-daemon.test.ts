@@ -3,7 +3,7 @@ import { join } from "node:path";
 
 import { afterEach, describe, expect, it } from "vitest";
 
-import { findDaemon, locateDefaultEndpoint } from "./connect-daemon.ts";
+import { findDaemon, locateDefaultEndpoint, resolveDaemonCommand } from "./connect-daemon.ts";
 import { ensureOwnDaemon, locateOwnDaemon, type OwnDaemonPlace } from "./own-daemon.ts";
 import {
   FakeTask,
@@ -178,12 +178,12 @@ describe("ensureOwnDaemon", () => {
     );
   });
 
-  it("says so when its directory cannot be made", async () => {
+  it("says so when its directory cannot be used", async () => {
     await using test = await open();
     await mkdir(join(test.directory, ".local", "share"), { recursive: true });
     await symlink("nowhere/at/all", test.place.directory);
     await expect(test.ensure()).rejects.toThrow(
-      /Cannot start a dfdaemon: .* cannot be made \(E[A-Z]+\)/,
+      /Cannot start a dfdaemon: .* cannot be used \(E[A-Z]+\)/,
     );
   });
 });
@@ -247,6 +247,14 @@ describe("runDfget without a daemon on the node", () => {
     });
     await expect(found).rejects.toThrow(/Cannot reach a dfdaemon at .*: ENOTDIR/);
     expect(await startedPids(test.place)).toEqual([]);
+  });
+});
+
+describe("resolveDaemonCommand", () => {
+  it("is this Node with the executable of the installed package", async () => {
+    const [program, script] = await resolveDaemonCommand();
+    expect(program).toBe(process.execPath);
+    expect((await stat(script ?? "")).isFile()).toBe(true);
   });
 });
 

@@ -53,6 +53,17 @@ export async function locateOwnDaemon(
   return { directory, socketPath, logPath: join(directory, "dfget-daemon.log") };
 }
 
+export interface EnsureOptions {
+  readonly command: DaemonCommand;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly logLevel: string;
+  /** Of this process, for the lock. */
+  readonly pid: number;
+  readonly signal: AbortSignal;
+  /** Milliseconds; 30 s by default. */
+  readonly startTimeoutMs?: number;
+}
+
 /**
  * Makes sure that the user's own daemon answers at its socket, starting it if need be. Several at once end up with one: whoever
  * gets the lock starts it, the others wait. The daemon outlives dfget, and ends by itself when it has been idle.
@@ -63,41 +74,43 @@ export async function locateOwnDaemon(
  */
 export async function ensureOwnDaemon(
   place: OwnDaemonPlace,
-  options: {
-    readonly command: DaemonCommand;
-    readonly env: Readonly<Record<string, string | undefined>>;
-    readonly logLevel: string;
-    /** Of this process, for the lock. */
-    readonly pid: number;
-    readonly signal: AbortSignal;
-    /** Milliseconds; 30 s by default. */
-    readonly startTimeoutMs?: number;
-  },
+  options: EnsureOptions,
 ): Promise<{ readonly pid: number | undefined }> {
+  if (await isUp(place)) return { pid: undefined };
+  try {
+    return { pid: await startUnlessOthersDo(place, options) };
+  } catch (error) {
+    if (!(error instanceof Error) || !("syscall" in error)) throw error;
+    throw cannotStart(`${place.directory} cannot be used (${systemErrorCode(error)})`, error);
+  }
+}
+
+async function startUnlessOthersDo(
+  place: OwnDaemonPlace,
+  options: EnsureOptions,
+): Promise<number | undefined> {
   const { signal } = options;
   const deadline = Date.now() + (options.startTimeoutMs ?? START_TIMEOUT_MS);
-  if (await isUp(place)) return { pid: undefined };
-  await mkdir(place.directory, { recursive: true, mode: 0o700 }).catch((error: unknown) => {
-    throw cannotStart(
-      `${place.directory} cannot be made (${systemErrorCode(error) ?? "unknown error"})`,
-      error,
-    );
-  });
+  await mkdir(place.directory, { recursive: true, mode: 0o700 });
   await chmod(place.directory, 0o700);
-
   while (Date.now() < deadline) {
     await using lock = await tryStartLock(join(place.directory, "dfget-start.lock"), options.pid);
-    if (await isUp(place)) return { pid: undefined };
-    if (lock !== undefined) return { pid: await startOwnDaemon(place, { ...options, deadline }) };
-    await delay(POLL_MS, undefined, { signal }).catch(() => signal.throwIfAborted());
+    if (await isUp(place)) return undefined;
+    if (lock !== undefined) return await startOwnDaemon(place, { ...options, deadline });
+    await pause(POLL_MS, signal);
   }
   throw cannotStart(`another dfget has been starting it for too long; its log is ${place.logPath}`);
+}
+
+/** @throws the signal's reason */
+async function pause(durationMs: number, signal: AbortSignal): Promise<void> {
+  await delay(durationMs, undefined, { signal }).catch(() => signal.throwIfAborted());
 }
 
 /** Tries twice: a daemon that is just ending still holds the storage. Returns the process id, or undefined if another one took over. */
 async function startOwnDaemon(
   place: OwnDaemonPlace,
-  options: Parameters<typeof ensureOwnDaemon>[1] & { readonly deadline: number },
+  options: EnsureOptions & { readonly deadline: number },
 ): Promise<number | undefined> {
   for (let attempt = 1; ; attempt += 1) {
     await using log = await openLog(place.logPath);
@@ -112,17 +125,11 @@ async function startOwnDaemon(
         `${reason}. The end of its log, ${place.logPath}:\n${await log.readTail()}`,
       );
     }
-    await delay(RETRY_MS, undefined, { signal: options.signal }).catch(() =>
-      options.signal.throwIfAborted(),
-    );
+    await pause(RETRY_MS, options.signal);
   }
 }
 
-function spawnDaemon(
-  place: OwnDaemonPlace,
-  options: Parameters<typeof ensureOwnDaemon>[1],
-  logFd: number,
-): ChildProcess {
+function spawnDaemon(place: OwnDaemonPlace, options: EnsureOptions, logFd: number): ChildProcess {
   const [program, ...args] = options.command;
   const child = spawn(program, [...args, ...formatDaemonArguments(place, options.logLevel)], {
     cwd: place.directory,
@@ -163,7 +170,7 @@ async function waitUntilUp(
     const endedBefore = hasEnded;
     if (await isUp(place)) return "up";
     if (endedBefore) return "ended";
-    await delay(POLL_MS, undefined, { signal }).catch(() => signal.throwIfAborted());
+    await pause(POLL_MS, signal);
   }
   return "late";
 }

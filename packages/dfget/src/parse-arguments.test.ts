@@ -81,7 +81,7 @@ describe("parseArguments", () => {
   it.each([
     [[], "no URL was given"],
     [["https://example.com/f"], "no output was given"],
-    [["https://example.com/f", "-O", ""], "no output was given"],
+    [["https://example.com/f", "-O", ""], "Cannot read -O: its value is empty"],
     [[...base, "more"], "'more' is one argument too many"],
     [["ftp://example.com/f", "-O", "out"], "expected http or https: 'ftp' is not supported"],
     [["example.com/f", "-O", "out"], "expected an absolute URL"],

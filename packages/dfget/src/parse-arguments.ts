@@ -47,7 +47,7 @@ export function parseArguments(
   const url = convert("the URL", urlText, parseDownloadUrl);
 
   const output = values.text("output");
-  if (output === undefined || output === "")
+  if (output === undefined)
     throw usageError(
       "Cannot start: no output was given, expected -O FILE, or '-O -' for standard output",
     );
@@ -110,6 +110,8 @@ export function parseArguments(
 /** Dragonfly's. */
 const TIMEOUT_MS = 2 * 3_600_000;
 
+const MAY_BE_EMPTY: ReadonlySet<string> = new Set(["tag", "application"]);
+
 const FLAGS_BY_NAME: ReadonlyMap<string, Flag> = new Map(FLAGS.map((flag) => [flag.name, flag]));
 
 /** Flags with the values they were given, and what is no flag. */
@@ -144,6 +146,8 @@ function readCommandLine(argv: readonly string[]): {
         `Cannot read ${token.rawName}: it needs a value, expected ${token.rawName} ${flag.value}`,
       );
     }
+    if (token.value === "" && !MAY_BE_EMPTY.has(flag.name))
+      throw usageError(`Cannot read ${token.rawName}: its value is empty`);
     const values = given.get(flag.name) ?? [];
     if (values.length > 0 && flag.value !== undefined && flag.multiple === undefined) {
       throw usageError(`Cannot read ${token.rawName}: it was given twice`);

@@ -8,6 +8,7 @@ import { describe, expect, it } from "vitest";
 
 import { Interrupt } from "./errors.ts";
 import {
+  CapturedStream,
   failWith,
   FakeTask,
   openTemporaryDirectory,
@@ -326,6 +327,17 @@ describe("runDfget", () => {
     expect(await test.files()).toEqual([]);
   });
 
+  it("notices that the daemon wrote the output somewhere else", async () => {
+    await using test = await open((download) =>
+      task.serve({ ...download, outputPath: undefined! }),
+    );
+    const { exitCode, stderr } = await test.get(["-O", "out.bin"]);
+    expect(exitCode).toBe(1);
+    expect(stderr).toMatch(
+      /the daemon says that it has written 1000000 bytes to .*out\.bin, nothing is there; .* use --transfer-from-dfdaemon/,
+    );
+  });
+
   it("refuses a forced hard link to a file of the daemon's that belongs to another user", async () => {
     await using test = await open();
     const { exitCode, stderr } = await test.get(["-O", "out.bin", "--force-hard-link"], {
@@ -403,6 +415,14 @@ describe("runDfget", () => {
     expect((await test.get(["-O", "b", "--no-progress"], { isTTY: true })).stderr).not.toContain(
       "\r",
     );
+  });
+
+  it("draws no bar amid a file on the same terminal", async () => {
+    await using test = await open();
+    const stdout = new CapturedStream();
+    stdout.isTTY = true;
+    const { stderr } = await test.get(["-O", "-"], { isTTY: true, stdout });
+    expect(stderr).toMatch(/^model\.bin: 977 KiB in [^\r]*\n$/);
   });
 
   it("prints help and version", async () => {

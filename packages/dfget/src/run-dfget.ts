@@ -1,46 +1,18 @@
 import { readFileSync } from "node:fs";
-import { readFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { basename, resolve } from "node:path";
+import { basename } from "node:path";
 import type { Writable } from "node:stream";
 import { setTimeout as delay } from "node:timers/promises";
 
-import { checkOutput } from "./check-output.ts";
-import { findDaemon, type FoundDaemon, locateDefaultEndpoint } from "./connect-daemon.ts";
-import { fromRpcError } from "./daemon-error.ts";
-import { createDownloadRequest, parseCertificates } from "./download-request.ts";
-import { DfgetError, Interrupt, systemErrorCode } from "./errors.ts";
-import { followDownload } from "./follow-download.ts";
+import type { DfgetIo } from "./dfget-io.ts";
+import { download } from "./download.ts";
+import { DfgetError, Interrupt } from "./errors.ts";
 import { formatFailure } from "./format-failure.ts";
 import { formatHelp } from "./format-help.ts";
 import { formatDuration } from "./format-quantities.ts";
 import { createJsonReporter } from "./json-reporter.ts";
 import type { DownloadOptions } from "./options.ts";
-import { createOrderedOutput } from "./ordered-output.ts";
-import { openOutputFile } from "./output-file.ts";
-import type { DaemonCommand } from "./own-daemon.ts";
 import { type Command, parseArguments } from "./parse-arguments.ts";
-import type { PieceSink } from "./piece-sink.ts";
 import { createTextReporter, isCapableTerminal, type Reporter } from "./reporter.ts";
-import type { TransferPlan } from "./transfer-plan.ts";
-
-/** Everything that dfget has to do with the process it runs in. */
-export interface DfgetIo {
-  readonly stdout: Writable & { readonly isTTY?: boolean; readonly columns?: number };
-  readonly stderr: Writable & { readonly isTTY?: boolean; readonly columns?: number };
-  readonly env: Readonly<Record<string, string | undefined>>;
-  /** Stops the download; give an `Interrupt` as the reason. */
-  readonly signal: AbortSignal;
-  /** Undefined where there are no user ids. */
-  readonly uid: number | undefined;
-  readonly pid: number;
-  readonly cwd: string;
-  readonly platform: string;
-  /** Where the node's daemon is looked for; absent: where Dragonfly's is. */
-  readonly defaultEndpoint?: string;
-  /** How to start a daemon; absent: the installed dfdaemon. */
-  readonly daemonCommand?: DaemonCommand;
-}
 
 /**
  * dfget without its process: resolves with the exit code, when everything it wrote has been taken. 0 done, 1 failed, 2 wrong usage,
@@ -68,9 +40,6 @@ function ignore(): void {}
 
 const FLUSH_MS = 1000;
 
-/** 8 MiB. */
-const FLOW_CONTROL_WINDOW = 8 << 20;
-
 async function run(argv: readonly string[], io: DfgetIo): Promise<number> {
   let command: Command;
   try {
@@ -80,12 +49,12 @@ async function run(argv: readonly string[], io: DfgetIo): Promise<number> {
     reportUsageError(error, argv, io);
     return 2;
   }
-  if (command.kind === "download") return await download(command.options, io);
+  if (command.kind === "download") return await runDownload(command.options, io);
   io.stdout.write(command.kind === "help" ? formatHelp() : `dfget ${readVersion()}\n`);
   return 0;
 }
 
-async function download(options: DownloadOptions, io: DfgetIo): Promise<number> {
+async function runDownload(options: DownloadOptions, io: DfgetIo): Promise<number> {
   const { timeoutMs } = options;
   using reporter = createReporter(options, io);
   const timeout = new AbortController();
@@ -94,7 +63,7 @@ async function download(options: DownloadOptions, io: DfgetIo): Promise<number> 
     timeout.abort(new DfgetError("ERR_TIMEOUT", message));
   }, timeoutMs).unref();
   try {
-    await transfer(options, io, reporter, AbortSignal.any([io.signal, timeout.signal]));
+    await download(options, io, reporter, AbortSignal.any([io.signal, timeout.signal]));
     reporter.done();
     return 0;
   } catch (error) {
@@ -107,114 +76,18 @@ async function download(options: DownloadOptions, io: DfgetIo): Promise<number> 
   }
 }
 
-async function transfer(
-  options: DownloadOptions,
-  io: DfgetIo,
-  reporter: Reporter,
-  signal: AbortSignal,
-): Promise<void> {
-  signal.throwIfAborted();
-  const path =
-    options.output === "-"
-      ? undefined
-      : await checkOutput(options.output, { cwd: io.cwd, overwrite: options.overwrite });
-  const certificateChain =
-    options.caCertPath === undefined
-      ? []
-      : await readCertificates(resolve(io.cwd, options.caCertPath));
-  const daemon = await findDaemon({
-    ...options,
-    ...io,
-    defaultEndpoint: io.defaultEndpoint ?? locateDefaultEndpoint(io.platform, io.env),
-    command: io.daemonCommand,
-    signal,
-  });
-  if (daemon.note !== undefined) reporter.note(daemon.note);
-
-  const takesContent = path === undefined || writesItself(options, io, daemon);
-  const request = createDownloadRequest(options, {
-    outputPath: takesContent ? undefined : path,
-    certificateChain,
-  });
-  // Loaded late: what is wrong with the arguments is told before gRPC has been read from disk.
-  const rpc = await import("@damselfly/rpc");
-  await using client = rpc.createDfdaemonDownloadClient(
-    { socketPath: daemon.socketPath },
-    {
-      channelOptions: {
-        // A message holds a piece, whose length the user chooses.
-        "grpc.max_receive_message_length": -1,
-        "grpc-node.flow_control_window": FLOW_CONTROL_WINDOW,
-      },
-    },
-  );
-  let hasStarted = false;
-  try {
-    await followDownload(client.downloadTask({ download: request }, { signal }), {
-      range: options.range,
-      openSink: takesContent ? (plan) => openSink(plan, { path, options, io, signal }) : undefined,
-      listener: {
-        started: (task) => {
-          hasStarted = true;
-          reporter.started(task);
-        },
-        advanced: () => reporter.advanced(),
-      },
-    });
-  } catch (error) {
-    if (!(error instanceof rpc.RpcError)) throw error;
-    throw fromRpcError(error, {
-      hasStarted,
-      socketPath: daemon.socketPath,
-      origin: rpc.backendDetails(error),
-    });
-  }
-}
-
-/** Whether the daemon cannot, or shall not, write the output: it would belong to the daemon's user, and hold the whole file. */
-function writesItself(options: DownloadOptions, io: DfgetIo, daemon: FoundDaemon): boolean {
-  const isOtherUser = io.uid !== undefined && io.uid !== daemon.uid;
-  if (isOtherUser && options.forceHardLink) {
-    throw new DfgetError(
-      "ERR_OUTPUT",
-      `Cannot make a hard link: the daemon runs as user ${daemon.uid}, dfget as user ${io.uid}`,
-    );
-  }
-  return isOtherUser || options.transferFromDaemon || options.range !== undefined;
-}
-
-function openSink(
-  plan: TransferPlan,
-  target: {
-    readonly path: string | undefined;
-    readonly options: DownloadOptions;
-    readonly io: DfgetIo;
-    readonly signal: AbortSignal;
-  },
-): Promise<PieceSink> {
-  const { path, io, signal } = target;
-  const { digest, overwrite } = target.options;
-  if (path !== undefined) return openOutputFile({ path, length: plan.length, overwrite, digest });
-  const temporaryDirectory = io.env["TMPDIR"] || tmpdir();
-  return Promise.resolve(
-    createOrderedOutput({ target: io.stdout, digest, temporaryDirectory, signal }),
-  );
-}
-
-async function readCertificates(path: string): Promise<readonly Uint8Array[]> {
-  try {
-    return parseCertificates(await readFile(path, "utf8"));
-  } catch (error) {
-    const reason =
-      error instanceof RangeError ? error.message : (systemErrorCode(error) ?? "unknown error");
-    throw new DfgetError("ERR_USAGE", `Cannot read --ca-cert ${path}: ${reason}`, { cause: error });
-  }
-}
-
 function createReporter(options: DownloadOptions, io: DfgetIo): Reporter {
   const { url, output, progress } = options;
   const label = basename(output === "-" ? decodeURIComponentSafely(new URL(url).pathname) : output);
-  const shared = { url, label, progress, env: io.env, secretParams: options.filteredQueryParams };
+  // A bar amid the file on one terminal helps nobody.
+  const showsProgress = progress && !(output === "-" && io.stdout.isTTY === true);
+  const shared = {
+    url,
+    label,
+    progress: showsProgress,
+    env: io.env,
+    secretParams: options.filteredQueryParams,
+  };
   if (!options.json) return createTextReporter({ ...shared, target: io.stderr });
   return createJsonReporter({
     ...shared,

@@ -12,7 +12,8 @@ import {
   serveRpc,
 } from "@damselfly/rpc";
 
-import { type DfgetIo, runDfget } from "../run-dfget.ts";
+import type { DfgetIo } from "../dfget-io.ts";
+import { runDfget } from "../run-dfget.ts";
 
 /** A directory that goes with the test. */
 export async function openTemporaryDirectory(): Promise<

@@ -1,0 +1,140 @@
+import { readFile, stat } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { resolve } from "node:path";
+
+import { checkOutput } from "./check-output.ts";
+import { findDaemon, type FoundDaemon, locateDefaultEndpoint } from "./connect-daemon.ts";
+import { fromRpcError } from "./daemon-error.ts";
+import type { DfgetIo } from "./dfget-io.ts";
+import { createDownloadRequest, parseCertificates } from "./download-request.ts";
+import { DfgetError, systemErrorCode } from "./errors.ts";
+import { followDownload } from "./follow-download.ts";
+import type { DownloadOptions } from "./options.ts";
+import { createOrderedOutput } from "./ordered-output.ts";
+import { openOutputFile } from "./output-file.ts";
+import type { PieceSink } from "./piece-sink.ts";
+import type { Reporter } from "./reporter.ts";
+import type { TransferPlan } from "./transfer-plan.ts";
+
+/**
+ * Does one download from the checks before it to the file in its place, and tells `reporter` how it goes.
+ *
+ * @throws {DfgetError} or the signal's reason
+ */
+export async function download(
+  options: DownloadOptions,
+  io: DfgetIo,
+  reporter: Reporter,
+  signal: AbortSignal,
+): Promise<void> {
+  signal.throwIfAborted();
+  const path =
+    options.output === "-"
+      ? undefined
+      : await checkOutput(options.output, { cwd: io.cwd, overwrite: options.overwrite });
+  const certificateChain =
+    options.caCertPath === undefined
+      ? []
+      : await readCertificates(resolve(io.cwd, options.caCertPath));
+  const daemon = await findDaemon({
+    ...options,
+    ...io,
+    defaultEndpoint: io.defaultEndpoint ?? locateDefaultEndpoint(io.platform, io.env),
+    command: io.daemonCommand,
+    signal,
+  });
+  if (daemon.note !== undefined) reporter.note(daemon.note);
+
+  const takesContent = path === undefined || writesItself(options, io, daemon);
+  const request = createDownloadRequest(options, {
+    outputPath: takesContent ? undefined : path,
+    certificateChain,
+  });
+  // Loaded late: what is wrong with the arguments is told before gRPC has been read from disk.
+  const rpc = await import("@damselfly/rpc");
+  await using client = rpc.createDfdaemonDownloadClient(
+    { socketPath: daemon.socketPath },
+    {
+      channelOptions: {
+        // A message holds a piece, whose length the user chooses.
+        "grpc.max_receive_message_length": -1,
+        "grpc-node.flow_control_window": FLOW_CONTROL_WINDOW,
+      },
+    },
+  );
+  let hasStarted = false;
+  let length = 0;
+  try {
+    await followDownload(client.downloadTask({ download: request }, { signal }), {
+      range: options.range,
+      openSink: takesContent ? (plan) => openSink(plan, { path, options, io, signal }) : undefined,
+      listener: {
+        started: (task) => {
+          hasStarted = true;
+          ({ length } = task.plan);
+          reporter.started(task);
+        },
+        advanced: () => reporter.advanced(),
+      },
+    });
+  } catch (error) {
+    if (!(error instanceof rpc.RpcError)) throw error;
+    const origin = rpc.backendDetails(error);
+    throw fromRpcError(error, { hasStarted, socketPath: daemon.socketPath, origin });
+  }
+  if (!takesContent) await assertDelivered(path, length);
+}
+
+/** A daemon in a container, say, has written to another file system than ours. */
+async function assertDelivered(path: string, length: number): Promise<void> {
+  const found = await stat(path).catch(() => undefined);
+  if (found?.isFile() === true && found.size === length) return;
+  throw new DfgetError(
+    "ERR_INCOMPLETE",
+    `Cannot find the file: the daemon says that it has written ${length} bytes to ${path}, ` +
+      `${found === undefined ? "nothing is" : `${found.size} bytes are`} there; if it sees other directories, use --transfer-from-dfdaemon`,
+  );
+}
+
+/** Whether the daemon cannot, or shall not, write the output: it would belong to the daemon's user, and hold the whole file. */
+function writesItself(options: DownloadOptions, io: DfgetIo, daemon: FoundDaemon): boolean {
+  const isOtherUser = io.uid !== undefined && io.uid !== daemon.uid;
+  if (isOtherUser && options.forceHardLink) {
+    throw new DfgetError(
+      "ERR_OUTPUT",
+      `Cannot make a hard link: the daemon runs as user ${daemon.uid}, dfget as user ${io.uid}`,
+    );
+  }
+  return isOtherUser || options.transferFromDaemon || options.range !== undefined;
+}
+
+function openSink(
+  plan: TransferPlan,
+  target: {
+    readonly path: string | undefined;
+    readonly options: DownloadOptions;
+    readonly io: DfgetIo;
+    readonly signal: AbortSignal;
+  },
+): Promise<PieceSink> {
+  const { path, io, signal } = target;
+  const { digest, overwrite } = target.options;
+  if (path !== undefined) return openOutputFile({ path, length: plan.length, overwrite, digest });
+  const temporaryDirectory = io.env["TMPDIR"] || tmpdir();
+  return Promise.resolve(
+    createOrderedOutput({ target: io.stdout, digest, temporaryDirectory, signal }),
+  );
+}
+
+async function readCertificates(path: string): Promise<readonly Uint8Array[]> {
+  try {
+    return parseCertificates(await readFile(path, "utf8"));
+  } catch (error) {
+    const reason =
+      error instanceof RangeError ? error.message : (systemErrorCode(error) ?? "unknown error");
+    throw new DfgetError("ERR_USAGE", `Cannot read --ca-cert ${path}: ${reason}`, { cause: error });
+  }
+}
+
+/** 8 MiB. */
+const FLOW_CONTROL_WINDOW = 8 << 20;
