@@ -36,15 +36,39 @@ export async function download(
     options.caCertPath === undefined
       ? []
       : await readCertificates(resolve(io.cwd, options.caCertPath));
-  const daemon = await findDaemon({
-    ...options,
-    ...io,
-    defaultEndpoint: io.defaultEndpoint ?? locateDefaultEndpoint(io.platform, io.env),
-    command: io.daemonCommand,
-    signal,
-  });
-  if (daemon.note !== undefined) reporter.note(daemon.note);
+  const job: Job = { options, io, reporter, signal, path, certificateChain };
+  for (let attempt = 1; ; attempt += 1) {
+    const daemon = await findDaemon({
+      ...options,
+      ...io,
+      defaultEndpoint: io.defaultEndpoint ?? locateDefaultEndpoint(io.platform, io.env),
+      command: io.daemonCommand,
+      signal,
+    });
+    if (daemon.note !== undefined) reporter.note(daemon.note);
+    try {
+      return await callDaemon(daemon, job);
+    } catch (error) {
+      // It answered a moment ago: a daemon of one's own may just have ended for idleness.
+      const isGone = error instanceof DfgetError && error.code === "ERR_DAEMON_UNREACHABLE";
+      if (!isGone || attempt === 2 || options.endpoint !== undefined) throw error;
+    }
+  }
+}
 
+interface Job {
+  readonly options: DownloadOptions;
+  readonly io: DfgetIo;
+  readonly reporter: Reporter;
+  readonly signal: AbortSignal;
+  /** Undefined: standard output. */
+  readonly path: string | undefined;
+  /** DER. */
+  readonly certificateChain: readonly Uint8Array[];
+}
+
+async function callDaemon(daemon: FoundDaemon, job: Job): Promise<void> {
+  const { options, io, reporter, signal, path, certificateChain } = job;
   const takesContent = path === undefined || writesItself(options, io, daemon);
   const request = createDownloadRequest(options, {
     outputPath: takesContent ? undefined : path,
@@ -67,7 +91,7 @@ export async function download(
   try {
     await followDownload(client.downloadTask({ download: request }, { signal }), {
       range: options.range,
-      openSink: takesContent ? (plan) => openSink(plan, { path, options, io, signal }) : undefined,
+      openSink: takesContent ? (plan) => openSink(plan, job) : undefined,
       listener: {
         started: (task) => {
           hasStarted = true;
@@ -108,17 +132,9 @@ function writesItself(options: DownloadOptions, io: DfgetIo, daemon: FoundDaemon
   return isOtherUser || options.transferFromDaemon || options.range !== undefined;
 }
 
-function openSink(
-  plan: TransferPlan,
-  target: {
-    readonly path: string | undefined;
-    readonly options: DownloadOptions;
-    readonly io: DfgetIo;
-    readonly signal: AbortSignal;
-  },
-): Promise<PieceSink> {
-  const { path, io, signal } = target;
-  const { digest, overwrite } = target.options;
+function openSink(plan: TransferPlan, job: Job): Promise<PieceSink> {
+  const { path, io, signal } = job;
+  const { digest, overwrite } = job.options;
   if (path !== undefined) return openOutputFile({ path, length: plan.length, overwrite, digest });
   const temporaryDirectory = io.env["TMPDIR"] || tmpdir();
   return Promise.resolve(

@@ -1,11 +1,13 @@
 import { mkdir, readFile, stat, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 
+import { status } from "@damselfly/rpc";
 import { afterEach, describe, expect, it } from "vitest";
 
 import { findDaemon, locateDefaultEndpoint, resolveDaemonCommand } from "./connect-daemon.ts";
 import { ensureOwnDaemon, locateOwnDaemon, type OwnDaemonPlace } from "./own-daemon.ts";
 import {
+  failWith,
   FakeTask,
   openTemporaryDirectory,
   runInProcess,
@@ -212,6 +214,26 @@ describe("runDfget without a daemon on the node", () => {
     const second = await runInProcess([url, "-O", "b"], io);
     expect(second.stderr).toMatch(/^No dfdaemon at .*: using your own at /);
     expect(await readFile(join(test.directory, "b"), "utf8")).toBe("content");
+  });
+
+  it("looks again when the daemon left between its answer and the call", async () => {
+    await using test = await open();
+    const task = new FakeTask(Buffer.from("content"), 4);
+    let calls = 0;
+    await using daemon = await serveFakeDaemon(join(test.directory, "d.sock"), (download) => {
+      calls += 1;
+      return calls === 1
+        ? failWith(status("UNAVAILABLE", "closing"))(download, undefined!)
+        : task.serve(download);
+    });
+    const path = join(test.directory, "a");
+    const { exitCode } = await runInProcess([url, "-O", path], {
+      defaultEndpoint: daemon.socketPath,
+    });
+    expect({ exitCode, calls }).toEqual({ exitCode: 0, calls: 2 });
+    calls = 0;
+    const named = await runInProcess([url, "-O", path, "--overwrite", "-e", daemon.socketPath]);
+    expect(named.stderr).toContain("Connect Dfdaemon Failed!");
   });
 
   it("starts none for --no-start, nor for an endpoint that the user named", async () => {
