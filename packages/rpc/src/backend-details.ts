@@ -13,9 +13,24 @@ export interface BackendDetails {
 /**
  * Dragonfly's daemons put the JSON text of errordetails.v2.Backend into `grpc-status-details-bin`, not a protobuf
  * message (dragonflyoss/client@c609a77).
+ *
+ * They travel in an HTTP/2 header: what is longer than 6 KiB goes without the origin's header, and with as much of the
+ * message as fits.
  */
 export function encodeBackendDetails(details: BackendDetails): Uint8Array {
-  const { message, header, statusCode } = details;
+  const bytes = encode(details);
+  if (bytes.byteLength <= DETAILS_LENGTH_MAX) return bytes;
+  const message = details.message.slice(0, MESSAGE_LENGTH_MAX);
+  return encode({ ...details, message, header: {} });
+}
+
+/** With base64 on top it stays below the 16 KiB that HTTP/2 stacks take for all headers together. */
+const DETAILS_LENGTH_MAX = 6 * 1024;
+
+/** In UTF-16 code units, six bytes each at worst (an escape such as \u0000). */
+const MESSAGE_LENGTH_MAX = 800;
+
+function encode({ message, header, statusCode }: BackendDetails): Buffer {
   return Buffer.from(JSON.stringify({ message, header, status_code: statusCode ?? null }));
 }
 

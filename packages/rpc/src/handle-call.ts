@@ -8,6 +8,7 @@ import {
   type handleUnaryCall,
 } from "@grpc/grpc-js";
 import type { EventEmitter } from "node:events";
+import { setImmediate } from "node:timers/promises";
 import type { CallContext, MethodHandler } from "./implement-service.ts";
 import type { RpcLogger } from "./logger.ts";
 import { MessageSender } from "./message-sender.ts";
@@ -133,4 +134,7 @@ async function* readRequests(
     signal.throwIfAborted();
     throw error;
   }
+  // A call that is reset looks ended first: what tells the two apart comes in the same turn of the event loop.
+  await setImmediate();
+  signal.throwIfAborted();
 }

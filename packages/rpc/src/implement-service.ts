@@ -24,7 +24,7 @@ export interface DuplexCall<Request, Response> extends CallContext {
   /** What the caller sends, until it says that no more is coming. Can be iterated once. */
   readonly requests: AsyncIterable<Request>;
   /** Resolves when the next message may be sent. @throws the signal's reason when the caller has left */
-  write(message: Response): Promise<void>;
+  readonly write: (message: Response) => Promise<void>;
 }
 
 /**

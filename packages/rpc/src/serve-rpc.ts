@@ -133,8 +133,8 @@ async function listen(
   accept: (socket: Socket) => void,
 ): Promise<Listener> {
   const sockets = new Set<Socket>();
-  // As Node's own HTTP/2 server: a caller that has finished sending still gets its answer.
-  const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
+  // Not half-open: of a caller that was killed nothing comes but the end of its bytes, and its calls must end then.
+  const server = createServer({ noDelay: true }, (socket) => {
     sockets.add(socket);
     socket.once("close", () => sockets.delete(socket));
     socket.on("error", () => {}); // a connection that breaks ends its calls; there is no more to say

@@ -1,9 +1,11 @@
 import type { Duration, Timestamp } from "./generated/messages.ts";
 
-/** Milliseconds, fractions included, as google.protobuf.Duration. */
+/** Milliseconds, fractions included, as google.protobuf.Duration: both parts have the same sign. */
 export function durationFromMs(ms: number): { seconds: number; nanos: number } {
-  const seconds = Math.trunc(ms / 1000);
-  return { seconds, nanos: Math.round((ms - seconds * 1000) * 1e6) };
+  const wholeSeconds = Math.trunc(ms / 1000);
+  const nanos = Math.round((ms - wholeSeconds * 1000) * 1e6);
+  const carry = Math.trunc(nanos / 1e9);
+  return { seconds: wholeSeconds + carry, nanos: nanos - carry * 1e9 };
 }
 
 export function durationToMs(duration: Duration): number {

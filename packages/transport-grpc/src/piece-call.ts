@@ -60,12 +60,12 @@ export class PieceCall {
     const { signal } = this;
     const expired = (): Error =>
       new TransportError("ERR_PARENT_STALLED", `${action}: not announced within ${ms} ms`);
-    const connectTimer = setTimeout(this.#assertConnected, timeouts.connectMs);
+    const stopWatching = this.#watchConnecting();
     try {
       const first = await within(this.#next("announcement"), { ms, signal, expired });
       return pieceInfo(first?.metadata, request, action);
     } finally {
-      clearTimeout(connectTimer);
+      stopWatching();
     }
   }
 
@@ -95,23 +95,34 @@ export class PieceCall {
 
   readonly #onAbort = (): void => this.abort(this.#options.signal?.reason);
 
-  readonly #assertConnected = (): void => {
-    const state = this.#pooled.client.channel.getChannel().getConnectivityState(false);
-    if (state === connectivityState.READY) return;
+  /**
+   * Gives up when there is no connection after `connectMs`. In steps, of which one that comes late counts once: time in
+   * which this process was too busy to look is not the parent's.
+   *
+   * @returns what ends the watch
+   */
+  #watchConnecting(): () => void {
     const { action, timeouts } = this.#options;
-    this.#isBroken = true;
-    this.abort(
-      new TransportError(
-        "ERR_PARENT_UNREACHABLE",
-        `${action}: no connection within ${timeouts.connectMs} ms`,
-      ),
-    );
-  };
+    const channel = this.#pooled.client.channel.getChannel();
+    let stepCount = 0;
+    const timer = setInterval(() => {
+      stepCount += 1;
+      const isConnected = channel.getConnectivityState(false) === connectivityState.READY;
+      if (isConnected) clearInterval(timer);
+      if (isConnected || stepCount < CONNECT_STEP_COUNT) return;
+      this.#isBroken = true;
+      const reason = `${action}: no connection within ${timeouts.connectMs} ms`;
+      this.abort(new TransportError("ERR_PARENT_UNREACHABLE", reason));
+    }, timeouts.connectMs / CONNECT_STEP_COUNT);
+    return () => clearInterval(timer);
+  }
 
   #protocolError(what: string): TransportError {
     return new TransportError("ERR_PROTOCOL", `${this.#options.action}: ${what}`);
   }
 }
+
+const CONNECT_STEP_COUNT = 8;
 
 /** @throws {TransportError} `ERR_PROTOCOL` for anything but a sane announcement of the piece asked for */
 function pieceInfo(
