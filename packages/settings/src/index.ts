@@ -1,2 +1,10 @@
+export { duration, formatDuration, parseDuration } from "./duration.ts";
 export { SettingsError, type SettingsErrorCode } from "./errors.ts";
+export { knownSettings, settingPaths, valuesOf, type KnownSetting } from "./known-settings.ts";
+export { loadSettings, type LoadedSettings, type LoadSettingsOptions } from "./load-settings.ts";
 export { loadTlsIdentity, type TlsIdentityOptions, type TlsPaths } from "./load-tls-identity.ts";
+export { nearestName } from "./nearest-name.ts";
+export { formatVariable } from "./read-environment.ts";
+export type { FlagSetting } from "./read-flags.ts";
+export { formatSource, type SettingSource } from "./setting-source.ts";
+export { parseSize, size } from "./size.ts";
