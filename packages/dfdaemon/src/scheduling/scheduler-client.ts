@@ -30,12 +30,14 @@ export interface SchedulerClientOptions {
 
 /** A daemon's connection to its schedulers. */
 export interface SchedulerConnection extends SchedulerLink, AsyncDisposable {
+  /** Begins to announce this host: from now on others are sent here. */
+  start(): void;
   /** Clients by preference for this task, the same at every daemon: so all peers of a task meet at one scheduler. */
   clientsFor(taskId: string): readonly SchedulerClient[];
 }
 
 /**
- * Announces this host to every scheduler, again and again; an unreachable one is tried on in the background and does not keep anything
+ * Once started, announces this host to every scheduler, again and again; an unreachable one is tried on in the background and does not keep anything
  * waiting. Disposing takes the host back from all of them.
  */
 export function openSchedulerConnection(options: SchedulerClientOptions): SchedulerConnection {
@@ -52,6 +54,10 @@ class Connection implements SchedulerConnection {
     this.#announcers = options.addresses.map(
       (address) => new Announcer(createSchedulerClient(address, tls), options),
     );
+  }
+
+  start(): void {
+    for (const announcer of this.#announcers) announcer.start();
   }
 
   clientsFor(taskId: string): readonly SchedulerClient[] {
@@ -106,14 +112,17 @@ class Announcer implements AsyncDisposable {
   readonly client: SchedulerClient;
   readonly #options: SchedulerClientOptions;
   readonly #stop = new AbortController();
-  readonly #loop: Promise<void>;
+  #loop: Promise<void> | undefined;
   #known: Promise<void> | undefined;
   #hurry: () => void = () => {};
 
   constructor(client: SchedulerClient, options: SchedulerClientOptions) {
     this.client = client;
     this.#options = options;
-    this.#loop = this.#announceAgainAndAgain();
+  }
+
+  start(): void {
+    this.#loop ??= this.#announceAgainAndAgain();
   }
 
   /** Resolves when the scheduler knows this host. @throws {RpcError} if it cannot be told now */

@@ -32,8 +32,17 @@ export interface FlightOptions {
   readonly hostId: string;
   readonly limits: FlightLimits;
   readonly logger: Logger;
+  readonly observer?: FlightObserver;
   readonly now?: () => number;
   readonly random?: () => number;
+}
+
+/** Who counts what comes in. */
+export interface FlightObserver {
+  /** Bytes arrived; not checked yet. */
+  bytes(length: number): void;
+  /** A piece is on disk and checked. */
+  piece(piece: PieceRecord): void;
 }
 
 export interface FlightLimits {
@@ -111,7 +120,7 @@ export class Flight {
       random,
       events: {
         changed: () => this.#changed(),
-        progressed: () => this.#progressed(),
+        progressed: (length) => this.#progressed(length),
         pieceFinished: (piece, parent) => this.#pieceFinished(piece, parent),
         pieceFailed: (number, parent) => this.#session?.pieceFailed(number, parent),
         broke: (error) => this.#break(error),
@@ -223,7 +232,7 @@ export class Flight {
       signal: this.#abort.signal,
       events: {
         changed: () => this.#changed(),
-        progressed: () => this.#progressed(),
+        progressed: (length) => this.#progressed(length),
         pieceFinished: (piece) => this.#pieceFinished(piece),
         broke: (error) => this.#originBroke(error),
       },
@@ -315,11 +324,13 @@ export class Flight {
     if (parent === undefined) this.tally.originBytes += piece.length;
     else bytesByParent.set(parent.hostId, (bytesByParent.get(parent.hostId) ?? 0) + piece.length);
     this.#session?.pieceFinished(piece, parent);
-    this.#progressed();
+    this.#options.observer?.piece(piece);
+    this.#progressed(0);
     this.#changed();
   }
 
-  #progressed(): void {
+  #progressed(length: number): void {
+    this.#options.observer?.bytes(length);
     this.#progressMs = this.#now();
   }
 

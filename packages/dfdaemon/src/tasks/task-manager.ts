@@ -22,7 +22,7 @@ import { piecesOfRange, type ByteRange } from "./byte-range.ts";
 import { cutContent } from "./cut-content.ts";
 import type { DownloadRequest } from "./download-request.ts";
 import { isPassingFault } from "./origin-reader.ts";
-import { DEFAULT_FLIGHT_LIMITS, Flight, type FlightLimits } from "./flight.ts";
+import { DEFAULT_FLIGHT_LIMITS, Flight, type FlightLimits, type FlightObserver } from "./flight.ts";
 import { followPieces } from "./follow-pieces.ts";
 
 /** How often a task starts anew because its origin changed under it. */
@@ -57,6 +57,13 @@ export interface TaskManagerOptions {
   };
   readonly limits?: Partial<FlightLimits>;
   readonly logger: Logger;
+  readonly observer?: TaskObserver;
+}
+
+/** Who counts downloads. */
+export interface TaskObserver extends FlightObserver {
+  taskStarted(): void;
+  taskEnded(outcome: { readonly failed: boolean; readonly durationMs: number }): void;
 }
 
 /** One download a task however many ask for it, progress to every one of them. */
@@ -197,7 +204,7 @@ export class TaskManager implements AsyncDisposable {
     const present = this.#flights.get(taskId);
     // One that nobody rides is ending: it may not take our pieces up any more.
     if (present !== undefined && present.flight.task === task && present.riders > 0) return present;
-    const { dataPlane, origin, scheduler, channel, host, logger } = this.#options;
+    const { dataPlane, origin, scheduler, channel, host, logger, observer } = this.#options;
     const flight = new Flight({
       task,
       registration: registrationOf(request, task, peerId, this.#limits.concurrentPieceCount),
@@ -210,17 +217,22 @@ export class TaskManager implements AsyncDisposable {
       hostId: host.id,
       limits: this.#limits,
       logger,
+      ...(observer === undefined ? {} : { observer }),
     });
     const started = Date.now();
     // Pieces are wanted before `run` looks: an empty queue would end at once.
     const ended = Promise.resolve().then(async () => {
+      let failed = true;
+      observer?.taskStarted();
       try {
         await flight.run();
+        failed = false;
         this.#log(flight, started);
         return undefined;
       } catch (error) {
         return toError(error);
       } finally {
+        observer?.taskEnded({ failed, durationMs: Date.now() - started });
         if (this.#flights.get(taskId) === shared) this.#flights.delete(taskId);
       }
     });

@@ -1,0 +1,63 @@
+import { once } from "node:events";
+import { createServer } from "node:http";
+import { DaemonError } from "../errors.ts";
+import { messageOf } from "../message-of.ts";
+
+/** What a path answers: a content type and a text made at each request. */
+export interface HttpPage {
+  readonly contentType: string;
+  readonly render: () => Promise<string>;
+}
+
+/** A listening HTTP server. Disposing closes it and its connections. */
+export interface HttpServer extends AsyncDisposable {
+  readonly address: { readonly ip: string; readonly port: number };
+}
+
+/**
+ * Serves a few texts over HTTP: health, metrics. GET and HEAD only; what is not there is 404.
+ *
+ * @throws {DaemonError} `ERR_LISTEN`
+ */
+export async function serveHttp(
+  name: string,
+  address: { readonly ip: string; readonly port: number },
+  pages: ReadonlyMap<string, HttpPage>,
+): Promise<HttpServer> {
+  const server = createServer((request, response) => {
+    const page = pages.get((request.url ?? "").split("?", 1)[0] ?? "");
+    if (page === undefined) {
+      response.writeHead(404).end("not found\n");
+    } else if (request.method !== "GET" && request.method !== "HEAD") {
+      response.writeHead(405, { allow: "GET, HEAD" }).end();
+    } else {
+      page.render().then(
+        (text) => response.writeHead(200, { "content-type": page.contentType }).end(text),
+        (error: unknown) => response.writeHead(500).end(`${messageOf(error)}\n`),
+      );
+    }
+  });
+  try {
+    server.listen(address.port, address.ip);
+    await once(server, "listening");
+  } catch (error) {
+    throw new DaemonError(
+      "ERR_LISTEN",
+      `Cannot serve ${name} at ${address.ip}:${address.port}: ${messageOf(error)}`,
+      { cause: error },
+    );
+  }
+  const bound = server.address();
+  return {
+    address: {
+      ip: address.ip,
+      port: bound !== null && typeof bound === "object" ? bound.port : address.port,
+    },
+    async [Symbol.asyncDispose]() {
+      const closed = once(server, "close");
+      server.close();
+      server.closeAllConnections();
+      await closed;
+    },
+  };
+}
