@@ -1,48 +1,86 @@
 import { randomBytes } from "node:crypto";
-import { link, open, rename, type FileHandle } from "node:fs/promises";
+import { mkdir, open, readdir, type FileHandle } from "node:fs/promises";
 import { connect, createServer, type Server } from "node:net";
-import { basename, dirname } from "node:path";
+import { dirname, join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 
 import { StorageError, systemCode, toStorageError } from "./errors.ts";
 import { removeIfThere } from "./file-io.ts";
 
 /**
- * Holds a directory for one storage, by listening on a unix socket in it.
+ * Holds a directory for one storage, by listening on a unix socket of a random name in `path`.
  *
  * The kernel answers for the holder: it refuses connections the moment the holder is dead, however it died, and accepts them
  * while it lives, also when it hangs. A file with a process id can say neither across containers and reboots.
  * Connections are never used for anything.
  *
+ * Everybody listens first and looks at the others then, so of two that start at once at least one sees the other, and steps back.
+ * A dead socket never comes to life again and its name is never used again, so removing it cannot hurt anybody.
+ *
  * @throws {StorageError} `ERR_STORAGE_LOCKED` if somebody holds it
  */
 export async function acquireLock(path: string): Promise<AsyncDisposable> {
-  const directory = await openDirectory(path);
-  const address = addressOf(path, directory);
   try {
-    for (let attempt = 0; attempt < ATTEMPT_COUNT_MAX; attempt++) {
-      const server = await listen(address);
-      if (server !== undefined) return new Lock(server, directory);
-      if (await answers(address)) break;
-      await removeStale(path, address);
+    await mkdir(path, { recursive: true, mode: 0o700 });
+    for (let attempt = 1; ; attempt++) {
+      const candidate = await Candidate.listen(path);
+      try {
+        if (await candidate.isAlone()) return candidate;
+      } catch (error) {
+        await candidate[Symbol.asyncDispose]();
+        throw error;
+      }
+      await candidate[Symbol.asyncDispose]();
+      if (attempt === ATTEMPT_COUNT_MAX) break;
+      // The other one may have been a candidate that steps back as well: who comes first now is left to chance.
+      await sleep(Math.random() * RETRY_DELAY_MS_MAX);
     }
-    throw new StorageError(
-      "ERR_STORAGE_LOCKED",
-      `Cannot open storage ${dirname(path)}: another process has it open`,
-    );
   } catch (error) {
-    await directory.close();
     throw toStorageError(`lock storage ${dirname(path)}`, error);
   }
+  throw new StorageError(
+    "ERR_STORAGE_LOCKED",
+    `Cannot open storage ${dirname(path)}: another process has it open`,
+  );
 }
 
-class Lock implements AsyncDisposable {
+/** Listens in the directory, and holds it if nobody else does. */
+class Candidate implements AsyncDisposable {
+  readonly #path: string;
+  readonly #name: string;
   readonly #server: Server;
+  /** A socket's address has little room: by way of the open directory it is short (Linux). */
   readonly #directory: FileHandle;
   #releasing: Promise<void> | undefined;
 
-  constructor(server: Server, directory: FileHandle) {
+  private constructor(path: string, name: string, server: Server, directory: FileHandle) {
+    this.#path = path;
+    this.#name = name;
     this.#server = server;
     this.#directory = directory;
+  }
+
+  static async listen(path: string): Promise<Candidate> {
+    const directory = await open(path, "r");
+    try {
+      const name = randomBytes(NAME_LENGTH / 2).toString("hex");
+      const server = await listen(addressOf(path, name, directory));
+      return new Candidate(path, name, server, directory);
+    } catch (error) {
+      await directory.close();
+      throw error;
+    }
+  }
+
+  async isAlone(): Promise<boolean> {
+    const names = await readdir(this.#path);
+    for (const name of names) {
+      if (name === this.#name) continue;
+      if (await answers(addressOf(this.#path, name, this.#directory))) return false;
+      await removeIfThere(join(this.#path, name));
+    }
+    // Between naming a socket and listening on it there is a moment in which it looks dead, and may have been removed.
+    return names.includes(this.#name);
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -51,35 +89,23 @@ class Lock implements AsyncDisposable {
   }
 
   async #release(): Promise<void> {
-    // Closing removes the socket's name, before it stops to answer.
+    // Closing removes the socket's name too.
     await new Promise<void>((resolve) => this.#server.close(() => resolve()));
     await this.#directory.close();
   }
 }
 
-/** A socket's address has little room: a long path is shortened by way of the open directory (Linux). */
-function addressOf(path: string, directory: FileHandle): string {
-  if (Buffer.byteLength(path) <= ADDRESS_LENGTH_MAX) return path;
-  return `/proc/self/fd/${directory.fd}/${basename(path)}`;
+function addressOf(path: string, name: string, directory: FileHandle): string {
+  const address = join(path, name);
+  if (Buffer.byteLength(address) <= ADDRESS_LENGTH_MAX) return address;
+  return `/proc/self/fd/${directory.fd}/${name}`;
 }
 
-async function openDirectory(path: string): Promise<FileHandle> {
-  try {
-    return await open(dirname(path), "r");
-  } catch (error) {
-    throw toStorageError(`lock storage ${dirname(path)}`, error);
-  }
-}
-
-/** Undefined: the name is taken. */
-function listen(address: string): Promise<Server | undefined> {
+function listen(address: string): Promise<Server> {
   return new Promise((resolve, reject) => {
     const server = createServer((socket) => socket.destroy());
     server.unref();
-    server.once("error", (error) => {
-      if (systemCode(error) === "EADDRINUSE") resolve(undefined);
-      else reject(error);
-    });
+    server.once("error", reject);
     server.listen(address, () => resolve(server));
   });
 }
@@ -99,20 +125,8 @@ function answers(address: string): Promise<boolean> {
   });
 }
 
-/** Takes a dead holder's socket away. Between two that try this at once, neither removes what the other has just made. */
-async function removeStale(path: string, address: string): Promise<void> {
-  const suffix = `.stale-${randomBytes(4).toString("hex")}`;
-  try {
-    await rename(path, path + suffix);
-  } catch (error) {
-    if (systemCode(error) === "ENOENT") return; // Somebody else was faster.
-    throw error;
-  }
-  if (await answers(address + suffix)) await link(path + suffix, path); // It was a live one: give it back.
-  await removeIfThere(path + suffix);
-}
-
-/** Each attempt but the last loses to somebody who starts at the same moment. */
-const ATTEMPT_COUNT_MAX = 5;
-/** `sun_path` has 108 bytes on Linux and 104 elsewhere, less the suffix of a stale one and a final zero. */
-const ADDRESS_LENGTH_MAX = 86;
+const ATTEMPT_COUNT_MAX = 6;
+const RETRY_DELAY_MS_MAX = 50;
+const NAME_LENGTH = 8;
+/** `sun_path` has 108 bytes on Linux and 104 elsewhere, with a final zero. */
+const ADDRESS_LENGTH_MAX = 103;

@@ -6,7 +6,7 @@ import { StorageError } from "./errors.ts";
  * Every name on disk, in one place:
  *
  *     <directory>/damselfly/format                     version of this layout
- *                           lock                       socket that is listened on while the storage is open
+ *                           lock/<random>              socket that is listened on while the storage is open
  *                           content/abc/abc…           one file a task, pieces at their offsets
  *                           content/abc/abc….journal   what is known about it, see journal-format.ts
  *                           content/abc/abc….journal.damaged-1   set aside for inspection, never read again

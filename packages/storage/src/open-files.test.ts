@@ -1,0 +1,78 @@
+import { mkdtemp, readdir, rename, rm, symlink, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+
+import { OpenFiles } from "./open-files.ts";
+
+let directory: string;
+let files: OpenFiles;
+const path = (name: string): string => join(directory, name);
+
+beforeEach(async () => {
+  directory = await mkdtemp(join(tmpdir(), "damselfly-files-"));
+  for (const name of ["a", "b", "c"]) await writeFile(path(name), name);
+  files = new OpenFiles({ idleCountMax: 1 });
+});
+
+afterEach(async () => {
+  await files[Symbol.asyncDispose]();
+  await rm(directory, { recursive: true });
+});
+
+describe("OpenFiles", () => {
+  it("shares one handle between users of a path, at once and one after the other", async () => {
+    const [first, second] = await Promise.all([files.acquire(path("a")), files.acquire(path("a"))]);
+    expect(second.handle).toBe(first.handle);
+    first.release();
+    first.release();
+    expect((await second.handle.stat()).size).toBe(1);
+    second.release();
+    const third = await files.acquire(path("a"));
+    expect(third.handle).toBe(first.handle);
+    third.release();
+  });
+
+  it("keeps no more idle ones than it may, the last used", async () => {
+    const a = await files.acquire(path("a"));
+    const b = await files.acquire(path("b"));
+    const c = await files.acquire(path("c"));
+    for (const file of [c, a, b]) file.release();
+    const again = await files.acquire(path("c"));
+    expect(again.handle).toBe(c.handle);
+    again.release();
+    await expect(a.handle.stat()).rejects.toMatchObject({ code: "EBADF" });
+    await expect(b.handle.stat()).rejects.toMatchObject({ code: "EBADF" });
+  });
+
+  it("opens anew what was forgotten, while users keep what they have", async () => {
+    const old = await files.acquire(path("a"));
+    await rename(path("b"), path("a"));
+    files.forget(path("a"));
+    const renewed = await files.acquire(path("a"));
+    expect((await renewed.handle.readFile()).toString()).toBe("b");
+    expect((await old.handle.readFile()).toString()).toBe("a");
+    old.release();
+    renewed.release();
+  });
+
+  it("tries again after a failure, and follows no symbolic link", async () => {
+    await expect(files.acquire(path("new"))).rejects.toMatchObject({ code: "ENOENT" });
+    await writeFile(path("new"), "");
+    (await files.acquire(path("new"))).release();
+    await symlink(path("a"), path("link"));
+    await expect(files.acquire(path("link"))).rejects.toMatchObject({ code: "ELOOP" });
+  });
+
+  it("leaves no descriptor behind", async () => {
+    const before = (await readdir("/proc/self/fd")).length;
+    const used = await files.acquire(path("a"));
+    (await files.acquire(path("b"))).release();
+    await files[Symbol.asyncDispose]();
+    expect((await readdir("/proc/self/fd")).length).toBe(before);
+    await expect(used.handle.stat()).rejects.toMatchObject({ code: "EBADF" });
+    await expect(files.acquire(path("a"))).rejects.toThrow("closed");
+    used.release();
+  });
+});

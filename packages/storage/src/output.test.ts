@@ -1,0 +1,338 @@
+import {
+  chmod,
+  link,
+  mkdir,
+  mkdtemp,
+  readdir,
+  readFile,
+  rm,
+  stat,
+  symlink,
+  unlink,
+  utimes,
+  writeFile,
+} from "node:fs/promises";
+import { join } from "node:path";
+
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+
+import {
+  contentOf,
+  createFixture,
+  factsOf,
+  fill,
+  overwrite,
+  PIECE_LENGTH,
+  type StorageFixture,
+  TASK_ID,
+  writePieceOf,
+} from "../test-support/fixture.ts";
+import { createDigester } from "./digester.ts";
+import type { Storage, StoredTask } from "./storage.ts";
+
+const CONTENT = contentOf(3 * PIECE_LENGTH + 17);
+let fixture: StorageFixture;
+let storage: Storage;
+let task: StoredTask;
+
+beforeEach(async () => {
+  fixture = await createFixture();
+  storage = await fixture.open();
+  task = await storage.createTask(factsOf(CONTENT));
+  await fill(task, CONTENT);
+});
+
+afterEach(async () => {
+  // Also after the failures: nothing half-made is left, in no directory.
+  expect(await readdir(join(fixture.directory, "damselfly", "outputs"))).toEqual([]);
+  expect((await readdir(fixture.directory)).filter((name) => name.includes("tmp"))).toEqual([]);
+  await fixture.remove();
+});
+
+describe("output", () => {
+  it("hard-links the first output and copies the second, where blocks cannot be shared", async () => {
+    const first = await task.output(fixture.path("first"));
+    const second = await task.output(fixture.path("second"));
+    // "reflink" on a file system that has it.
+    expect([
+      ["hardlink", "copy"],
+      ["reflink", "reflink"],
+    ]).toContainEqual([first, second]);
+    for (const name of ["first", "second"]) expect(await bytesAt(name)).toEqual(CONTENT);
+    expect((await inode("second")) === (await inode("first"))).toBe(false);
+  });
+
+  it("has the mode of a file that the user makes", async () => {
+    await writeFile(fixture.path("ordinary"), "");
+    await task.output(fixture.path("first"));
+    await task.output(fixture.path("second"));
+    const modes = ["ordinary", "first", "second"].map(
+      async (name) => (await stat(fixture.path(name))).mode,
+    );
+    expect(new Set(await Promise.all(modes)).size).toBe(1);
+  });
+
+  it("is there already when it is the same file", async () => {
+    await link(fixture.contentPath(), fixture.path("out"));
+    expect(await task.output(fixture.path("out"))).toBe("already-there");
+    expect(await task.output(fixture.path("out"), { overwrite: true })).toBe("already-there");
+    expect(await bytesAt("out")).toEqual(CONTENT);
+  });
+
+  it("leaves what exists, unless told to overwrite it", async () => {
+    await writeFile(fixture.path("out"), "mine");
+    await expect(task.output(fixture.path("out"))).rejects.toMatchObject({
+      code: "ERR_OUTPUT_EXISTS",
+    });
+    expect(await readFile(fixture.path("out"), "utf8")).toBe("mine");
+    await task.output(fixture.path("out"), { overwrite: true });
+    expect(await bytesAt("out")).toEqual(CONTENT);
+  });
+
+  it("overwrites with a copy as well", async () => {
+    await task.output(fixture.path("first"));
+    await writeFile(fixture.path("out"), "mine");
+    await task.output(fixture.path("out"), { overwrite: true });
+    expect(await bytesAt("out")).toEqual(CONTENT);
+  });
+
+  it("replaces a symbolic link, not what it points to", async () => {
+    await writeFile(fixture.path("precious"), "mine");
+    await symlink(fixture.path("precious"), fixture.path("out"));
+    await task.output(fixture.path("out"), { overwrite: true });
+    expect(await bytesAt("out")).toEqual(CONTENT);
+    expect(await readFile(fixture.path("precious"), "utf8")).toBe("mine");
+  });
+
+  it("never replaces a directory", async () => {
+    await mkdir(fixture.path("out"));
+    await expect(task.output(fixture.path("out"), { overwrite: true })).rejects.toMatchObject({
+      code: "ERR_OUTPUT_EXISTS",
+      message: expect.stringContaining("no regular file"),
+    });
+  });
+
+  it("names a directory that is missing, a file in its place, and a path that is relative", async () => {
+    for (const path of [
+      fixture.path("missing/out"),
+      fixture.contentPath() + "/out",
+      "relative/out",
+    ]) {
+      await expect(task.output(path)).rejects.toMatchObject({
+        code: "ERR_OUTPUT_DIRECTORY",
+        message: expect.stringContaining(path.startsWith("/") ? fixture.directory : path),
+      });
+    }
+  });
+
+  it("gives each of eight askers at once its own complete file", async () => {
+    const names = Array.from({ length: 8 }, (_, index) => `out-${index}`);
+    const methods = await Promise.all(names.map((name) => task.output(fixture.path(name))));
+    expect(methods.filter((method) => method === "hardlink").length).toBeLessThanOrEqual(1);
+    for (const name of names) expect(await bytesAt(name)).toEqual(CONTENT);
+  });
+
+  it("lets one of two askers for one path have it", async () => {
+    await task.output(fixture.path("first"));
+    const outcomes = await Promise.allSettled([
+      task.output(fixture.path("out")),
+      task.output(fixture.path("out")),
+    ]);
+    expect(outcomes.map((outcome) => outcome.status).toSorted()).toEqual(["fulfilled", "rejected"]);
+    expect(await bytesAt("out")).toEqual(CONTENT);
+  });
+
+  it("copies a range, and checks the digest of just that", async () => {
+    const range = { offset: 950, length: 1100 };
+    const bytes = CONTENT.subarray(950, 2050);
+    const digester = createDigester("sha256");
+    digester.update(bytes);
+    const digest = digester.text();
+    expect(await task.output(fixture.path("out"), { range, digest })).toBe("copy");
+    expect(await bytesAt("out")).toEqual(bytes);
+    const wrong = { range: { offset: 0, length: 1100 }, digest };
+    await expect(task.output(fixture.path("wrong"), wrong)).rejects.toMatchObject({
+      code: "ERR_DIGEST_MISMATCH",
+    });
+    const beyond = { range: { offset: 3000, length: 18 } };
+    await expect(task.output(fixture.path("beyond"), beyond)).rejects.toThrow(RangeError);
+  });
+
+  it("copies a range of a task of which more is missing", async () => {
+    const partial = await storage.createTask(factsOf(CONTENT, { taskId: "0".repeat(64) }));
+    await writePieceOf(partial, 1, CONTENT);
+    await partial.output(fixture.path("out"), { range: { offset: 1000, length: 1000 } });
+    expect(await bytesAt("out")).toEqual(CONTENT.subarray(1000, 2000));
+    await expect(partial.output(fixture.path("whole"))).rejects.toMatchObject({
+      code: "ERR_PIECE_MISSING",
+    });
+  });
+
+  it("does not show content whose digest is another", async () => {
+    const digest = `sha256:${"0".repeat(64)}`;
+    await expect(task.output(fixture.path("out"), { digest })).rejects.toMatchObject({
+      code: "ERR_DIGEST_MISMATCH",
+    });
+    expect(await readdir(fixture.directory)).toEqual(["damselfly"]);
+    await task.output(fixture.path("out"), { digest: await task.digest("sha256") });
+    expect(await bytesAt("out")).toEqual(CONTENT);
+  });
+
+  it("ends with the signal's reason and leaves nothing", async () => {
+    const reason = new Error("user pressed ctrl-c");
+    const signal = AbortSignal.abort(reason);
+    await expect(task.output(fixture.path("out"), { signal })).rejects.toBe(reason);
+    const range = { offset: 0, length: 10 };
+    await expect(task.output(fixture.path("out"), { signal, range })).rejects.toBe(reason);
+    expect(await readdir(fixture.directory)).toEqual(["damselfly"]);
+  });
+
+  it("links again when a link is demanded", async () => {
+    const force = { forceHardLink: true };
+    expect(await task.output(fixture.path("first"), force)).toBe("hardlink");
+    expect(await task.output(fixture.path("second"), force)).toBe("hardlink");
+    expect(await inode("first")).toBe(await inode("second"));
+  });
+
+  it("copies to another file system, and refuses to when a link is demanded", async ({ skip }) => {
+    const directory = await otherFileSystem(fixture.directory);
+    skip(directory === undefined, "there is one file system only");
+    if (directory === undefined) return;
+    try {
+      const path = join(directory, "out");
+      await expect(task.output(path, { forceHardLink: true })).rejects.toMatchObject({
+        code: "ERR_OUTPUT_LINK",
+      });
+      expect(await task.output(path)).toBe("copy");
+      expect(Uint8Array.from(await readFile(path))).toEqual(CONTENT);
+      expect(await readdir(directory)).toEqual(["out"]);
+    } finally {
+      await rm(directory, { recursive: true });
+    }
+  });
+
+  it("makes an empty file of an empty task", async () => {
+    const empty = await storage.createTask(factsOf(contentOf(0), { taskId: "0".repeat(64) }));
+    await empty.output(fixture.path("first"));
+    await empty.output(fixture.path("second"));
+    expect(await bytesAt("second")).toEqual(new Uint8Array());
+  });
+});
+
+describe("an output that its user changes", () => {
+  beforeEach(async () => {
+    await task.output(fixture.path("out"), { forceHardLink: true });
+    await task.seal();
+  });
+
+  it("does not change what others get, and is left alone", async () => {
+    await overwrite(fixture.path("out"), 1500);
+    const edited = await bytesAt("out");
+    await expectRepair([1]);
+    expect(await bytesAt("out")).toEqual(edited);
+  });
+
+  it("is noticed before the task is sealed, too", async () => {
+    const other = await storage.createTask(factsOf(CONTENT, { taskId: "0".repeat(64) }));
+    await fill(other, CONTENT);
+    await other.output(fixture.path("other"), { forceHardLink: true });
+    await overwrite(fixture.path("other"), 1);
+    await expect(other.seal()).rejects.toMatchObject({ code: "ERR_PIECE_MISSING" });
+  });
+
+  it("is noticed when its time was set back", async () => {
+    const { atime, mtime } = await stat(fixture.path("out"));
+    await overwrite(fixture.path("out"), 0);
+    await utimes(fixture.path("out"), atime, mtime);
+    await expectRepair([0]);
+  });
+
+  it("is noticed after a restart", async () => {
+    await fixture.close();
+    await overwrite(fixture.path("out"), 3016);
+    storage = await fixture.open();
+    const reopened = await storage.openTask(TASK_ID);
+    expect(reopened?.pieces.has(3)).toBe(false);
+    if (reopened !== undefined) task = reopened;
+    await expectRepair([3]);
+  });
+
+  it.each([
+    ["cut short", 1200, [1, 2, 3]],
+    ["emptied", 0, [0, 1, 2, 3]],
+  ])("may be %s", async (_name, length, lost) => {
+    await writeFile(fixture.path("out"), CONTENT.subarray(0, length));
+    await expectRepair(lost);
+    expect(await bytesAt("out")).toEqual(CONTENT.subarray(0, length));
+  });
+
+  it("may grow, which costs no piece", async () => {
+    await writeFile(fixture.path("out"), "more", { flag: "a" });
+    await storage.openTask(TASK_ID);
+    expect(task.complete).toBe(true);
+    await task.output(fixture.path("again"));
+    expect(await bytesAt("again")).toEqual(CONTENT);
+  });
+
+  it("may be removed or change its mode, which costs no piece", async () => {
+    await chmod(fixture.path("out"), 0o600);
+    expect((await storage.openTask(TASK_ID))?.complete).toBe(true);
+    await unlink(fixture.path("out"));
+    expect((await storage.openTask(TASK_ID))?.complete).toBe(true);
+    expect(await task.output(fixture.path("again"), { forceHardLink: true })).toBe("hardlink");
+    expect(task.sealed).toBe(true);
+  });
+
+  it("may be written to all the time", async () => {
+    const stopped = new AbortController();
+    const user = (async () => {
+      while (!stopped.signal.aborted) await overwrite(fixture.path("out"), 2222);
+    })();
+    try {
+      await storage.openTask(TASK_ID);
+      await fill(task, CONTENT);
+      await task.output(fixture.path("again"));
+      expect(await bytesAt("again")).toEqual(CONTENT);
+    } finally {
+      stopped.abort();
+      await user;
+    }
+  });
+
+  /** The pieces are lost, come again into another file, and everybody gets the right bytes. */
+  async function expectRepair(lost: readonly number[]): Promise<void> {
+    await storage.openTask(TASK_ID);
+    const missing = [0, 1, 2, 3].filter((number) => !task.pieces.has(number));
+    expect(missing).toEqual(lost);
+    await expect(task.output(fixture.path("early"))).rejects.toMatchObject({
+      code: "ERR_PIECE_MISSING",
+    });
+    await fill(task, CONTENT);
+    await task.output(fixture.path("again"), { forceHardLink: true });
+    expect(await bytesAt("again")).toEqual(CONTENT);
+    expect(await inode("again")).not.toBe(await inode("out"));
+    await task.seal();
+  }
+});
+
+async function bytesAt(name: string): Promise<Uint8Array> {
+  return Uint8Array.from(await readFile(fixture.path(name)));
+}
+
+async function inode(name: string): Promise<number> {
+  return (await stat(fixture.path(name))).ino;
+}
+
+/** A new directory on another device than `directory`; undefined where there is none to be found. */
+async function otherFileSystem(directory: string): Promise<string | undefined> {
+  const { dev } = await stat(directory);
+  for (const candidate of ["/dev/shm", "/run", "/var/tmp"]) {
+    try {
+      if ((await stat(candidate)).dev === dev) continue;
+      return await mkdtemp(join(candidate, "damselfly-storage-"));
+    } catch {
+      continue; // Not here, or not ours to write to.
+    }
+  }
+  return undefined;
+}

@@ -1,0 +1,3 @@
+export const PIECE_LENGTH: number;
+export function taskIdOf(index: number): string;
+export function contentOfTask(index: number): Uint8Array;
