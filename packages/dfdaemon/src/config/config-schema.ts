@@ -1,0 +1,297 @@
+import { hostname } from "node:os";
+import { duration, size } from "@damselfly/settings";
+import * as z from "zod";
+import { findLocalAddress } from "../identity/local-address.ts";
+import type { Config } from "./config.ts";
+import { count, hostAndPort, inert, ipLiteral, permissions, port } from "./setting-types.ts";
+
+const PROXY = "there is no proxy";
+const RATE = "requests and bandwidth are not limited by rate";
+const LATER = "this is not built yet";
+const OWN_STORAGE = "content and metadata are stored in another way here";
+
+const tlsFiles = {
+  caCert: z.string().default(""),
+  cert: z.string().default(""),
+  key: z.string().default(""),
+};
+
+const hostSection = z.object({
+  idc: z.string().default(""),
+  location: z.string().default(""),
+  hostname: z
+    .string()
+    .min(1)
+    .default(() => hostname()),
+  ip: ipLiteral().optional(),
+  schedulerClusterID: z.int().min(0).default(0),
+});
+
+const downloadSection = z.object({
+  server: z
+    .object({
+      socketPath: z.string().min(1).default("/var/run/dragonfly/dfdaemon.sock"),
+      socketMode: permissions().default(0o660),
+      requestRateLimit: inert(RATE),
+      requestBufferSize: inert(RATE),
+    })
+    .prefault({}),
+  protocol: z
+    .enum(["tcp", "quic"])
+    .optional()
+    .meta({ inert: "storage.server.protocol decides here" }),
+  bandwidthLimit: inert(RATE),
+  backToSourceBandwidthLimit: inert(RATE),
+  pieceTimeout: duration({ minMs: 1 }).default(360_000),
+  collectedPieceTimeout: duration({ minMs: 1 }).default(360_000),
+  concurrentPieceCount: count().default(8),
+  backToSourceConcurrentPieceCount: count().default(8),
+});
+
+const uploadSection = z.object({
+  server: z
+    .object({
+      ip: ipLiteral().default("0.0.0.0"),
+      port: port().default(4000),
+      ...tlsFiles,
+      requestRateLimit: inert(RATE),
+      requestBufferSize: inert(RATE),
+    })
+    .prefault({}),
+  client: z.object(tlsFiles).prefault({}),
+  disableShared: z.boolean().default(false),
+  bandwidthLimit: inert(RATE),
+});
+
+const schedulerSection = z.object({
+  addrs: z.array(hostAndPort()).default([]),
+  embedded: z.union([z.boolean(), z.literal("auto")]).default("auto"),
+  port: port().default(8002),
+  announceInterval: duration({ minMs: 1 }).default(300_000),
+  scheduleTimeout: duration({ minMs: 1 }).default(10_800_000),
+  maxScheduleCount: count().default(5),
+  ...tlsFiles,
+});
+
+const quicSection = z.object({
+  port: port().optional(),
+  backend: z.enum(["auto", "quiche", "quinn"]).default("auto"),
+  quinnPort: port().default(4008),
+  bufferSize: size({ max: 2 ** 31 - 1 }).default(4 * 2 ** 20),
+  idleTimeout: duration({ minMs: 1 }).default(300_000),
+  maxConnections: count().default(1000),
+  congestionControl: z.enum(["auto", "cubic", "bbr", "reno"]).default("auto"),
+  enable0RTT: z.boolean().default(true),
+  keyLog: z.string().default(""),
+});
+
+const storageSection = z.object({
+  dir: z.string().min(1).default("/var/lib/dragonfly/"),
+  /** Dragonfly's default is false: it forgets everything at each start. */
+  keep: z.boolean().default(true),
+  server: z
+    .object({
+      ip: ipLiteral().default("0.0.0.0"),
+      protocol: z
+        .enum(["grpc", "quic", "tcp", "auto"])
+        .refine(
+          (protocol) => protocol === "grpc" || protocol === "quic",
+          "grpc or quic (tcp and auto are not built yet)",
+        )
+        .optional(),
+      grpcPort: port().default(4007),
+      quic: quicSection.prefault({}),
+      /** Dragonfly's; ours is `quic.port`. */
+      quicPort: port().optional(),
+      tcpPort: inert(LATER),
+      tcpFastopen: inert(LATER),
+    })
+    .prefault({}),
+  writePieceTimeout: inert(OWN_STORAGE),
+  writeBufferSize: inert(OWN_STORAGE),
+  readBufferSize: inert(OWN_STORAGE),
+  writebackMode: inert(OWN_STORAGE),
+  cacheCapacity: inert(OWN_STORAGE),
+});
+
+const backendSection = z.object({
+  caCert: z.string().default(""),
+  insecureSkipVerify: z.boolean().default(false),
+  requestHeader: z.record(z.string(), z.string()).default({}),
+  maxRetries: z.int().min(0).max(100).default(1),
+  enableCacheTemporaryRedirect: inert("redirects are followed anew each time"),
+  cacheTemporaryRedirectTTL: inert("redirects are followed anew each time"),
+  putConcurrentChunkCount: inert("nothing is uploaded to origins"),
+  putChunkSize: inert("nothing is uploaded to origins"),
+  putTimeout: inert("nothing is uploaded to origins"),
+  enableHickoryDNS: inert("names are resolved by the system"),
+});
+
+const percent = z.int().min(1).max(99);
+const gcSection = z.object({
+  interval: duration({ minMs: 1 }).default(900_000),
+  policy: z
+    .object({
+      taskTTL: duration({ minMs: 1 }).default(30 * 86_400_000),
+      diskThreshold: size().optional(),
+      diskHighThresholdPercent: percent.optional(),
+      diskLowThresholdPercent: percent.optional(),
+      persistentTaskTTL: inert(LATER),
+      persistentCacheTaskTTL: inert(LATER),
+      pageCacheIdleTimeout: inert(OWN_STORAGE),
+      // Dragonfly's own older spellings.
+      distThreshold: size().optional(),
+      distHighThresholdPercent: percent.optional(),
+      distLowThresholdPercent: percent.optional(),
+    })
+    .prefault({}),
+});
+
+const proxySection = z.object({
+  server: z
+    .object({
+      ip: inert(PROXY),
+      port: inert(PROXY),
+      requestRateLimit: inert(PROXY),
+      caCert: inert(PROXY),
+      caKey: inert(PROXY),
+      basicAuth: inert(PROXY),
+    })
+    .prefault({}),
+  rules: inert(PROXY),
+  registryMirror: inert(PROXY),
+  disableBackToSource: inert(PROXY),
+  prefetch: inert(PROXY),
+  prefetchBandwidthLimit: inert(PROXY),
+  readBufferSize: inert(PROXY),
+});
+
+function serverSection(defaultPort: number): z.ZodObject<{
+  ip: z.ZodDefault<z.ZodString>;
+  port: z.ZodDefault<z.ZodInt>;
+}> {
+  return z.object({ ip: ipLiteral().default("0.0.0.0"), port: port().default(defaultPort) });
+}
+
+const settings = z.object({
+  host: hostSection.prefault({}),
+  server: z
+    .object({
+      pluginDir: inert("origins are built in, not plugins"),
+      cacheDir: inert("nothing is cached there"),
+      adaptiveRateLimit: inert(RATE),
+    })
+    .prefault({}),
+  download: downloadSection.prefault({}),
+  upload: uploadSection.prefault({}),
+  manager: z
+    .object({
+      addr: z
+        .string()
+        .default("")
+        .meta({ inert: "managers are not asked yet, give scheduler.addrs" }),
+      caCert: inert(LATER),
+      cert: inert(LATER),
+      key: inert(LATER),
+    })
+    .prefault({}),
+  scheduler: schedulerSection.prefault({}),
+  seedPeer: z
+    .object({
+      enable: z.boolean().default(false),
+      type: inert("every seed announces itself as super"),
+    })
+    .prefault({}),
+  dynconfig: z.object({ refreshInterval: inert(LATER) }).prefault({}),
+  storage: storageSection.prefault({}),
+  dataPlane: z
+    .object({ workers: z.union([z.int().min(1).max(64), z.literal("auto")]).default("auto") })
+    .prefault({}),
+  backend: backendSection.prefault({}),
+  gc: gcSection.prefault({}),
+  proxy: proxySection.prefault({}),
+  security: z
+    .object({
+      ...tlsFiles,
+      insecure: z.boolean().default(false),
+      plainPeers: z.boolean().default(false),
+      enable: inert("TLS is on when security.caCert, cert and key are given"),
+    })
+    .prefault({}),
+  health: z.object({ server: serverSection(4003).prefault({}) }).prefault({}),
+  metrics: z.object({ server: serverSection(4002).prefault({}) }).prefault({}),
+  stats: z
+    .object({ server: z.object({ ip: inert(LATER), port: inert(LATER) }).prefault({}) })
+    .prefault({}),
+  tracing: z
+    .object({
+      protocol: inert(LATER),
+      endpoint: inert(LATER),
+      path: inert(LATER),
+      headers: inert(LATER),
+    })
+    .prefault({}),
+  network: z.object({ enableIPv6: z.boolean().default(false) }).prefault({}),
+  idleExit: duration().default(0),
+});
+
+/**
+ * Dragonfly's `dfdaemon.yaml` and ours, in the order of Dragonfly's documentation. Ours win over Dragonfly's where both are given.
+ * Source of keys and defaults: dragonflyoss/client 1.5.10, dragonfly-client-config, dfdaemon.rs.
+ */
+export const configSchema: z.ZodType<Config> = settings
+  .superRefine(checkTogether)
+  .transform(resolve);
+
+type Settings = z.infer<typeof settings>;
+
+function checkTogether(given: Settings, context: z.RefinementCtx): void {
+  const { server } = given.storage;
+  const quicPort = server.quic.port ?? server.quicPort ?? QUIC_PORT;
+  const complain = (path: string, message: string): void =>
+    context.addIssue({ code: "custom", path: path.split("."), message });
+  if (quicPort !== 0 && quicPort === server.quic.quinnPort)
+    complain("storage.server.quic.quinnPort", "a port other than storage.server.quic.port");
+  if (server.grpcPort !== 0 && server.grpcPort === given.upload.server.port)
+    complain("storage.server.grpcPort", "a port other than upload.server.port");
+  const { diskLowThresholdPercent: low, diskHighThresholdPercent: high } = gcPolicy(given);
+  if (low >= high) {
+    complain(
+      "gc.policy.diskLowThresholdPercent",
+      `less than gc.policy.diskHighThresholdPercent, which is ${high}`,
+    );
+  }
+}
+
+function resolve(given: Settings): Config {
+  const { host, storage } = given;
+  const { quicPort, quic: ownQuic, protocol, ...ownServer } = storage.server;
+  return {
+    ...given,
+    host: {
+      ...host,
+      ip: host.ip ?? findLocalAddress({ ipv6: given.network.enableIPv6 }),
+    },
+    gc: { ...given.gc, policy: gcPolicy(given) },
+    storage: {
+      ...storage,
+      server: {
+        ...ownServer,
+        protocol: protocol === "grpc" ? "grpc" : "quic",
+        quic: { ...ownQuic, port: ownQuic.port ?? quicPort ?? QUIC_PORT },
+      },
+    },
+  };
+}
+
+function gcPolicy({ gc: { policy } }: Settings): Config["gc"]["policy"] {
+  return {
+    taskTTL: policy.taskTTL,
+    diskThreshold: policy.diskThreshold ?? policy.distThreshold ?? 0,
+    diskHighThresholdPercent:
+      policy.diskHighThresholdPercent ?? policy.distHighThresholdPercent ?? 80,
+    diskLowThresholdPercent: policy.diskLowThresholdPercent ?? policy.distLowThresholdPercent ?? 60,
+  };
+}
+
+const QUIC_PORT = 4006;

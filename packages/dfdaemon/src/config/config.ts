@@ -1,0 +1,144 @@
+import type { Protocol } from "@damselfly/transport";
+
+/**
+ * Every setting as the daemon sees it: parsed, checked, defaults filled in. Keys are Dragonfly's where it has them. Durations are in
+ * milliseconds, sizes in bytes, whatever unit the file gave them in; empty texts mean "not given".
+ */
+export interface Config {
+  readonly host: {
+    readonly idc: string;
+    readonly location: string;
+    readonly hostname: string;
+    /** An IP literal that others reach this host at. */
+    readonly ip: string;
+    readonly schedulerClusterID: number;
+  };
+  readonly download: DownloadConfig;
+  readonly upload: {
+    readonly server: ServerConfig & TlsFiles;
+    /** For dialling other daemons; overrides `security`. */
+    readonly client: TlsFiles;
+    /** Announces that this host serves nobody. */
+    readonly disableShared: boolean;
+  };
+  readonly manager: { readonly addr: string };
+  readonly scheduler: SchedulerConfig;
+  readonly seedPeer: { readonly enable: boolean };
+  readonly storage: StorageConfig;
+  readonly dataPlane: {
+    /** Processes that move content. */
+    readonly workers: number | "auto";
+  };
+  readonly backend: BackendConfig;
+  readonly gc: {
+    readonly interval: number;
+    readonly policy: {
+      /** A task that nobody used for this long is deleted. */
+      readonly taskTTL: number;
+      /** Bytes the cache may fill; 0: the whole disk. */
+      readonly diskThreshold: number;
+      /** Fuller than this, tasks are evicted until `diskLowThresholdPercent` is reached. */
+      readonly diskHighThresholdPercent: number;
+      readonly diskLowThresholdPercent: number;
+    };
+  };
+  readonly security: SecurityConfig;
+  readonly health: { readonly server: ServerConfig };
+  readonly metrics: { readonly server: ServerConfig };
+  readonly network: { readonly enableIPv6: boolean };
+  /** The daemon ends itself after so long without a request or a child; 0: never. */
+  readonly idleExit: number;
+}
+
+/** Where a server listens. */
+export interface ServerConfig {
+  /** An IP literal; `0.0.0.0` for all. */
+  readonly ip: string;
+  /** 0 picks a free one. */
+  readonly port: number;
+}
+
+/** Paths of PEM files; all three or none. */
+export interface TlsFiles {
+  readonly caCert: string;
+  readonly cert: string;
+  readonly key: string;
+}
+
+export interface SecurityConfig extends TlsFiles {
+  /** Serve beyond loopback without TLS. */
+  readonly insecure: boolean;
+  /** Besides TLS with our own, talk plain to Dragonfly's daemons and scheduler. */
+  readonly plainPeers: boolean;
+}
+
+export interface DownloadConfig {
+  readonly server: {
+    readonly socketPath: string;
+    /** Permission bits of the socket. */
+    readonly socketMode: number;
+  };
+  /** From the request for a piece to its end. */
+  readonly pieceTimeout: number;
+  /** How long a parent may say nothing of new pieces. */
+  readonly collectedPieceTimeout: number;
+  /** Pieces fetched from parents at once, for one task. */
+  readonly concurrentPieceCount: number;
+  /** Pieces fetched from the origin at once, for one task. */
+  readonly backToSourceConcurrentPieceCount: number;
+}
+
+/** The scheduler this daemon asks; `caCert`, `cert` and `key` override `security` for it. */
+export interface SchedulerConfig extends TlsFiles {
+  /** `host:port` each; empty: see `embedded`. */
+  readonly addrs: readonly string[];
+  /** `auto`: on loopback, when no scheduler is given; true: for others too, on `host.ip` and `port`. */
+  readonly embedded: boolean | "auto";
+  /** Of the embedded scheduler when it serves others; 0 picks a free one. */
+  readonly port: number;
+  readonly announceInterval: number;
+  /** How long to wait for the scheduler's word on one task. */
+  readonly scheduleTimeout: number;
+  /** Times one task asks for other parents before it goes to the origin. */
+  readonly maxScheduleCount: number;
+}
+
+export interface StorageConfig {
+  /** Everything lies in `damselfly/` below it. */
+  readonly dir: string;
+  /** What is there is used again after a restart. */
+  readonly keep: boolean;
+  readonly server: {
+    readonly ip: string;
+    /** What this daemon fetches pieces with; every server runs at the same time. */
+    readonly protocol: Exclude<Protocol, "tcp">;
+    readonly grpcPort: number;
+    readonly quic: QuicConfig;
+  };
+}
+
+export interface QuicConfig {
+  readonly port: number;
+  readonly backend: "auto" | "quiche" | "quinn";
+  readonly quinnPort: number;
+  /** Bytes of socket buffer to ask the system for, each way. */
+  readonly bufferSize: number;
+  /** A pooled connection without a request is closed after this. */
+  readonly idleTimeout: number;
+  /** Kept by the pool, and accepted by the server. */
+  readonly maxConnections: number;
+  readonly congestionControl: "auto" | "cubic" | "bbr" | "reno";
+  readonly enable0RTT: boolean;
+  /** File that TLS secrets are appended to, for debugging; empty: none. */
+  readonly keyLog: string;
+}
+
+export interface BackendConfig {
+  /** PEM file of authorities to trust besides the system's. */
+  readonly caCert: string;
+  /** Do not check origins' certificates. */
+  readonly insecureSkipVerify: boolean;
+  /** Sent with every request to an origin; may hold credentials. */
+  readonly requestHeader: Readonly<Record<string, string>>;
+  readonly maxRetries: number;
+}

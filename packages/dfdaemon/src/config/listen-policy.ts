@@ -1,0 +1,79 @@
+import { isIP } from "node:net";
+import type { TlsIdentity } from "@damselfly/transport";
+import type { Config } from "./config.ts";
+
+/** Whom this daemon serves, where, and how it is protected. */
+export interface ListenPolicy {
+  /** For DfdaemonUpload; `0.0.0.0` or `::` for all addresses. */
+  readonly bindIp: string;
+  /** For the piece servers. */
+  readonly pieceBindIp: string;
+  /** Where others are told to reach this host. */
+  readonly announceIp: string;
+  /** With it every connection between our own is mutual TLS. */
+  readonly tls: TlsIdentity | undefined;
+  /** Peers without TLS are served, and dialled. */
+  readonly plainPeers: boolean;
+  /** One sentence each, to be logged at every start. */
+  readonly warnings: readonly string[];
+}
+
+/**
+ * Without certificates a daemon serves its own machine only, unless `security.insecure` says otherwise; with certificates
+ * it serves whoever shows one, and plain peers only with `security.plainPeers`.
+ */
+export function listenPolicy(config: Config, tls: TlsIdentity | undefined): ListenPolicy {
+  const { security } = config;
+  if (tls !== undefined) {
+    return {
+      ...configuredAddresses(config),
+      tls,
+      plainPeers: security.plainPeers,
+      warnings: [
+        ...(security.insecure ? ["security.insecure has no effect: certificates are given"] : []),
+        ...(security.plainPeers
+          ? ["security.plainPeers: peers without a certificate are served and asked too"]
+          : []),
+      ],
+    };
+  }
+  if (security.insecure) {
+    return {
+      ...configuredAddresses(config),
+      tls,
+      plainPeers: true,
+      warnings: [
+        `security.insecure: everybody who reaches ${config.host.ip} is served, without TLS and unchecked`,
+      ],
+    };
+  }
+  const loopback =
+    [config.upload.server.ip, config.host.ip].find((ip) => isLoopback(ip)) ?? "127.0.0.1";
+  return {
+    bindIp: loopback,
+    pieceBindIp: loopback,
+    announceIp: loopback,
+    tls,
+    plainPeers: true,
+    warnings: [
+      `no certificates are given: only this machine is served, on ${loopback}; ` +
+        "give security.caCert, cert and key (see dfdaemon certs), or set security.insecure, to serve others",
+    ],
+  };
+}
+
+function configuredAddresses(
+  config: Config,
+): Pick<ListenPolicy, "bindIp" | "pieceBindIp" | "announceIp"> {
+  const bind = (ip: string): string => (ip === "0.0.0.0" && isIP(config.host.ip) === 6 ? "::" : ip);
+  return {
+    bindIp: bind(config.upload.server.ip),
+    pieceBindIp: bind(config.storage.server.ip),
+    announceIp: config.host.ip,
+  };
+}
+
+/** RFC 1122, section 3.2.1.3, and RFC 4291, section 2.5.3. */
+function isLoopback(ip: string): boolean {
+  return ip === "::1" || (isIP(ip) === 4 && ip.startsWith("127."));
+}

@@ -1,0 +1,83 @@
+import {
+  formatSource,
+  knownSettings,
+  loadSettings,
+  valuesOf,
+  type FlagSetting,
+  type SettingSource,
+} from "@damselfly/settings";
+import type { Config } from "./config.ts";
+import { configSchema } from "./config-schema.ts";
+import { inertReason } from "./setting-types.ts";
+
+/** Where Dragonfly keeps it too. */
+export const DEFAULT_CONFIG_PATH = "/etc/dragonfly/dfdaemon.yaml";
+export const ENV_PREFIX = "DFDAEMON";
+
+/** Variables that stand for flags rather than settings. */
+export const FLAG_VARIABLES: readonly string[] = [
+  "DFDAEMON_CONFIG",
+  "DFDAEMON_LOG_LEVEL",
+  "DFDAEMON_LOG_DIR",
+  "DFDAEMON_CONSOLE",
+];
+
+export interface LoadedConfig {
+  readonly config: Config;
+  /** Unknown keys and choices that were overruled, one sentence each, for the log. */
+  readonly warnings: readonly string[];
+  /** Dragonfly's keys that were given and have no effect here, one sentence for each reason, for the log. */
+  readonly inert: readonly string[];
+}
+
+/**
+ * The daemon's settings from flags, environment and file.
+ *
+ * @param options.pathGiven - somebody asked for this very file: then it must be there
+ * @throws {SettingsError} naming everything that has to be corrected
+ */
+export async function loadConfig(options: {
+  readonly path?: string;
+  readonly pathGiven?: boolean;
+  readonly env?: Readonly<Record<string, string | undefined>>;
+  readonly flags?: readonly FlagSetting[];
+}): Promise<LoadedConfig> {
+  const { path = DEFAULT_CONFIG_PATH, pathGiven = false, env = {}, flags = [] } = options;
+  const { settings, warnings, sources } = await loadSettings({
+    schema: configSchema,
+    path,
+    required: pathGiven,
+    env,
+    envPrefix: ENV_PREFIX,
+    ignoredEnv: FLAG_VARIABLES,
+    flags,
+  });
+  return {
+    config: settings,
+    warnings: [...warnings, ...overruled(sources)],
+    inert: inertSettings(sources),
+  };
+}
+
+/** Which of the settings that were given do nothing, and why: one sentence for each reason. */
+export function inertSettings(sources: ReadonlyMap<string, SettingSource>): string[] {
+  const byReason = new Map<string, string[]>();
+  for (const { keys, schema } of valuesOf(knownSettings(configSchema))) {
+    const path = keys.join(".");
+    const why = inertReason(schema);
+    if (why === undefined || !sources.has(path)) continue;
+    byReason.set(why, [...(byReason.get(why) ?? []), path]);
+  }
+  return [...byReason].map(
+    ([why, paths]) => `${paths.join(", ")} ${paths.length > 1 ? "have" : "has"} no effect: ${why}`,
+  );
+}
+
+/** A key of Dragonfly's that loses against ours. */
+function overruled(sources: ReadonlyMap<string, SettingSource>): string[] {
+  const theirs = sources.get("storage.server.quicPort");
+  if (theirs === undefined || !sources.has("storage.server.quic.port")) return [];
+  return [
+    `storage.server.quicPort is ignored (${formatSource(theirs)}): storage.server.quic.port is given`,
+  ];
+}
