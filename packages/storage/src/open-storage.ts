@@ -48,7 +48,10 @@ export async function openStorage(options: StorageOptions): Promise<Storage> {
   const limits = { ...DEFAULT_STORAGE_LIMITS, ...options.limits };
   const paths = new Paths(directory);
   try {
-    await mkdir(paths.root, { recursive: true, mode: 0o700 });
+    await mkdir(directory, { recursive: true });
+    await mkdir(paths.root, { mode: 0o700 }).catch((error: unknown) => {
+      if (systemCode(error) !== "EEXIST") throw error;
+    });
     const formatted = await checkFormat(paths);
     const lock = await acquireLock(paths.lock);
     try {

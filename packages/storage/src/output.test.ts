@@ -270,7 +270,15 @@ describe("an output that its user changes", () => {
     await writeFile(fixture.path("out"), "more", { flag: "a" });
     await storage.openTask(TASK_ID);
     expect(task.complete).toBe(true);
-    await task.output(fixture.path("again"));
+    await task.output(fixture.path("again"), { forceHardLink: true });
+    expect(await bytesAt("again")).toEqual(CONTENT);
+    expect((await bytesAt("out")).length).toBe(CONTENT.length + 4);
+  });
+
+  it("may grow and be removed, and nobody gets what it had grown", async () => {
+    await writeFile(fixture.path("out"), "more", { flag: "a" });
+    await unlink(fixture.path("out"));
+    await task.output(fixture.path("again"), { forceHardLink: true });
     expect(await bytesAt("again")).toEqual(CONTENT);
   });
 

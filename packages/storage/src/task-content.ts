@@ -102,7 +102,6 @@ export class TaskContent {
         const stat = await this.#recheck();
         // What has another name may be somebody's output: it is never written to.
         if (stat === undefined || stat.nlink > 1n) await this.#moveToFreshFile();
-        else if (stat.size !== BigInt(this.#owner.length)) await this.#resize();
       }
       const file = await this.acquire();
       this.#writerCount++;
@@ -210,14 +209,19 @@ export class TaskContent {
     this.#fingerprint = undefined;
     const all = [...this.#owner.pieces.values()];
     const bad = before === undefined ? all : await this.#findBad(all);
-    const after = await this.#stat();
-    if (
-      before !== undefined &&
-      (!sameFingerprint(before, after) || (bad.length > 0 && before.nlink > 1n))
-    ) {
+    if (before === undefined) {
+      await this.#trust(undefined, bad);
+      return undefined;
+    }
+
+    const wrongLength = before.size !== BigInt(this.#owner.length);
+    const shared = before.nlink > 1n && (wrongLength || bad.length > 0);
+    if (shared || !sameFingerprint(before, await this.#stat())) {
       // Somebody else writes to it, now or before, and may do so again: from here on it is theirs.
       return await this.#moveToFreshFile();
     }
+    if (wrongLength) await this.#resize();
+    const after = wrongLength ? await this.#stat() : before;
     await this.#trust(after, bad);
     return after;
   }
