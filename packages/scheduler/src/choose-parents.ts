@@ -1,12 +1,17 @@
 import type { Peer } from "./peer.ts";
+import type { SchedulerConfig } from "./scheduler-config.ts";
+
+export type ChildLimits = Pick<SchedulerConfig, "childrenMax" | "readerChildrenMax">;
+
+export const NO_LIMITS: ChildLimits = { childrenMax: Infinity, readerChildrenMax: Infinity };
 
 export interface ParentChoice {
   readonly countMax: number;
   readonly nowMs: number;
   /** In [0, 1). */
   readonly random: () => number;
-  /** An origin's reader with this many children is passed over. */
-  readonly readerChildrenMax: number;
+  /** Those who have children enough are passed over. */
+  readonly limits: ChildLimits;
   /** Also those that the child called failed not long ago. */
   readonly evenSetAside?: boolean;
 }
@@ -48,9 +53,13 @@ function eligible(child: Peer, servers: readonly Peer[], choice: ParentChoice): 
       !child.parents.has(peer) &&
       child.isCompatible(peer) &&
       (choice.evenSetAside === true || (child.setAside.get(peer) ?? 0) <= choice.nowMs) &&
-      (peer.complete || !peer.holdsLease || peer.children.size < choice.readerChildrenMax) &&
+      peer.children.size < childrenMax(peer, choice.limits) &&
       (!child.holdsLease || hasWhatReaderLacks(peer, child)),
   );
+}
+
+function childrenMax(peer: Peer, limits: ChildLimits): number {
+  return peer.holdsLease && !peer.complete ? limits.readerChildrenMax : limits.childrenMax;
 }
 
 /** The origin's reader has everything first; only what was there before it is of use to it. */

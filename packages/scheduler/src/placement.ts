@@ -1,4 +1,4 @@
-import { chooseParents } from "./choose-parents.ts";
+import { chooseParents, NO_LIMITS } from "./choose-parents.ts";
 import { SchedulerError } from "./errors.ts";
 import type { OriginTurns } from "./origin-turns.ts";
 import type { Peer } from "./peer.ts";
@@ -48,16 +48,31 @@ export class Placement {
   /** Does for a task what has become possible. */
   settle(task: Task): void {
     task.meshDirty = true;
-    // A seed's own peer goes first.
-    const waiting = [...task.waiting].toSorted(
-      (a, b) => Number(b.host.isSeed) - Number(a.host.isSeed),
-    );
-    for (const peer of waiting) this.#answer(peer);
+    if (task.waiting.size > 0) this.#answerAll(task);
     if (!this.#turns.isReaderWanted(task)) return;
     const asker = [...task.peers.values()].find((peer) => peer.wants);
     if (asker !== undefined && this.#turns.askSeed(asker)) return;
     const successor = this.#turns.successor(task);
     if (successor !== undefined) this.grantOrigin(successor, "it is this peer's turn");
+  }
+
+  /** Answers a peer that has just begun to wait. The others are no better off for it, unless it is the new reader. */
+  settleFor(peer: Peer): void {
+    peer.task.meshDirty = true;
+    this.#answer(peer, serversOf(peer.task));
+    if (peer.holdsLease) this.settle(peer.task);
+  }
+
+  /** Answers those whom a peer that has begun to fetch can serve: no more than it can have children. */
+  settleWith(server: Peer): void {
+    const { task } = server;
+    task.meshDirty = true;
+    if (task.waiting.size === 0) return;
+    const servers = serversOf(task);
+    for (const peer of task.waiting) {
+      if (server.children.size >= this.#config.childrenMax) return;
+      this.#answer(peer, servers);
+    }
   }
 
   /** Looks at what time has brought to a task. */
@@ -79,7 +94,7 @@ export class Placement {
   grantOrigin(peer: Peer, description: string): void {
     this.#turns.grant(peer);
     // What others have need not be read again.
-    if (peer.takesPushes) this.#handOut(peer, this.#choose(peer));
+    if (peer.takesPushes) this.#handOut(peer, this.#choose(peer, serversOf(peer.task)));
     this.sendToOrigin(peer, description);
   }
 
@@ -90,11 +105,23 @@ export class Placement {
     peer.voice?.origin(description);
   }
 
-  #answer(peer: Peer): void {
+  #answerAll(task: Task): void {
+    let servers = serversOf(task);
+    // A seed's own peer goes first.
+    const waiting = [...task.waiting].toSorted(
+      (a, b) => Number(b.host.isSeed) - Number(a.host.isSeed),
+    );
+    for (const peer of waiting) {
+      this.#answer(peer, servers);
+      if (peer.holdsLease) servers = serversOf(task);
+    }
+  }
+
+  #answer(peer: Peer, servers: readonly Peer[]): void {
     const { task, waiting } = peer;
     if (waiting === undefined) return;
     if (peer.holdsLease) {
-      this.#handOut(peer, this.#choose(peer));
+      this.#handOut(peer, this.#choose(peer, servers));
       this.sendToOrigin(peer, "it is still this peer's turn");
       return;
     }
@@ -106,10 +133,10 @@ export class Placement {
         if (this.#turns.mayRead(peer)) return this.grantOrigin(peer, "nobody has the whole task");
       }
     }
-    if (this.#handOut(peer, this.#choose(peer))) return;
+    if (this.#handOut(peer, this.#choose(peer, servers))) return;
     const nowMs = this.#options.now();
     if (nowMs - waiting.sinceMs >= this.#config.retryIntervalMs) {
-      if (this.#handOut(peer, this.#choose(peer, { evenCrowded: true }))) return;
+      if (this.#handOut(peer, this.#choose(peer, servers, { evenCrowded: true }))) return;
     }
     // A reader that shares with nobody must not keep those away who do.
     const isFree =
@@ -120,7 +147,8 @@ export class Placement {
       return this.grantOrigin(peer, "nobody can serve this peer");
     }
     if (nowMs < waiting.untilMs || task.seedAsked !== undefined) return;
-    if (this.#handOut(peer, this.#choose(peer, { evenCrowded: true, evenSetAside: true }))) return;
+    const anybody = { evenCrowded: true, evenSetAside: true };
+    if (this.#handOut(peer, this.#choose(peer, servers, anybody))) return;
     const why = this.#turns.mayRead(peer)
       ? "another one reads the origin"
       : "it may not read the origin";
@@ -130,14 +158,14 @@ export class Placement {
 
   #choose(
     peer: Peer,
+    servers: readonly Peer[],
     options?: { readonly evenCrowded?: boolean; readonly evenSetAside?: boolean },
   ): Peer[] {
-    const servers = [...peer.task.peers.values()].filter((candidate) => candidate.canServe);
     return chooseParents(peer, servers, {
       countMax: this.#config.parentsPerPeer - peer.parents.size,
       nowMs: this.#options.now(),
       random: this.#options.random,
-      readerChildrenMax: options?.evenCrowded === true ? Infinity : this.#config.readerChildrenMax,
+      limits: options?.evenCrowded === true ? NO_LIMITS : this.#config,
       evenSetAside: options?.evenSetAside ?? false,
     });
   }
@@ -174,6 +202,10 @@ export class Placement {
       if (nowMs - peer.toldAtMs >= intervalMs) this.#tell(peer);
     }
   }
+}
+
+function serversOf(task: Task): readonly Peer[] {
+  return [...task.peers.values()].filter((peer) => peer.canServe);
 }
 
 function answered(peer: Peer): void {

@@ -4,7 +4,7 @@ export interface SchedulerConfig {
   readonly retryLimit: number;
   /** One that may read it waits for its turn at least `retryBackToSourceLimit` times `retryIntervalMs`, and at least as long as a lease lasts. */
   readonly retryBackToSourceLimit: number;
-  /** Also how long a peer waits for another parent than an origin's reader that has children enough. */
+  /** Also how long a peer waits for a parent that has not children enough already. */
   readonly retryIntervalMs: number;
   /** Peers of one task that have been sent to the origin and have not finished; one more is refused. */
   readonly backToSourceCount: number;
@@ -29,7 +29,9 @@ export interface SchedulerConfig {
   readonly seedAsideMs: number;
   /** Parents of a peer in the mesh. More is more robust and costs every peer as many SyncPieces streams. */
   readonly parentsPerPeer: number;
-  /** Children that the origin's reader is given while others could serve them, so that pieces fan out instead of queueing there. */
+  /** Children that a peer is given while others could serve them, so that pieces fan out instead of queueing there. */
+  readonly childrenMax: number;
+  /** The same for the origin's reader, which has the most to do. */
   readonly readerChildrenMax: number;
   /** A parent that a child called failed is not offered to this child for this long. */
   readonly setAsideMs: number;
@@ -54,6 +56,7 @@ export const DEFAULT_SCHEDULER_CONFIG: SchedulerConfig = {
   seedRegistrationMs: 5_000,
   seedAsideMs: 60_000,
   parentsPerPeer: 4,
+  childrenMax: 8,
   readerChildrenMax: 4,
   setAsideMs: 30_000,
   pushIntervalMs: 200,

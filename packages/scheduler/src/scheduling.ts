@@ -162,7 +162,8 @@ export class Scheduling {
     task.learnSizes(peer, { replace: false });
     this.#place(peer);
     if (task.seedAsked?.host === host) task.seedAsked = undefined;
-    this.#placement.settle(task);
+    if (peer.waiting === undefined) this.#placement.settle(task);
+    else this.#placement.settleFor(peer);
     return peer;
   }
 
@@ -189,7 +190,7 @@ export class Scheduling {
     this.#heard(peer);
     if (peer.state !== "Pending" && peer.state !== "ReceivedNormal") return;
     peer.state = "Running";
-    this.#placement.settle(peer.task);
+    this.#placement.settleWith(peer);
   }
 
   /** The peer begins to read the origin. */
@@ -261,7 +262,7 @@ export class Scheduling {
       for (const parent of peer.parents) peer.unlink(parent);
     }
     this.#placement.wait(peer);
-    this.#placement.settle(peer.task);
+    this.#placement.settleFor(peer);
   }
 
   /** The peer has all it wanted: its last word. */

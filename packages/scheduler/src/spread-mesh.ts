@@ -1,4 +1,4 @@
-import { chooseParents } from "./choose-parents.ts";
+import { chooseParents, NO_LIMITS } from "./choose-parents.ts";
 import type { Peer } from "./peer.ts";
 import type { SchedulerConfig } from "./scheduler-config.ts";
 import type { Task } from "./task.ts";
@@ -24,7 +24,7 @@ export function spreadMesh(
       countMax: config.parentsPerPeer - member.parents.size,
       nowMs,
       random,
-      readerChildrenMax: config.readerChildrenMax,
+      limits: config,
     });
     for (const parent of chosen) adopt(member, parent);
   }
@@ -36,10 +36,10 @@ export function spreadMesh(
     if (reached.has(member)) continue;
     const upstream = servers.filter((server) => reached.has(server));
     const choice = { countMax: 1, nowMs, random };
-    const [parent] = chooseParents(member, upstream, {
-      ...choice,
-      readerChildrenMax: config.readerChildrenMax,
-    }).concat(chooseParents(member, upstream, { ...choice, readerChildrenMax: Infinity }));
+    const [parent] = [
+      ...chooseParents(member, upstream, { ...choice, limits: config }),
+      ...chooseParents(member, upstream, { ...choice, limits: NO_LIMITS }),
+    ];
     if (parent === undefined) continue;
     const [superfluous] = member.parents.size >= config.parentsPerPeer ? member.parents : [];
     if (superfluous !== undefined) member.unlink(superfluous);
