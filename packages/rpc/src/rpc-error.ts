@@ -44,7 +44,7 @@ export class RpcError extends Error {
       return new RpcError("UNKNOWN", reason, { ...context, cause: error });
     }
     const details = error.metadata?.get(detailsKey)[0];
-    return new RpcError(statusName(error.code), error.details, {
+    return new RpcError(statusName(error.code), plainReason(error.details), {
       ...context,
       ...(details instanceof Uint8Array ? { details } : {}),
       cause: error,
@@ -66,6 +66,18 @@ export function toStatusObject(error: unknown): StatusObject {
   }
   if (error.details !== undefined) metadata.set(detailsKey, Buffer.from(error.details));
   return { code: statusCode(error.code), details: headerText(error.reason), metadata };
+}
+
+/** What grpc-js says about a connection that could not be had, without what it wraps around the reason. */
+function plainReason(details: string): string {
+  const match =
+    /^No connection established\. Last error: (?:Error: )?(.*?)\. Resolution note: $/s.exec(
+      details,
+    );
+  if (match?.[1] === undefined) return details;
+  const reason = match[1].replace(/ \(\d{4}-\d\d-\d\dT[\d:.]+Z\)$/, "").trim();
+  if (reason !== "Failed to connect") return reason;
+  return "the connection was closed at once: the other side may want TLS, or not trust this node";
 }
 
 /** It travels in a header: bounded, and without the lone surrogates that cannot be encoded. */

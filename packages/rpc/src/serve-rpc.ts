@@ -104,6 +104,8 @@ const defaultServerOptions: ChannelOptions = {
   "grpc.max_receive_message_length": 8 << 20,
   "grpc.max_send_message_length": 8 << 20,
   "grpc.enable_channelz": 0,
+  // Calls at once on one connection; what goes beyond waits at the caller.
+  "grpc.max_concurrent_streams": 1_000,
 };
 
 function adapt(

@@ -62,6 +62,8 @@ export async function serveGrpc(options: ServeGrpcOptions): Promise<GrpcPieceSer
     logger,
     graceMs: closeMs,
     connectionCountMax: limits.connectionCountMax,
+    // A child that vanished without a word gives its room back within a minute.
+    channelOptions: { "grpc.keepalive_time_ms": 40_000, "grpc.keepalive_timeout_ms": 20_000 },
   });
   const bound = server.address;
   return {
