@@ -89,6 +89,8 @@ export interface NativeConnection {
   streamShutdown(id: number, direction: 0 | 1, code: number): void | null;
   /** @throws for a stream that is unknown, finished or stopped by the peer */
   streamCapacity(id: number): number;
+  /** Whether all has been read up to the peer's end; true also for a stream that is unknown. */
+  streamFinished(id: number): boolean;
   isReadable(): boolean;
   readable(): Iterable<number>;
   /** Milliseconds, rounded down; `null` when closed. */

@@ -15,13 +15,13 @@ const CERTIFICATE_ALERTS: Readonly<Record<number, string>> = {
   46: "certificate not acceptable",
   48: "certificate of an unknown authority",
   49: "access denied",
+  51: "a signature does not verify: another key, or another authority of the same name",
   112: "name not known to the peer",
   116: "certificate required",
 };
 
 const OTHER_ALERTS: Readonly<Record<number, string>> = {
   40: "handshake failure",
-  51: "signature or key does not fit",
   70: "no TLS version in common",
   71: "security too low for the peer",
   80: "internal TLS error",

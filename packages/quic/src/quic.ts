@@ -79,7 +79,8 @@ export interface QuicStream {
   readonly receivedLength: number;
   /**
    * Reads straight into `into`, which belongs to the stream until the promise settles. Resolves with the count
-   * of bytes once there are at least `leastLength` (default 1) or the peer's end follows them; 0 only at the end.
+   * of bytes; 0 only at the end. Hoping for `leastLength` (default 1) waits up to 5 ms longer for that many:
+   * large reads then cost few promises, and a slow peer's bytes are not held back.
    *
    * @throws {QuicError} `ERR_STREAM_RESET`, `ERR_CONNECTION_LOST`, `ERR_UNTRUSTED`, `ERR_CLOSED`
    */
@@ -90,7 +91,10 @@ export interface QuicStream {
    * @throws {QuicError} `ERR_STREAM_STOPPED`, `ERR_STREAM_LIMIT`, `ERR_CONNECTION_LOST`, `ERR_UNTRUSTED`, `ERR_CLOSED`
    */
   write(bytes: Uint8Array): Promise<void>;
-  /** Writes the last bytes, if any, and the end. Same errors as `write`. */
+  /**
+   * Writes the last bytes, if any, and the end. Same errors as `write`. Give the last bytes here where they are
+   * known to be the last: on a lossy path an end that comes later than its bytes can get lost (a fault of quiche 0.18).
+   */
   end(bytes?: Uint8Array): Promise<void>;
   /** Ends our side abruptly with an application code; the peer's reads throw `ERR_STREAM_RESET`. Idempotent. */
   reset(code: number): void;

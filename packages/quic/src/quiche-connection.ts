@@ -29,6 +29,9 @@ const LOOKS_PER_TURN = 64;
 /** Up to here polling each waiting reader (0.2 us) is cheaper than the binding's iterator (8 us). */
 const POLLED_READERS_MAX = 32;
 
+/** How long a read that hopes for more waits for it. */
+const GATHER_MS = 5;
+
 const REASON_LENGTH_MAX = 256;
 
 /** What a connection needs from its endpoint. */
@@ -65,6 +68,8 @@ export class QuicheConnection implements QuicConnection, StreamCarrier {
   readonly keys: readonly string[];
   readonly readers: Set<QuicheStream> = new Set();
   readonly writers: Set<QuicheStream> = new Set();
+  readonly holding: Set<QuicheStream> = new Set();
+  readonly ending: Set<QuicheStream> = new Set();
   readonly closed: Promise<QuicCloseReason>;
   /** Whether the endpoint has it in its queue of turns; the endpoint's to change. */
   isQueued = false;
@@ -93,6 +98,7 @@ export class QuicheConnection implements QuicConnection, StreamCarrier {
   #timer: NodeJS.Timeout | undefined;
   #timerDueAt = Number.POSITIVE_INFINITY;
   #keepAliveTimer: NodeJS.Timeout | undefined;
+  #gatherTimer: NodeJS.Timeout | undefined;
   #retainCount = 0;
 
   #nextStreamId: number;
@@ -257,14 +263,23 @@ export class QuicheConnection implements QuicConnection, StreamCarrier {
     let hasMore = false;
     if (this.#phase === "handshake") this.#checkEstablished();
     if (this.#phase === "open") {
+      for (const stream of this.holding) stream.releaseHeld();
       hasMore = this.#deliver();
       hasMore = this.#resumeWriters() || hasMore;
       hasMore = this.#lookAround() || hasMore;
     }
-    hasMore = this.#flush() || hasMore;
+    const isCut = this.#flush();
+    // Only with nothing left to send can an end leave at once.
+    if (!isCut && this.ending.size > 0 && this.#sendEnds()) this.#flush();
     this.#checkOver();
     this.#armTimer();
-    return hasMore;
+    return hasMore || isCut;
+  }
+
+  #sendEnds(): boolean {
+    let hasSent = false;
+    for (const stream of this.ending) hasSent = stream.sendEnd() || hasSent;
+    return hasSent;
   }
 
   // What its streams call.
@@ -285,6 +300,17 @@ export class QuicheConnection implements QuicConnection, StreamCarrier {
   enqueueWriter(stream: QuicheStream): void {
     this.writers.add(stream);
     this.#writesLeft = this.writers.size;
+  }
+
+  awaitMore(): void {
+    this.#gatherTimer ??= setTimeout(() => {
+      this.#gatherTimer = undefined;
+      for (const stream of this.readers) stream.resolveRead();
+    }, GATHER_MS);
+  }
+
+  firstCreditOf(streamId: number): number {
+    return this.#firstCredit[this.#isPeers(streamId) ? 1 : 0];
   }
 
   onAbandoned(): void {
@@ -374,7 +400,7 @@ export class QuicheConnection implements QuicConnection, StreamCarrier {
           this.#writesLeft--;
           tries--;
           // Its own credit is not used up, so it is the connection that has no room: for nobody.
-          if (stream.sentLength < this.#firstCreditOf(stream)) this.#writesLeft = 0;
+          if (stream.sentLength < this.firstCreditOf(stream.id)) this.#writesLeft = 0;
         }
       }
       if (this.#writesLeft <= 0) return false;
@@ -382,10 +408,6 @@ export class QuicheConnection implements QuicConnection, StreamCarrier {
     }
     this.#writesLeft = 0;
     return false;
-  }
-
-  #firstCreditOf(stream: QuicheStream): number {
-    return this.#firstCredit[this.#isPeers(stream.id) ? 1 : 0];
   }
 
   /** Finds out what no wait would: idle streams that the peer has stopped, finished ones that have arrived. */
@@ -503,6 +525,7 @@ export class QuicheConnection implements QuicConnection, StreamCarrier {
     if (this.#phase === "removed") return;
     this.#phase = "removed";
     clearTimeout(this.#timer);
+    clearTimeout(this.#gatherTimer);
     this.#host.onRemoved(this);
   }
 
