@@ -134,6 +134,18 @@ describe("ensureOwnDaemon", () => {
     expect((await stat(test.place.directory)).mode & 0o777).toBe(0o700);
   });
 
+  it("keeps the daemon private: loopback, free ports, a socket for one user, an end when idle", async () => {
+    await using test = await open();
+    await test.ensure();
+    const log = await readFile(test.place.logPath, "utf8");
+    expect(log).toContain(
+      `--config /dev/null --socket ${test.place.socketPath} --storage-dir ${test.place.directory} `,
+    );
+    expect(log).toContain("--set download.server.socketMode=0600 --set host.ip=127.0.0.1 ");
+    expect(log).toContain("--set upload.server.port=0 ");
+    expect(log).toContain("--set idleExit=5m");
+  });
+
   it("tries again when the last one was just ending", async () => {
     await using test = await open();
     expect((await test.ensure({ FAIL: "once" })).pid).toBeTypeOf("number");

@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { chmod, mkdir, open, stat } from "node:fs/promises";
+import { devNull } from "node:os";
 import { isAbsolute, join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 
@@ -131,7 +132,7 @@ async function startOwnDaemon(
 
 function spawnDaemon(place: OwnDaemonPlace, options: EnsureOptions, logFd: number): ChildProcess {
   const [program, ...args] = options.command;
-  const child = spawn(program, [...args, ...formatDaemonArguments(place, options.logLevel)], {
+  const child = spawn(program, [...args, ...formatDaemonArguments(place, options)], {
     cwd: place.directory,
     detached: true,
     env: options.env,
@@ -141,10 +142,37 @@ function spawnDaemon(place: OwnDaemonPlace, options: EnsureOptions, logFd: numbe
   return child;
 }
 
-/** Loopback and free ports only, so that it disturbs nobody and nobody reaches it. */
-function formatDaemonArguments(place: OwnDaemonPlace, logLevel: string): string[] {
-  return ["--socket", place.socketPath, "--storage-dir", place.directory, "--log-level", logLevel];
+/**
+ * Loopback and free ports only, so that it disturbs nobody and nobody reaches it. The node's config file is not meant for it, and
+ * may name keys that this user cannot read; one in `$DFDAEMON_CONFIG` is.
+ */
+function formatDaemonArguments(place: OwnDaemonPlace, { env, logLevel }: EnsureOptions): string[] {
+  const settings = {
+    "download.server.socketMode": "0600",
+    "host.ip": LOOPBACK,
+    "upload.server.ip": LOOPBACK,
+    "upload.server.port": "0",
+    "storage.server.ip": LOOPBACK,
+    "storage.server.grpcPort": "0",
+    "storage.server.quic.port": "0",
+    "storage.server.quic.quinnPort": "0",
+    "health.server.ip": LOOPBACK,
+    "health.server.port": "0",
+    "metrics.server.ip": LOOPBACK,
+    "metrics.server.port": "0",
+    idleExit: IDLE_EXIT,
+  };
+  return [
+    ...((env["DFDAEMON_CONFIG"] ?? "") === "" ? ["--config", devNull] : []),
+    ...["--socket", place.socketPath, "--storage-dir", place.directory],
+    ...["--console", "--log-level", logLevel],
+    ...Object.entries(settings).flatMap(([key, value]) => ["--set", `${key}=${value}`]),
+  ];
 }
+
+const LOOPBACK = "127.0.0.1";
+/** Long enough for the next command of somebody who is working, short enough not to linger. */
+const IDLE_EXIT = "5m";
 
 /** Resolves with a sentence, never rejects. */
 function waitForEnd(child: ChildProcess): Promise<string> {
