@@ -164,8 +164,13 @@ function formatDaemonArguments(place: OwnDaemonPlace, { env, logLevel }: EnsureO
   };
   return [
     ...((env["DFDAEMON_CONFIG"] ?? "") === "" ? ["--config", devNull] : []),
-    ...["--socket", place.socketPath, "--storage-dir", place.directory],
-    ...["--console", "--log-level", logLevel],
+    "--socket",
+    place.socketPath,
+    "--storage-dir",
+    place.directory,
+    "--console",
+    "--log-level",
+    logLevel,
     ...Object.entries(settings).flatMap(([key, value]) => ["--set", `${key}=${value}`]),
   ];
 }
