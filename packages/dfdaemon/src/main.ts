@@ -1,1 +1,90 @@
-export {};
+import process from "node:process";
+import { openLog } from "@damselfly/settings";
+import { formatHelp } from "./config/flags.ts";
+import { loadConfig } from "./config/load-config.ts";
+import { parseArguments, UsageError, type DaemonCommand } from "./config/parse-arguments.ts";
+import { messageOf } from "./message-of.ts";
+import type { ProxySettings } from "./origins/proxies.ts";
+import { runDaemon } from "./run.ts";
+import { VERSION } from "./version.ts";
+
+process.exitCode = await main();
+
+async function main(): Promise<number> {
+  let command: DaemonCommand;
+  try {
+    command = parseArguments(process.argv.slice(2), process.env);
+  } catch (error) {
+    if (!(error instanceof UsageError)) throw error;
+    process.stderr.write(`dfdaemon: ${error.message}\n`);
+    return 2;
+  }
+  switch (command.kind) {
+    case "help":
+      process.stdout.write(formatHelp());
+      return 0;
+    case "version":
+      process.stdout.write(`dfdaemon ${VERSION}\n`);
+      return 0;
+    case "certs": {
+      const { runCertsCommand } = await import("./certs/certs-command.ts");
+      return await runCertsCommand(command.argv, {
+        stdout: process.stdout,
+        stderr: process.stderr,
+      });
+    }
+    case "run":
+      return await run(command.options);
+  }
+}
+
+async function run(options: Extract<DaemonCommand, { kind: "run" }>["options"]): Promise<number> {
+  const stop = new AbortController();
+  for (const signal of ["SIGINT", "SIGTERM", "SIGQUIT"] as const) {
+    process.on(signal, () => {
+      // The second time somebody is in a hurry.
+      if (stop.signal.aborted) process.exit(1);
+      stop.abort(new Error(`stopped by ${signal}`));
+    });
+  }
+  try {
+    const { config, warnings, inert } = await loadConfig({
+      path: options.configPath,
+      pathGiven: options.configPathGiven,
+      env: process.env,
+      flags: options.flags,
+    });
+    const logger = openLog({
+      name: "dfdaemon",
+      level: options.logLevel,
+      directory: options.logDir,
+      console: options.console,
+      isTerminal: process.stderr.isTTY,
+    });
+    for (const sentence of [...warnings, ...inert]) logger.warn({}, sentence);
+    process.on("unhandledRejection", (error) => {
+      logger.error({}, `a failure that nobody took care of, please report it: ${messageOf(error)}`);
+    });
+    await runDaemon(config, {
+      logger,
+      signal: stop.signal,
+      proxy: proxySettings(process.env),
+    });
+    return 0;
+  } catch (error) {
+    process.stderr.write(`dfdaemon: ${messageOf(error)}\n`);
+    return 1;
+  }
+}
+
+/** As curl reads them: lower case wins. */
+function proxySettings(env: NodeJS.ProcessEnv): ProxySettings {
+  const httpProxy = env["http_proxy"] ?? env["HTTP_PROXY"];
+  const httpsProxy = env["https_proxy"] ?? env["HTTPS_PROXY"];
+  const noProxy = env["no_proxy"] ?? env["NO_PROXY"];
+  return {
+    ...(httpProxy === undefined ? {} : { httpProxy }),
+    ...(httpsProxy === undefined ? {} : { httpsProxy }),
+    ...(noProxy === undefined ? {} : { noProxy }),
+  };
+}

@@ -2,11 +2,19 @@ import type { PieceRecord, Storage } from "@damselfly/storage";
 import {
   TransportError,
   type Downloader,
+  type PieceDownload,
   type PieceServer,
   type Protocol,
 } from "@damselfly/transport";
+import { codeOf } from "../code-of.ts";
 import { countBytes } from "../count-bytes.ts";
+import { toError } from "../to-error.ts";
 import type { DataPlane, PieceFetch, TransportOffer } from "./data-plane.ts";
+
+/** A protocol that did not get through to a parent is left out for this long. Milliseconds. */
+const DETOUR_MS = 60_000;
+/** Parents remembered for that; one more forgets the oldest. */
+const DETOUR_COUNT_MAX = 10_000;
 
 /** The data plane inside this very process: for tests and small machines. Owns what it is given. */
 export class InProcessDataPlane implements DataPlane {
@@ -14,11 +22,12 @@ export class InProcessDataPlane implements DataPlane {
   readonly offers: readonly TransportOffer[];
   readonly #servers: readonly PieceServer[];
   readonly #downloaders: readonly Downloader[];
+  readonly #detours = new Map<string, number>();
 
   constructor(parts: {
     readonly storage: Storage;
     readonly servers: readonly PieceServer[];
-    /** In order of preference: the first whose protocol a parent offers is used. */
+    /** In order of preference: the first whose protocol a parent offers, and that gets through, is used. */
     readonly downloaders: readonly Downloader[];
     readonly tls: boolean;
   }) {
@@ -33,17 +42,8 @@ export class InProcessDataPlane implements DataPlane {
   }
 
   async fetchPiece(fetch: PieceFetch): Promise<PieceRecord> {
-    const { task, pieceNumber, parent, expectedDigest, signal, onBytes } = fetch;
-    const downloader = this.#downloaders.find(({ protocol }) => offers(parent.ports, protocol));
-    if (downloader === undefined) {
-      const ours = this.#downloaders.map(({ protocol }) => protocol).join(", ");
-      throw new TransportError(
-        "ERR_PARENT_UNREACHABLE",
-        `Cannot fetch from ${parent.hostId}: it serves none of ${ours}`,
-      );
-    }
-    const request = { taskId: task.facts.taskId, pieceNumber };
-    await using download = await downloader.downloadPiece(parent, request, { signal });
+    const { task, pieceNumber, parent, expectedDigest, onBytes } = fetch;
+    await using download = await this.#download(fetch);
     const { piece } = download;
     const bounds = task.bounds(pieceNumber);
     if (
@@ -52,13 +52,12 @@ export class InProcessDataPlane implements DataPlane {
       piece.length !== bounds.length
     ) {
       const told = `piece ${piece.number}, ${piece.length} bytes at ${piece.offset}`;
-      throw refusal(
-        parent.hostId,
-        `it announced ${told}, expected piece ${pieceNumber}, ${bounds.length} bytes at ${bounds.offset}`,
-      );
+      const wanted = `piece ${pieceNumber}, ${bounds.length} bytes at ${bounds.offset}`;
+      throw refusal(parent.hostId, `it announced ${told}, expected ${wanted}`);
     }
-    if (piece.digest === "")
+    if (piece.digest === "") {
       throw refusal(parent.hostId, `it announced piece ${pieceNumber} without a digest`);
+    }
     if (expectedDigest !== undefined && piece.digest !== expectedDigest) {
       throw refusal(
         parent.hostId,
@@ -71,9 +70,10 @@ export class InProcessDataPlane implements DataPlane {
       trafficType: "REMOTE_PEER" as const,
       parentId: parent.hostId,
     };
+    const { content } = download;
     return await task.writePiece(
       draft,
-      onBytes === undefined ? download.content : countBytes(download.content, onBytes),
+      onBytes === undefined ? content : countBytes(content, onBytes),
     );
   }
 
@@ -81,6 +81,40 @@ export class InProcessDataPlane implements DataPlane {
     await Promise.all(this.#downloaders.map((downloader) => downloader[Symbol.asyncDispose]()));
     await Promise.all(this.#servers.map((server) => server[Symbol.asyncDispose]()));
     await this.storage[Symbol.asyncDispose]();
+  }
+
+  /** Over the first protocol that gets through to the parent. */
+  async #download({ task, pieceNumber, parent, signal }: PieceFetch): Promise<PieceDownload> {
+    const request = { taskId: task.facts.taskId, pieceNumber };
+    const offered = this.#downloaders.filter(({ protocol }) => offers(parent.ports, protocol));
+    const usable = offered.filter(({ protocol }) => !this.#isDetoured(parent.hostId, protocol));
+    let failure: Error | undefined;
+    for (const downloader of usable.length > 0 ? usable : offered) {
+      try {
+        return await downloader.downloadPiece(parent, request, { signal });
+      } catch (error) {
+        if (codeOf(error) !== "ERR_PARENT_UNREACHABLE") throw error;
+        this.#detour(parent.hostId, downloader.protocol);
+        failure = toError(error);
+      }
+    }
+    if (failure !== undefined) throw failure;
+    const ours = this.#downloaders.map(({ protocol }) => protocol).join(", ");
+    throw new TransportError(
+      "ERR_PARENT_UNREACHABLE",
+      `Cannot fetch from ${parent.hostId}: it serves none of ${ours}`,
+    );
+  }
+
+  #isDetoured(hostId: string, protocol: Protocol): boolean {
+    return (this.#detours.get(`${protocol} ${hostId}`) ?? 0) > Date.now();
+  }
+
+  #detour(hostId: string, protocol: Protocol): void {
+    const [oldest] = this.#detours.keys();
+    if (this.#detours.size >= DETOUR_COUNT_MAX && oldest !== undefined)
+      this.#detours.delete(oldest);
+    this.#detours.set(`${protocol} ${hostId}`, Date.now() + DETOUR_MS);
   }
 }
 

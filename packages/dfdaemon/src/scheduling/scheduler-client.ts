@@ -14,6 +14,8 @@ import type { PeerRegistration, PeerSession, SchedulerLink } from "./scheduler-l
 
 /** A unary call to a scheduler, the dial included. Milliseconds. */
 const CALL_MS = 5_000;
+/** The last call, which nobody should have to wait for. Milliseconds. */
+const SIGN_OFF_MS = 1_000;
 /** How soon a failed announcement is tried again, at first and at most. Milliseconds. */
 const RETRY_FIRST_MS = 1_000;
 const RETRY_MAX_MS = 30_000;
@@ -32,13 +34,15 @@ export interface SchedulerClientOptions {
 export interface SchedulerConnection extends SchedulerLink, AsyncDisposable {
   /** Begins to announce this host: from now on others are sent here. */
   start(): void;
+  /** Takes this host back from every scheduler: nobody is sent here any more. Downloads that run keep their sessions. */
+  leave(): Promise<void>;
   /** Clients by preference for this task, the same at every daemon: so all peers of a task meet at one scheduler. */
   clientsFor(taskId: string): readonly SchedulerClient[];
 }
 
 /**
  * Once started, announces this host to every scheduler, again and again; an unreachable one is tried on in the background and does not keep anything
- * waiting. Disposing takes the host back from all of them.
+ * waiting. Disposing leaves, then disconnects.
  */
 export function openSchedulerConnection(options: SchedulerClientOptions): SchedulerConnection {
   return new Connection(options);
@@ -58,6 +62,10 @@ class Connection implements SchedulerConnection {
 
   start(): void {
     for (const announcer of this.#announcers) announcer.start();
+  }
+
+  async leave(): Promise<void> {
+    await Promise.all(this.#announcers.map((announcer) => announcer.leave()));
   }
 
   clientsFor(taskId: string): readonly SchedulerClient[] {
@@ -114,6 +122,7 @@ class Announcer implements AsyncDisposable {
   readonly #stop = new AbortController();
   #loop: Promise<void> | undefined;
   #known: Promise<void> | undefined;
+  #left: Promise<void> | undefined;
   #hurry: () => void = () => {};
 
   constructor(client: SchedulerClient, options: SchedulerClientOptions) {
@@ -138,20 +147,29 @@ class Announcer implements AsyncDisposable {
     this.#hurry();
   }
 
+  /** Stops announcing, and signs off if there was anything to sign off from. Idempotent. */
+  leave(): Promise<void> {
+    this.#left ??= this.#signOff();
+    return this.#left;
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
+    await this.leave();
+    await this.client[Symbol.asyncDispose]();
+  }
+
+  async #signOff(): Promise<void> {
     this.#stop.abort();
     this.#hurry();
     await this.#loop;
+    if (this.#known === undefined) return;
     try {
-      if (this.#known !== undefined)
-        await this.client.deleteHost({ hostId: this.#options.hostId }, { timeoutMs: 1_000 });
+      await this.#known;
+      await this.client.deleteHost({ hostId: this.#options.hostId }, { timeoutMs: SIGN_OFF_MS });
     } catch (error) {
-      this.#options.logger.debug(
-        { scheduler: this.client.target },
-        `could not sign off: ${messageOf(error)}`,
-      );
+      const { logger } = this.#options;
+      logger.debug({ scheduler: this.client.target }, `could not sign off: ${messageOf(error)}`);
     }
-    await this.client[Symbol.asyncDispose]();
   }
 
   async #announce(): Promise<void> {

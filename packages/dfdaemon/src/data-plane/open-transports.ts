@@ -1,0 +1,38 @@
+import type { Downloader, PieceServer, PieceSource, TlsIdentity } from "@damselfly/transport";
+import { createGrpcDownloader, serveGrpc } from "@damselfly/transport-grpc";
+import type { StorageConfig } from "../config/config.ts";
+import type { Logger } from "../logger.ts";
+
+export interface OpenTransportsOptions {
+  readonly config: StorageConfig["server"];
+  readonly source: PieceSource;
+  /** Where the servers listen. */
+  readonly bindIp: string;
+  /** To those who dial us. */
+  readonly serverTls: TlsIdentity | undefined;
+  /** To those we dial. */
+  readonly clientTls: TlsIdentity | undefined;
+  readonly logger: Logger;
+}
+
+export interface Transports {
+  readonly servers: readonly PieceServer[];
+  /** The configured protocol first; the others for parents that do not offer it, or where it does not get through. */
+  readonly downloaders: readonly Downloader[];
+}
+
+/**
+ * Starts every piece server there is, and makes the downloaders. Without a QUIC library for this platform everything else works, and
+ * one line says so.
+ */
+export async function openTransports(options: OpenTransportsOptions): Promise<Transports> {
+  const { config, source, bindIp, serverTls, clientTls, logger } = options;
+  const grpc = await serveGrpc({
+    source,
+    address: { ip: bindIp, port: config.grpcPort },
+    tls: serverTls,
+    logger,
+  });
+  const downloaders: Downloader[] = [createGrpcDownloader({ tls: clientTls })];
+  return { servers: [grpc], downloaders };
+}

@@ -1,0 +1,224 @@
+import { arch, platform } from "node:os";
+import { readFile } from "node:fs/promises";
+import { serveRpc } from "@damselfly/rpc";
+import { openStorage } from "@damselfly/storage";
+import { createDownloadService, createUploadService, type ServiceParts } from "./api/services.ts";
+import type { Config } from "./config/config.ts";
+import { listenPolicy } from "./config/listen-policy.ts";
+import { loadIdentities } from "./config/load-identities.ts";
+import { InProcessDataPlane } from "./data-plane/in-process-data-plane.ts";
+import { openTransports } from "./data-plane/open-transports.ts";
+import { describeHost } from "./host/describe-host.ts";
+import { TrafficMeter } from "./host/traffic-meter.ts";
+import { formatHostId } from "./identity/host-id.ts";
+import { watchIdle } from "./idle-watch.ts";
+import type { Logger } from "./logger.ts";
+import { MeteredSource } from "./metrics/metered-source.ts";
+import { createMetrics } from "./metrics/metrics.ts";
+import { serveHttp } from "./metrics/serve-http.ts";
+import { openHttpOrigin } from "./origins/http-origin.ts";
+import type { ProxySettings } from "./origins/proxies.ts";
+import { RpcParentChannel } from "./parents/rpc-parent-channel.ts";
+import { UploadClients } from "./parents/upload-clients.ts";
+import { openSchedulers } from "./scheduling/open-schedulers.ts";
+import { TaskManager } from "./tasks/task-manager.ts";
+import { VERSION } from "./version.ts";
+
+/** How long running downloads may go on once the daemon is told to stop. Milliseconds. */
+const GRACE_MS = 5_000;
+/** A piece in a message is 64 MiB at most; the unix socket is not the network. Bytes. */
+const SOCKET_MESSAGE_LENGTH_MAX = 65 << 20;
+
+export interface RunOptions {
+  readonly logger: Logger;
+  /** From the environment: `HTTP_PROXY` and its kin. */
+  readonly proxy?: ProxySettings;
+  /** Stops the daemon gracefully. */
+  readonly signal: AbortSignal;
+  /** Called once everything listens. */
+  readonly onReady?: (daemon: RunningDaemon) => void;
+}
+
+/** Where a running daemon really listens. */
+export interface RunningDaemon {
+  readonly hostId: string;
+  readonly socketPath: string;
+  readonly upload: { readonly ip: string; readonly port: number };
+  readonly schedulerAddress: { readonly ip: string; readonly port: number } | undefined;
+}
+
+/**
+ * Runs until `signal` aborts, or until it has been idle for `config.idleExit`; then closes everything it opened, last opened first.
+ *
+ * @throws {SettingsError | StorageError | ServeError | DaemonError} why it cannot start
+ */
+export async function runDaemon(config: Config, options: RunOptions): Promise<void> {
+  const { logger, signal } = options;
+  signal.throwIfAborted();
+  const identities = await loadIdentities(config);
+  const policy = listenPolicy(config, identities.server);
+  for (const warning of policy.warnings) logger.warn({}, warning);
+
+  const meter = new TrafficMeter();
+  const metrics = createMetrics({ version: VERSION, platform: `${platform()}/${arch()}` });
+  const storage = await openStorage({
+    directory: config.storage.dir,
+    keep: config.storage.keep,
+    logger,
+  });
+  // The data plane owns the storage, and closes it; until there is one, nobody else would.
+  const transports = await openTransports({
+    config: config.storage.server,
+    source: new MeteredSource(storage, { meter, metrics }),
+    bindIp: policy.pieceBindIp,
+    serverTls: identities.server,
+    clientTls: identities.client,
+    logger,
+  }).catch(async (error: unknown) => {
+    await storage[Symbol.asyncDispose]();
+    throw error;
+  });
+  await using dataPlane = new InProcessDataPlane({
+    storage,
+    ...transports,
+    tls: policy.tls !== undefined,
+  });
+
+  await using origin = openHttpOrigin({
+    userAgent: `damselfly/${VERSION}`,
+    requestHeader: config.backend.requestHeader,
+    ...(config.backend.caCert === ""
+      ? {}
+      : { caCert: await readFile(config.backend.caCert, "utf8") }),
+    insecure: config.backend.insecureSkipVerify,
+    ...(options.proxy === undefined ? {} : { proxy: options.proxy }),
+    limits: { maxRetries: config.backend.maxRetries },
+    logger,
+  });
+
+  const { hostname } = config.host;
+  const seed = config.seedPeer.enable;
+  const ip = policy.announceIp;
+  const host = {
+    id: formatHostId({ ip, hostname, seed }),
+    hostname,
+    ip,
+    /** Known once the server listens; nobody is told before. */
+    port: 0,
+    seed,
+    idc: config.host.idc,
+    location: config.host.location,
+    schedulerClusterId: config.host.schedulerClusterID,
+    disableShared: config.upload.disableShared,
+    storageDirectory: config.storage.dir,
+    version: VERSION,
+  };
+  await using schedulers = await openSchedulers(config.scheduler, {
+    hostId: host.id,
+    describeHost: () => describeHost(host, meter),
+    tls: identities.scheduler,
+    bindIp: policy.bindIp,
+    logger,
+  });
+  const scheduler = schedulers.connection;
+  await using clients = new UploadClients({ tls: identities.client });
+  await using manager = new TaskManager({
+    dataPlane,
+    origin,
+    ...(scheduler === undefined ? {} : { scheduler }),
+    channel: new RpcParentChannel({ clients, hostId: host.id }),
+    host,
+    limits: {
+      concurrentPieceCount: config.download.concurrentPieceCount,
+      backToSourceConcurrentPieceCount: config.download.backToSourceConcurrentPieceCount,
+    },
+    logger,
+    observer: {
+      bytes: (length) => meter.received(length),
+      piece: (piece) => metrics.pieceDownloaded(piece),
+      taskStarted: () => metrics.taskStarted(),
+      taskEnded: (outcome) => metrics.taskEnded(outcome),
+    },
+  });
+
+  const stop = new AbortController();
+  const idle =
+    config.idleExit === 0
+      ? undefined
+      : watchIdle({
+          idleMs: config.idleExit,
+          isBusy: () => manager.activeCount > 0,
+          onIdle: () => {
+            logger.info({}, `nobody asked for anything for ${config.idleExit} ms: stopping`);
+            stop.abort();
+          },
+        });
+  const parts: ServiceParts = {
+    manager,
+    dataPlane,
+    scheduler,
+    host,
+    meter,
+    onRequest: () => idle?.touch(),
+    onLeave: async () => await scheduler?.leave(),
+    logger,
+  };
+  await using upload = await serveRpc({
+    address: { ip: policy.bindIp, port: config.upload.server.port },
+    services: [createUploadService(parts)],
+    tls: identities.server,
+    logger,
+    graceMs: GRACE_MS,
+  });
+  const { socketPath, socketMode } = config.download.server;
+  await using _download = await serveRpc({
+    address: { socketPath, mode: socketMode },
+    services: [createDownloadService(parts)],
+    logger,
+    graceMs: GRACE_MS,
+    channelOptions: { "grpc.max_send_message_length": SOCKET_MESSAGE_LENGTH_MAX },
+  });
+  await using _health = await serveHttp(
+    "health",
+    config.health.server,
+    new Map([["/healthy", { contentType: "text/plain", render: async () => "ok\n" }]]),
+  );
+  const { registry } = metrics;
+  await using _metrics = await serveHttp(
+    "metrics",
+    config.metrics.server,
+    new Map([
+      ["/metrics", { contentType: registry.contentType, render: () => registry.metrics() }],
+    ]),
+  );
+
+  if (!("ip" in upload.address)) throw new TypeError("the upload server listens on TCP");
+  host.port = upload.address.port;
+  scheduler?.start();
+  logger.info(
+    {
+      hostId: host.id,
+      upload: `${upload.address.ip}:${upload.address.port}`,
+      pieces: dataPlane.offers.map(({ protocol, ports }) => `${protocol}:${ports.join(",")}`),
+      tls: policy.tls !== undefined,
+    },
+    `ready: ask at ${socketPath}`,
+  );
+  options.onReady?.({
+    hostId: host.id,
+    socketPath,
+    upload: upload.address,
+    schedulerAddress: schedulers.embedded?.address,
+  });
+  await aborted(AbortSignal.any([signal, stop.signal]));
+  idle?.stop();
+  logger.info({}, "stopping: running downloads may finish");
+  await scheduler?.leave();
+}
+
+async function aborted(signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return;
+  await new Promise<void>((resolve) => {
+    signal.addEventListener("abort", () => resolve(), { once: true });
+  });
+}

@@ -1,0 +1,64 @@
+import { mkdirSync } from "node:fs";
+import { join } from "node:path";
+import { pino, type DestinationStream, type Logger, type StreamEntry } from "pino";
+import { build as buildPretty } from "pino-pretty";
+
+export interface LogOptions {
+  /** `dfdaemon`: names the file, and every line. */
+  readonly name: string;
+  readonly level: "trace" | "debug" | "info" | "warn" | "error";
+  /** Where `<name>.log` is appended to, as JSON lines; undefined: no file. Created if missing. */
+  readonly directory?: string | undefined;
+  /** Lines for people on stderr: forced by true; otherwise only without a directory. */
+  readonly console: boolean;
+  /** Whether stderr is a terminal: without one its lines are JSON, unless `console` is true. */
+  readonly isTerminal: boolean;
+}
+
+/** The log that a process hands to its parts. Writing is synchronous: the last words before a crash count most. */
+export function openLog(options: LogOptions): Logger {
+  const { name, level, directory, console, isTerminal } = options;
+  const streams: StreamEntry[] = [];
+  if (directory !== undefined) {
+    mkdirSync(directory, { recursive: true });
+    streams.push({
+      level,
+      stream: pino.destination({ dest: join(directory, `${name}.log`), sync: true }),
+    });
+  }
+  if (console || directory === undefined) {
+    streams.push({
+      level,
+      stream:
+        console || isTerminal
+          ? prettyStream(isTerminal)
+          : pino.destination({ dest: STDERR, sync: true }),
+    });
+  }
+  return pino({ name, level, base: { name }, redact: REDACTED }, pino.multistream(streams));
+}
+
+const STDERR = 2;
+
+/** Fields that would be secrets if anybody logged them; nobody should. */
+const REDACTED = [
+  "authorization",
+  "*.authorization",
+  "cookie",
+  "*.cookie",
+  "header",
+  "*.header",
+  "requestHeader",
+  "*.requestHeader",
+];
+
+function prettyStream(colorize: boolean): DestinationStream {
+  return buildPretty({
+    colorize,
+    destination: STDERR,
+    sync: true,
+    singleLine: true,
+    ignore: "name,pid,hostname",
+    translateTime: "SYS:HH:MM:ss.l",
+  });
+}
