@@ -1,3 +1,17 @@
-import process from "node:process";
+import { runScheduler } from "./run-scheduler.ts";
 
-process.exitCode = 0;
+const controller = new AbortController();
+for (const signal of ["SIGINT", "SIGTERM"] as const) {
+  process.on(signal, () => {
+    // The second time, whoever asks does not want to wait.
+    if (controller.signal.aborted) process.exit(signal === "SIGINT" ? 130 : 143);
+    controller.abort();
+  });
+}
+
+process.exitCode = await runScheduler(process.argv.slice(2), {
+  stdout: process.stdout,
+  stderr: process.stderr,
+  env: process.env,
+  signal: controller.signal,
+});

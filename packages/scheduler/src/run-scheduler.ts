@@ -1,0 +1,103 @@
+import { readFile } from "node:fs/promises";
+import { once } from "node:events";
+import { ServeError } from "@damselfly/rpc";
+import { loadSettings, SettingsError } from "@damselfly/settings";
+import { pino } from "pino";
+import { createConsoleLog } from "./console-log.ts";
+import { loadListenPolicy } from "./listen-policy.ts";
+import { HELP, parseArguments, type RunOptions, UsageError } from "./parse-arguments.ts";
+import type { SchedulerConfig } from "./scheduler-config.ts";
+import { serveScheduler } from "./serve-scheduler.ts";
+import { type SchedulerSettings, settingsSchema } from "./settings.ts";
+
+/** Where Dragonfly keeps it too. */
+const DEFAULT_CONFIG_PATH = "/etc/dragonfly/scheduler.yaml";
+/** Variables that stand for flags rather than settings. */
+const FLAG_VARIABLES = ["DFSCHEDULER_CONFIG", "DFSCHEDULER_LOG_LEVEL", "DFSCHEDULER_CONSOLE"];
+
+/** What a process has and dfscheduler uses. */
+export interface SchedulerIo {
+  /** For the ready line, help and version. */
+  readonly stdout: { write(text: string): unknown };
+  /** For the log and errors. */
+  readonly stderr: { write(text: string): unknown };
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** Stops the scheduler gracefully. */
+  readonly signal: AbortSignal;
+}
+
+/**
+ * dfscheduler without its process: resolves with the exit code. 0 stopped or nothing to do, 1 could not start, 2 wrong
+ * usage. Never rejects for a reason of the user's.
+ */
+export async function runScheduler(argv: readonly string[], io: SchedulerIo): Promise<number> {
+  try {
+    const command = parseArguments(argv, io.env);
+    if (command.kind === "help") io.stdout.write(HELP);
+    else if (command.kind === "version") io.stdout.write(`dfscheduler ${await readVersion()}\n`);
+    else await run(command.options, io);
+    return 0;
+  } catch (error) {
+    const isExpected =
+      error instanceof UsageError || error instanceof SettingsError || error instanceof ServeError;
+    if (!isExpected) throw error;
+    io.stderr.write(`dfscheduler: ${error.message}\n`);
+    return error instanceof UsageError ? 2 : 1;
+  }
+}
+
+async function run(options: RunOptions, io: SchedulerIo): Promise<void> {
+  const { settings, warnings } = await loadSettings({
+    schema: settingsSchema,
+    path: options.configPath ?? DEFAULT_CONFIG_PATH,
+    required: options.configPath !== undefined,
+    env: io.env,
+    envPrefix: "DFSCHEDULER",
+    ignoredEnv: FLAG_VARIABLES,
+  });
+  const policy = await loadListenPolicy(settings);
+  const logger = pino(
+    { name: "dfscheduler", base: null, level: options.logLevel },
+    options.console ? createConsoleLog(io.stderr) : io.stderr,
+  );
+  for (const warning of [...warnings, ...policy.warnings]) logger.warn({}, warning);
+  await using server = await serveScheduler({
+    address: { ip: policy.listenIp, port: settings.server.port },
+    tls: policy.tls,
+    seedTls: policy.seedTls,
+    config: toConfig(settings),
+    logger,
+  });
+  const { ip, port } = server.address;
+  const address = formatAddress(settings.server.advertiseIP ?? ip, port);
+  const how = policy.tls === undefined ? "plain" : "mutual TLS";
+  io.stdout.write(`dfscheduler is ready at ${address} (${how})\n`);
+  if (!io.signal.aborted) await once(io.signal, "abort");
+  logger.info({}, "stopping");
+}
+
+function toConfig({ scheduler }: SchedulerSettings): Partial<SchedulerConfig> {
+  const { gc } = scheduler;
+  return {
+    retryLimit: scheduler.retryLimit,
+    retryBackToSourceLimit: scheduler.retryBackToSourceLimit,
+    retryIntervalMs: scheduler.retryInterval,
+    backToSourceCount: scheduler.backToSourceCount,
+    originLeaseMs: scheduler.originLease,
+    pieceDownloadTimeoutMs: gc.pieceDownloadTimeout,
+    gcIntervalMs: gc.peerGCInterval,
+    peerTtlMs: gc.peerTTL,
+    hostTtlMs: gc.hostTTL,
+  };
+}
+
+function formatAddress(ip: string, port: number): string {
+  return ip.includes(":") ? `[${ip}]:${port}` : `${ip}:${port}`;
+}
+
+async function readVersion(): Promise<string> {
+  // src/ and dist/ lie equally deep.
+  const text = await readFile(new URL("../package.json", import.meta.url), "utf8");
+  const manifest: { readonly version: string } = JSON.parse(text);
+  return manifest.version;
+}
