@@ -8,6 +8,8 @@ import { count, hostAndPort, inert, ipLiteral, permissions, port } from "./setti
 const PROXY = "there is no proxy";
 const RATE = "requests and bandwidth are not limited by rate";
 const LATER = "this is not built yet";
+const ONE_BACKEND = "quiche is the only QUIC backend yet";
+const NO_EVICTION = "nothing is evicted yet, delete tasks by hand";
 const OWN_STORAGE = "content and metadata are stored in another way here";
 
 const tlsFiles = {
@@ -43,7 +45,7 @@ const downloadSection = z.object({
   bandwidthLimit: inert(RATE),
   backToSourceBandwidthLimit: inert(RATE),
   pieceTimeout: duration({ minMs: 1 }).default(360_000),
-  collectedPieceTimeout: duration({ minMs: 1 }).default(360_000),
+  collectedPieceTimeout: duration({ minMs: 1 }).default(360_000).meta({ inert: LATER }),
   concurrentPieceCount: count().default(8),
   backToSourceConcurrentPieceCount: count().default(8),
 });
@@ -68,20 +70,20 @@ const schedulerSection = z.object({
   embedded: z.union([z.boolean(), z.literal("auto")]).default("auto"),
   port: port().default(8002),
   announceInterval: duration({ minMs: 1 }).default(300_000),
-  scheduleTimeout: duration({ minMs: 1 }).default(10_800_000),
-  maxScheduleCount: count().default(5),
+  scheduleTimeout: duration({ minMs: 1 }).default(10_800_000).meta({ inert: LATER }),
+  maxScheduleCount: count().default(5).meta({ inert: LATER }),
   ...tlsFiles,
 });
 
 const quicSection = z.object({
   port: port().optional(),
-  backend: z.enum(["auto", "quiche", "quinn"]).default("auto"),
-  quinnPort: port().default(4008),
+  backend: z.enum(["auto", "quiche", "quinn"]).default("auto").meta({ inert: ONE_BACKEND }),
+  quinnPort: port().default(4008).meta({ inert: ONE_BACKEND }),
   bufferSize: size({ max: 2 ** 31 - 1 }).default(4 * 2 ** 20),
   idleTimeout: duration({ minMs: 1 }).default(300_000),
   maxConnections: count().default(1000),
   congestionControl: z.enum(["auto", "cubic", "bbr", "reno"]).default("auto"),
-  enable0RTT: z.boolean().default(true),
+  enable0RTT: z.boolean().default(true).meta({ inert: LATER }),
   keyLog: z.string().default(""),
 });
 
@@ -127,22 +129,25 @@ const backendSection = z.object({
   enableHickoryDNS: inert("names are resolved by the system"),
 });
 
-const percent = z.int().min(1).max(99);
+const percent = z.int().min(1).max(99).optional().meta({ inert: NO_EVICTION });
+const threshold = size().optional().meta({ inert: NO_EVICTION });
 const gcSection = z.object({
-  interval: duration({ minMs: 1 }).default(900_000),
+  interval: duration({ minMs: 1 }).default(900_000).meta({ inert: NO_EVICTION }),
   policy: z
     .object({
-      taskTTL: duration({ minMs: 1 }).default(30 * 86_400_000),
-      diskThreshold: size().optional(),
-      diskHighThresholdPercent: percent.optional(),
-      diskLowThresholdPercent: percent.optional(),
+      taskTTL: duration({ minMs: 1 })
+        .default(30 * 86_400_000)
+        .meta({ inert: NO_EVICTION }),
+      diskThreshold: threshold,
+      diskHighThresholdPercent: percent,
+      diskLowThresholdPercent: percent,
       persistentTaskTTL: inert(LATER),
       persistentCacheTaskTTL: inert(LATER),
       pageCacheIdleTimeout: inert(OWN_STORAGE),
       // Dragonfly's own older spellings.
-      distThreshold: size().optional(),
-      distHighThresholdPercent: percent.optional(),
-      distLowThresholdPercent: percent.optional(),
+      distThreshold: threshold,
+      distHighThresholdPercent: percent,
+      distLowThresholdPercent: percent,
     })
     .prefault({}),
 });
@@ -205,7 +210,12 @@ const settings = z.object({
   dynconfig: z.object({ refreshInterval: inert(LATER) }).prefault({}),
   storage: storageSection.prefault({}),
   dataPlane: z
-    .object({ workers: z.union([z.int().min(1).max(64), z.literal("auto")]).default("auto") })
+    .object({
+      workers: z
+        .union([z.int().min(1).max(64), z.literal("auto")])
+        .default("auto")
+        .meta({ inert: LATER }),
+    })
     .prefault({}),
   backend: backendSection.prefault({}),
   gc: gcSection.prefault({}),
