@@ -73,6 +73,7 @@ export async function runDaemon(config: Config, options: RunOptions): Promise<vo
     bindIp: policy.pieceBindIp,
     serverTls: identities.server,
     clientTls: identities.client,
+    announceMs: config.download.pieceTimeout,
     logger,
   }).catch(async (error: unknown) => {
     await storage[Symbol.asyncDispose]();

@@ -12,6 +12,8 @@ export interface OpenTransportsOptions {
   readonly serverTls: TlsIdentity | undefined;
   /** To those we dial. */
   readonly clientTls: TlsIdentity | undefined;
+  /** How long a parent may take to announce a piece that it is still receiving. Milliseconds. */
+  readonly announceMs: number;
   readonly logger: Logger;
 }
 
@@ -26,13 +28,14 @@ export interface Transports {
  * one line says so.
  */
 export async function openTransports(options: OpenTransportsOptions): Promise<Transports> {
-  const { config, source, bindIp, serverTls, clientTls, logger } = options;
+  const { config, source, bindIp, serverTls, clientTls, announceMs, logger } = options;
+  const timeouts = { announceMs };
   const grpc = await serveGrpc({
     source,
     address: { ip: bindIp, port: config.grpcPort },
     tls: serverTls,
     logger,
   });
-  const downloaders: Downloader[] = [createGrpcDownloader({ tls: clientTls })];
+  const downloaders: Downloader[] = [createGrpcDownloader({ tls: clientTls, timeouts })];
   return { servers: [grpc], downloaders };
 }
