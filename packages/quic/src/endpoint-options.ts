@@ -11,7 +11,8 @@ export interface ResolvedOptions extends QuicEndpointOptions {
   readonly serverName: string;
   readonly limits: QuicLimits;
   readonly idleTimeoutMs: number;
-  readonly packetLength: number;
+  readonly deadAfterMs: number;
+  readonly packetLength: number | "auto";
   readonly congestionControl: QuicCongestionControl;
   readonly bufferLength: number;
 }
@@ -30,6 +31,16 @@ const PACKET_LENGTH_MIN = 1200;
 /** The binding writes no longer packet, whatever it is given. */
 const PACKET_LENGTH_MAX = 16_383;
 
+/** Passes through nearly every tunnel. */
+const PACKET_LENGTH_COMMON = 1350;
+
+/** The largest UDP payload to send to `ip`, an IP literal. */
+export function packetLengthTo(ip: string, wanted: number | "auto"): number {
+  if (wanted !== "auto") return wanted;
+  const isLoopback = ip === "::1" || ip.startsWith("127.");
+  return isLoopback ? PACKET_LENGTH_MAX : PACKET_LENGTH_COMMON;
+}
+
 /** @throws {RangeError} naming the option that is out of bounds */
 export function resolveOptions(options: QuicEndpointOptions): ResolvedOptions {
   assertAddress(options.address, "address");
@@ -39,7 +50,8 @@ export function resolveOptions(options: QuicEndpointOptions): ResolvedOptions {
     serverName: options.serverName ?? "d7y",
     limits,
     idleTimeoutMs: options.idleTimeoutMs ?? 30_000,
-    packetLength: options.packetLength ?? 1350,
+    deadAfterMs: options.deadAfterMs ?? 15_000,
+    packetLength: options.packetLength ?? "auto",
     congestionControl: options.congestionControl ?? "cubic",
     bufferLength: options.bufferLength ?? 4 * MIB,
   };
@@ -48,7 +60,10 @@ export function resolveOptions(options: QuicEndpointOptions): ResolvedOptions {
   assertInteger("streamWindow", limits.streamWindow, 1, 1024 * MIB);
   assertInteger("peerStreamWindow", limits.peerStreamWindow, 1, 1024 * MIB);
   assertInteger("idleTimeoutMs", resolved.idleTimeoutMs, 1, 86_400_000);
-  assertInteger("packetLength", resolved.packetLength, PACKET_LENGTH_MIN, PACKET_LENGTH_MAX);
+  assertInteger("deadAfterMs", resolved.deadAfterMs, 1, 86_400_000);
+  if (resolved.packetLength !== "auto") {
+    assertInteger("packetLength", resolved.packetLength, PACKET_LENGTH_MIN, PACKET_LENGTH_MAX);
+  }
   assertInteger("bufferLength", resolved.bufferLength, 1, 1024 * MIB);
   const protocolLength = Buffer.byteLength(options.alpn);
   if (protocolLength === 0 || protocolLength > 255) {

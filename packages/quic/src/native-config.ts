@@ -4,19 +4,52 @@ import type { ResolvedOptions } from "./endpoint-options.ts";
 import { QuicError } from "./errors.ts";
 import { createSelfSigned } from "./self-signed.ts";
 
+/** What TLS needs, checked: PEM texts as the binding takes them. */
+export interface Credentials {
+  readonly isVerifying: boolean;
+  readonly caCert: Uint8Array | null;
+  readonly key: Uint8Array[] | null;
+  readonly cert: Uint8Array[] | null;
+}
+
+/** @throws {QuicError} `ERR_TLS_CONFIG` */
+export function createCredentials(options: ResolvedOptions): Credentials {
+  const { tls } = options;
+  if (tls !== "insecure") {
+    assertKeyPair(tls);
+    assertAuthorities(tls.caCert);
+    return { isVerifying: true, caCert: Buffer.from(tls.caCert), ...toLists(tls) };
+  }
+  // Empty lists would abort the process: nothing is null.
+  const pair =
+    options.accept === undefined ? { key: null, cert: null } : toLists(createSelfSigned());
+  return { isVerifying: false, caCert: null, ...pair };
+}
+
 /**
- * The binding's configuration for one endpoint; it serves both directions.
+ * The binding's configuration for connections with packets of up to `packetLength` bytes; it serves both directions.
  *
  * Three settings design around bugs of quiche 0.18 (fixed upstream between 0.19 and 0.29): connection credit
  * collapses to 48 KiB once the first window is used, and bytes of cancelled streams are never credited, so the
  * connection window is unlimited and streams alone bound memory; resets with unsent data leak stream credit, so
  * that is unlimited too and the real limit is counted in `QuicheConnection`.
- *
- * @throws {QuicError} `ERR_TLS_CONFIG`
  */
-export function createNativeConfig(quiche: QuicheBinding, options: ResolvedOptions): NativeConfig {
+export function createNativeConfig(
+  quiche: QuicheBinding,
+  credentials: Credentials,
+  options: ResolvedOptions,
+  packetLength: number,
+): NativeConfig {
   const { limits } = options;
-  const config = createTlsConfig(quiche, options);
+  // `Config.verifyPeer` is never called: after `withBoringSslCtx` it would weaken what was set there.
+  const config = quiche.Config.withBoringSslCtx(
+    credentials.isVerifying,
+    false,
+    credentials.caCert,
+    credentials.key,
+    credentials.cert,
+    null,
+  );
   config.setApplicationProtos([options.alpn]);
   config.grease(true);
   if (options.keyLogPath !== undefined) config.logKeys();
@@ -28,7 +61,7 @@ export function createNativeConfig(quiche: QuicheBinding, options: ResolvedOptio
 
   config.setMaxIdleTimeout(options.idleTimeoutMs);
   config.setMaxRecvUdpPayloadSize(65_527);
-  config.setMaxSendUdpPayloadSize(options.packetLength);
+  config.setMaxSendUdpPayloadSize(packetLength);
 
   config.setInitialMaxData(Number.MAX_SAFE_INTEGER);
   config.setInitialMaxStreamDataBidiLocal(limits.streamWindow);
@@ -40,33 +73,11 @@ export function createNativeConfig(quiche: QuicheBinding, options: ResolvedOptio
   return config;
 }
 
-/** `Config.verifyPeer` is never called: after `withBoringSslCtx` it would weaken what was set there. */
-function createTlsConfig(quiche: QuicheBinding, options: ResolvedOptions): NativeConfig {
-  const { tls } = options;
-  if (tls === "insecure") {
-    if (options.accept === undefined) {
-      return quiche.Config.withBoringSslCtx(false, false, null, null, null, null);
-    }
-    const { cert, key } = createSelfSigned();
-    return quiche.Config.withBoringSslCtx(
-      false,
-      false,
-      null,
-      [Buffer.from(key)],
-      [Buffer.from(cert)],
-      null,
-    );
-  }
-  assertKeyPair(tls);
-  assertAuthorities(tls.caCert);
-  return quiche.Config.withBoringSslCtx(
-    true,
-    false,
-    Buffer.from(tls.caCert),
-    [Buffer.from(tls.key)],
-    [Buffer.from(tls.cert)],
-    null,
-  );
+function toLists(pair: { readonly key: string; readonly cert: string }): {
+  readonly key: Uint8Array[];
+  readonly cert: Uint8Array[];
+} {
+  return { key: [Buffer.from(pair.key)], cert: [Buffer.from(pair.cert)] };
 }
 
 /** The binding takes garbage in silence and fails at the first handshake: so everything is parsed here first. */

@@ -315,8 +315,16 @@ describe("QuicConnection", () => {
     });
   });
 
+  it("gives up a peer that answers no ping, long before the idle timeout", async () => {
+    await withPair({ client: { deadAfterMs: 150 } }, async ({ server, dialled }) => {
+      dialled.retain();
+      await server.abort();
+      expect(await dialled.closed).toMatchObject({ by: "idle-timeout" });
+    });
+  });
+
   it("counts packets, bytes and streams", async () => {
-    await withPair({}, async ({ dialled, accepted, client }) => {
+    await withPair({ both: { packetLength: 1350 } }, async ({ dialled, accepted, client }) => {
       serveEcho(accepted);
       const stream = dialled.openStream();
       expect(dialled.stats().streamCount).toBe(1);

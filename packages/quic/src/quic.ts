@@ -59,7 +59,7 @@ export interface QuicConnection {
   openStream(): QuicStream;
   /**
    * Keeps the connection from idling out until the returned function is called. Counted: any number may hold it.
-   * The dialling side pings at a third of the idle timeout; on the other side this does nothing.
+   * The dialling side pings, and gives up a peer that stays silent for `deadAfterMs`; the other side does nothing.
    */
   retain(): () => void;
   /** Ends the connection and its streams at once, telling the peer. Bytes still on their way are lost. Idempotent. */
@@ -180,8 +180,16 @@ export interface QuicEndpointOptions {
   readonly limits?: Partial<QuicLimits> | undefined;
   /** Silence that ends a connection, in milliseconds; the smaller of both sides' counts. Default 30 000. */
   readonly idleTimeoutMs?: number | undefined;
-  /** Largest UDP payload sent, 1200 to 16 383; default 1350. Above the path's MTU the kernel fragments or drops it. */
-  readonly packetLength?: number | undefined;
+  /**
+   * Silence that ends a connection while this side, having dialled it, retains it: it pings then, so silence means
+   * that the peer is gone. Milliseconds; default 15 000.
+   */
+  readonly deadAfterMs?: number | undefined;
+  /**
+   * Largest UDP payload sent, 1200 to 16 383; above the path's MTU the kernel fragments or drops it. Default
+   * `auto`: 16 383 to loopback addresses, 1350 to others.
+   */
+  readonly packetLength?: number | "auto" | undefined;
   /** Default `cubic`. Decides for what this side sends. */
   readonly congestionControl?: QuicCongestionControl | undefined;
   /** TLS secrets are appended to this file for packet analysers. Debugging only: it gives everything away. */

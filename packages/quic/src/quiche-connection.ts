@@ -32,6 +32,8 @@ const POLLED_READERS_MAX = 32;
 /** How long a read that hopes for more waits for it. */
 const GATHER_MS = 5;
 
+const PINGS_PER_PATIENCE = 3;
+
 const REASON_LENGTH_MAX = 256;
 
 /** What a connection needs from its endpoint. */
@@ -49,6 +51,8 @@ export interface ConnectionHost {
 
 export interface ConnectionInit {
   readonly native: NativeConnection;
+  /** The largest datagram to send, in bytes. */
+  readonly packetLength: number;
   readonly isDialler: boolean;
   readonly remote: QuicAddress;
   /** Under these connection ids the endpoint finds it. */
@@ -76,6 +80,7 @@ export class QuicheConnection implements QuicConnection, StreamCarrier {
   peerCertificates: readonly Uint8Array[] = [];
 
   readonly #host: ConnectionHost;
+  readonly #packetLength: number;
   readonly #streams = new Map<number, QuicheStream>();
   /** Over on both ways, but the peer may not have everything yet. */
   readonly #lingering = new Set<QuicheStream>();
@@ -100,6 +105,8 @@ export class QuicheConnection implements QuicConnection, StreamCarrier {
   #keepAliveTimer: NodeJS.Timeout | undefined;
   #gatherTimer: NodeJS.Timeout | undefined;
   #retainCount = 0;
+  /** Datagrams so far. */
+  #receiveCount = 0;
 
   #nextStreamId: number;
   #cursor: Iterator<QuicheStream>;
@@ -120,6 +127,7 @@ export class QuicheConnection implements QuicConnection, StreamCarrier {
   constructor(host: ConnectionHost, init: ConnectionInit) {
     this.#host = host;
     this.native = init.native;
+    this.#packetLength = init.packetLength;
     this.isDialler = init.isDialler;
     this.keys = init.keys;
     this.#remote = init.remote;
@@ -251,6 +259,7 @@ export class QuicheConnection implements QuicConnection, StreamCarrier {
     } catch {
       // The binding has noted why, and its turn sends the close frame and reads the reason.
     }
+    this.#receiveCount++;
     this.#looksLeft = this.#streams.size;
     this.#lingersLeft = this.#lingering.size;
     this.#writesLeft = this.writers.size;
@@ -441,7 +450,7 @@ export class QuicheConnection implements QuicConnection, StreamCarrier {
   /** Sends what the binding has to send; true if the turn's share was used up before. */
   #flush(): boolean {
     const { socket, options } = this.#host;
-    const { packetLength } = options;
+    const packetLength = this.#packetLength;
     let buffer = socket.takeBuffer();
     let length = 0;
     let budget = SEND_LENGTH_PER_TURN;
@@ -554,19 +563,34 @@ export class QuicheConnection implements QuicConnection, StreamCarrier {
     }, delay);
   }
 
-  /** Pings often enough for two to be lost; both idle timers start anew with each. */
+  /** Pings often enough for two to be lost before either idle timer or our patience runs out. */
   #armKeepAlive(): void {
     if (!this.isDialler || this.#phase !== "open" || this.#retainCount === 0) return;
+    const { idleTimeoutMs, deadAfterMs } = this.#host.options;
     const peers = this.native.stats().peerMaxIdleTimeout;
-    const ours = this.#host.options.idleTimeoutMs;
-    const idleMs = peers > 0 ? Math.min(peers, ours) : ours;
+    const patienceMs = Math.min(idleTimeoutMs, deadAfterMs, peers > 0 ? peers : idleTimeoutMs);
+    let seenCount = this.#receiveCount;
+    let silentCount = 0;
     this.#keepAliveTimer ??= setInterval(
       () => {
+        silentCount = this.#receiveCount === seenCount ? silentCount + 1 : 0;
+        seenCount = this.#receiveCount;
+        if (silentCount > PINGS_PER_PATIENCE) {
+          this.#onSilence();
+          return;
+        }
         this.native.sendAckEliciting();
         this.touch();
       },
-      Math.max(1, Math.floor(idleMs / 3)),
+      Math.max(1, Math.floor(patienceMs / PINGS_PER_PATIENCE)),
     );
+  }
+
+  /** Pings have gone unanswered: nobody is there to say goodbye to, but it costs only a packet. */
+  #onSilence(): void {
+    this.native.close(false, 0, new Uint8Array(0));
+    this.#end({ by: "idle-timeout", isApplication: false, code: 0, text: "" });
+    this.touch();
   }
 
   #disarmKeepAlive(): void {

@@ -6,12 +6,13 @@ import { openDgramSocket } from "./dgram-socket.ts";
 import {
   assertAddress,
   assertInteger,
+  packetLengthTo,
   resolveOptions,
   type ResolvedOptions,
 } from "./endpoint-options.ts";
 import { QuicError } from "./errors.ts";
 import { loadQuiche } from "./load-quiche.ts";
-import { createNativeConfig } from "./native-config.ts";
+import { createCredentials, createNativeConfig, type Credentials } from "./native-config.ts";
 import { CONNECTION_ID_LENGTH, readDestinationId, toKey } from "./packet-header.ts";
 import type {
   QuicAddress,
@@ -49,7 +50,7 @@ const PACKET_TYPE_INITIAL = 0;
 export async function openQuicEndpoint(options: QuicEndpointOptions): Promise<QuicEndpoint> {
   const resolved = resolveOptions(options);
   const quiche = await loadQuiche();
-  const endpoint = new QuicheEndpoint(quiche, createNativeConfig(quiche, resolved), resolved);
+  const endpoint = new QuicheEndpoint(quiche, createCredentials(resolved), resolved);
   try {
     await endpoint.bind();
   } catch (cause) {
@@ -72,7 +73,9 @@ export async function openQuicEndpoint(options: QuicEndpointOptions): Promise<Qu
 class QuicheEndpoint implements QuicEndpoint, ConnectionHost {
   readonly options: ResolvedOptions;
   readonly #quiche: QuicheBinding;
-  readonly #config: NativeConfig;
+  readonly #credentials: Credentials;
+  /** By packet length. */
+  readonly #configs = new Map<number, NativeConfig>();
   readonly #connections = new Set<QuicheConnection>();
   readonly #byKey = new Map<string, QuicheConnection>();
   /** Being told that there is no room for them. */
@@ -91,9 +94,9 @@ class QuicheEndpoint implements QuicEndpoint, ConnectionHost {
   #droppedDatagramCount = 0;
   #sentDatagramCount = 0;
 
-  constructor(quiche: QuicheBinding, config: NativeConfig, options: ResolvedOptions) {
+  constructor(quiche: QuicheBinding, credentials: Credentials, options: ResolvedOptions) {
     this.#quiche = quiche;
-    this.#config = config;
+    this.#credentials = credentials;
     this.options = options;
   }
 
@@ -179,6 +182,7 @@ class QuicheEndpoint implements QuicEndpoint, ConnectionHost {
   }
 
   #connect(target: QuicAddress, timeoutMs: number, serverName: string): QuicheConnection {
+    const packetLength = packetLengthTo(target.ip, this.options.packetLength);
     const sourceId = randomBytes(CONNECTION_ID_LENGTH);
     const peer = { host: target.ip, port: target.port };
     const native = this.#quiche.Connection.connect(
@@ -186,11 +190,12 @@ class QuicheEndpoint implements QuicEndpoint, ConnectionHost {
       sourceId,
       this.#local,
       peer,
-      this.#config,
+      this.#configFor(packetLength),
     );
     if (this.options.keyLogPath !== undefined) native.setKeylog(this.options.keyLogPath);
     const connection = new QuicheConnection(this, {
       native,
+      packetLength,
       isDialler: true,
       remote: target,
       keys: [toKey(sourceId)],
@@ -200,6 +205,15 @@ class QuicheEndpoint implements QuicEndpoint, ConnectionHost {
     this.#connections.add(connection);
     this.touch(connection);
     return connection;
+  }
+
+  #configFor(packetLength: number): NativeConfig {
+    let config = this.#configs.get(packetLength);
+    if (config === undefined) {
+      config = createNativeConfig(this.#quiche, this.#credentials, this.options, packetLength);
+      this.#configs.set(packetLength, config);
+    }
+    return config;
   }
 
   #register(connection: QuicheConnection): void {
@@ -258,12 +272,20 @@ class QuicheEndpoint implements QuicEndpoint, ConnectionHost {
     const isFull = this.#connections.size >= this.options.limits.connectionCountMax;
     if (isFull && this.#refusing.size >= REFUSING_COUNT_MAX) return false;
     const sourceId = randomBytes(CONNECTION_ID_LENGTH);
+    const packetLength = packetLengthTo(ip, this.options.packetLength);
     const zoneAt = ip.indexOf("%");
     const peer = { host: zoneAt === -1 ? ip : ip.slice(0, zoneAt), port };
-    const native = this.#quiche.Connection.accept(sourceId, null, this.#local, peer, this.#config);
+    const native = this.#quiche.Connection.accept(
+      sourceId,
+      null,
+      this.#local,
+      peer,
+      this.#configFor(packetLength),
+    );
     if (this.options.keyLogPath !== undefined) native.setKeylog(this.options.keyLogPath);
     const connection = new QuicheConnection(this, {
       native,
+      packetLength,
       isDialler: false,
       remote: { ip, port },
       // Until the client has our answer it goes on using the id that it made up.
