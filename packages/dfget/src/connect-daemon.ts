@@ -49,7 +49,7 @@ export async function findDaemon(options: FindDaemonOptions): Promise<FoundDaemo
   const { pid } = await ensureOwnDaemon(place, { ...options, command });
   const note =
     pid === undefined
-      ? `No dfdaemon at ${socketPath}: using your own at ${place.socketPath}`
+      ? undefined
       : `No dfdaemon at ${socketPath}: started one of your own (process ${pid}, data and log in ${place.directory})`;
   return { socketPath: place.socketPath, uid: await ownerOf(place.socketPath), note };
 }

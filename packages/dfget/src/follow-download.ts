@@ -14,6 +14,7 @@ export interface DownloadListener {
     readonly peerId: string;
     readonly plan: TransferPlan;
     readonly tally: TransferTally;
+    readonly carriesContent: boolean;
   }): void;
   /** A piece has arrived; the tally knows it. */
   advanced(): void;
@@ -51,7 +52,7 @@ export async function followDownload(
         plan = planTransfer(started, range);
         tally = new TransferTally(plan);
         sink = await openSink?.(plan);
-        listener.started({ taskId, peerId, plan, tally });
+        listener.started({ taskId, peerId, plan, tally, carriesContent: openSink !== undefined });
       } else if (finished?.piece) {
         if (plan === undefined || tally === undefined)
           throw protocolError("a piece came before the start");

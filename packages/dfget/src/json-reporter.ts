@@ -53,8 +53,9 @@ class JsonReporter implements Reporter {
   advanced(): void {
     if (this.#task === undefined) return;
     const nowMs = this.#now();
-    const { state } = this.#task.tally;
-    const rate = this.#meter.measure(nowMs, state.done - state.fromLocal);
+    const { tally, carriesContent } = this.#task;
+    const { done, fromLocal } = tally.state;
+    const rate = this.#meter.measure(nowMs, carriesContent ? done : done - fromLocal);
     if (!this.#options.progress || nowMs - this.#reportedAtMs < PROGRESS_MS) return;
     this.#reportedAtMs = nowMs;
     this.#write({ event: "progress", ...this.#state(), rate: Math.round(rate) });

@@ -217,7 +217,7 @@ describe("runDfget without a daemon on the node", () => {
     );
     expect(first.exitCode).toBe(0);
     const second = await runInProcess([url, "-O", "b"], io);
-    expect(second.stderr).toMatch(/^No dfdaemon at .*: using your own at /);
+    expect(second.stderr).toMatch(/^b: 7 B in /);
     expect(await readFile(join(test.directory, "b"), "utf8")).toBe("content");
   });
 

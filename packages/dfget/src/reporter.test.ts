@@ -23,7 +23,7 @@ function open(options: Partial<ReporterOptions> & { readonly isTTY?: boolean } =
     target,
     clock,
     tally,
-    task: { taskId: "t", peerId: "p", plan, tally },
+    task: { taskId: "t", peerId: "p", plan, tally, carriesContent: false },
     options: {
       target,
       label: "f",

@@ -22,6 +22,8 @@ export interface StartedTask {
   readonly peerId: string;
   readonly plan: TransferPlan;
   readonly tally: TransferTally;
+  /** The pieces carry their content: then those on the daemon's disk take time too, and count for the rate. */
+  readonly carriesContent: boolean;
 }
 
 export interface ReporterOptions {
@@ -61,6 +63,7 @@ class TextReporter implements Reporter {
   #tally: TransferTally | undefined;
   #timer: NodeJS.Timeout | undefined;
   #shownAtMs: number;
+  #carriesContent = false;
   #isBarShown = false;
 
   constructor(options: ReporterOptions) {
@@ -78,8 +81,9 @@ class TextReporter implements Reporter {
     this.#print(`${text}\n`);
   }
 
-  started({ tally }: StartedTask): void {
+  started({ tally, carriesContent }: StartedTask): void {
     this.#tally = tally;
+    this.#carriesContent = carriesContent;
     this.#meter = new RateMeter(this.#now());
     if (!this.#options.progress) return;
     if (this.#isTerminal) this.#draw();
@@ -136,7 +140,10 @@ class TextReporter implements Reporter {
   }
 
   #measure(state: TransferState): number {
-    return this.#meter.measure(this.#now(), state.done - state.fromLocal);
+    return this.#meter.measure(
+      this.#now(),
+      this.#carriesContent ? state.done : state.done - state.fromLocal,
+    );
   }
 
   #print(text: string): void {
