@@ -2,9 +2,10 @@ import { X509Certificate } from "node:crypto";
 import { isAbsolute } from "node:path";
 import type { Download__Output } from "@damselfly/rpc";
 import { DaemonError } from "../errors.ts";
-import { parseDigest } from "../identity/digest.ts";
+import { formatDigest, parseDigest } from "../identity/digest.ts";
 import { PIECE_LENGTH_MIN } from "../identity/piece-length.ts";
 import { computeTaskId } from "../identity/task-id.ts";
+import { redactUrl } from "../origins/redact-url.ts";
 import { clampByteRange, parseByteRange, type ByteRange } from "../tasks/byte-range.ts";
 import type { DownloadRequest } from "../tasks/download-request.ts";
 
@@ -19,8 +20,10 @@ export function decodeDownload(
   options: { readonly outputAllowed: boolean },
 ): DownloadRequest & { readonly needPieceContent: boolean } {
   if (download === null || download === undefined) throw refusal("the request has no download");
-  const url = decodeUrl(download.url);
-  const { range, header } = decodeRange(download);
+  const { url, authorization } = decodeUrl(download.url);
+  const { range, header: asked } = decodeRange(download);
+  const header =
+    authorization === undefined || hasAuthorization(asked) ? asked : { ...asked, authorization };
   const pieceLength = download.pieceLength;
   if (
     pieceLength !== undefined &&
@@ -29,8 +32,9 @@ export function decodeDownload(
     throw refusal(`the piece length is ${pieceLength} bytes, expected ${PIECE_LENGTH_MIN} or more`);
   }
   const digest =
-    download.digest === undefined || download.digest === "" ? undefined : download.digest;
-  if (digest !== undefined) parseDigest(digest);
+    download.digest === undefined || download.digest === ""
+      ? undefined
+      : formatDigest(parseDigest(download.digest));
   const outputPath = download.outputPath === "" ? undefined : download.outputPath;
   if (outputPath !== undefined && !options.outputAllowed)
     throw refusal("files are written only for clients on the unix socket");
@@ -87,12 +91,23 @@ export function decodeDownload(
   };
 }
 
-function decodeUrl(text: string): string {
-  if (!URL.canParse(text)) throw refusal(`'${text.slice(0, 200)}' is not a URL`);
-  const { protocol } = new URL(text);
-  if (protocol !== "http:" && protocol !== "https:")
+/** The URL without the user it names; that one becomes a header, so that it is treated as the secret it is. */
+function decodeUrl(text: string): { readonly url: string; readonly authorization?: string } {
+  if (!URL.canParse(text)) throw refusal(`'${redactUrl(text).slice(0, 200)}' is not a URL`);
+  const url = new URL(text);
+  const { protocol, username, password } = url;
+  if (protocol !== "http:" && protocol !== "https:") {
     throw refusal(`the URL's scheme is '${protocol.slice(0, -1)}', expected http or https`);
-  return text;
+  }
+  if (username === "" && password === "") return { url: text };
+  url.username = "";
+  url.password = "";
+  const user = `${decodeURIComponent(username)}:${decodeURIComponent(password)}`;
+  return { url: url.href, authorization: `Basic ${Buffer.from(user).toString("base64")}` };
+}
+
+function hasAuthorization(header: Readonly<Record<string, string>>): boolean {
+  return Object.keys(header).some((name) => name.toLowerCase() === "authorization");
 }
 
 /** The range from its own field, else from a Range header, which never goes to the origin as it is. */

@@ -291,7 +291,14 @@ export class TaskManager implements AsyncDisposable {
     const { origin } = this.#options;
     let stat: OriginStat;
     try {
-      stat = await origin.stat(request.origin, { signal });
+      stat = await origin.stat(request.origin, {
+        signal,
+        onWait: ({ reason, waitMs }) =>
+          this.#options.logger.info(
+            { taskId: request.taskId, waitMs },
+            `waiting for the origin: ${reason}`,
+          ),
+      });
     } catch (error) {
       // Peers may have what an origin that is down has not, if we know what to ask them for.
       const down = codeOf(error) === "ERR_ORIGIN_UNREACHABLE";
@@ -335,7 +342,19 @@ export class TaskManager implements AsyncDisposable {
       flying.flight.abort(new OriginChanged());
       await flying.ended;
     }
+    await this.#dropUnprovable(facts);
     return await storage.createTask(facts);
+  }
+
+  /**
+   * Without ETag and Last-Modified nobody can tell whether the first half of a file on disk and the second half at the origin are of one
+   * version: what an earlier, broken-off download left is not built upon.
+   */
+  async #dropUnprovable({ taskId, etag, lastModified }: TaskFacts): Promise<void> {
+    if (etag !== "" || lastModified !== "" || this.#flights.has(taskId)) return;
+    const { storage } = this.#options.dataPlane;
+    const stored = await storage.openTask(taskId);
+    if (stored !== undefined && !stored.complete) await storage.deleteTask(taskId);
   }
 
   /** An origin that does not say how long the file is has to be read to the end before anything else. */
