@@ -104,7 +104,10 @@ class PeerStream implements PeerVoice {
   }
 
   origin(description: string): void {
-    this.#send({ kind: "other", response: { needBackToSourceResponse: { description } } });
+    this.#send({
+      kind: "other",
+      response: { needBackToSourceResponse: { description, extension: { version: 1 } } },
+    });
   }
 
   empty(): void {

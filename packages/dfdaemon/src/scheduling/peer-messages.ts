@@ -66,6 +66,7 @@ export function decodeScheduleEvent(
     return {
       kind: "origin",
       reason: response.needBackToSourceResponse.description ?? "the scheduler says so",
+      renewable: response.needBackToSourceResponse.extension !== null,
     };
   }
   if (response.normalTaskResponse) {

@@ -41,7 +41,12 @@ export type ScheduleEvent =
   /** Try these, besides those already known. */
   | { readonly kind: "parents"; readonly parents: readonly CandidateParent[] }
   /** Fetch from the origin what nobody offers. */
-  | { readonly kind: "origin"; readonly reason: string }
+  | {
+      readonly kind: "origin";
+      readonly reason: string;
+      /** The turn at the origin is a lease: `started("origin")` again, while bytes come, renews it. */
+      readonly renewable?: boolean;
+    }
   /** The task has no content. */
   | { readonly kind: "empty" };
 

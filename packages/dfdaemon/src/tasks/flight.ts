@@ -56,6 +56,8 @@ export interface FlightLimits {
   readonly schedulerLostMs: number;
   /** Parents that bring nothing for this long are reported to the scheduler. Milliseconds. */
   readonly idleMs: number;
+  /** How often the scheduler hears that the origin still sends; well below any lease. Milliseconds. */
+  readonly leaseRenewalMs: number;
 }
 
 export const DEFAULT_FLIGHT_LIMITS: FlightLimits = {
@@ -64,6 +66,7 @@ export const DEFAULT_FLIGHT_LIMITS: FlightLimits = {
   schedulerAnswerMs: 30_000,
   schedulerLostMs: 3_000,
   idleMs: 30_000,
+  leaseRenewalMs: 2_000,
 };
 
 /** Where the bytes of a flight came from. */
@@ -94,6 +97,8 @@ export class Flight {
   /** When the scheduler was asked for something it has not answered. */
   #askedMs: number | undefined;
   #progressMs: number;
+  /** When our turn at the origin was last renewed; undefined while it is none that can be. */
+  #renewedMs: number | undefined;
   /** What the scheduler of the present session has been told. */
   #told = new Set<"parents" | "origin">();
   #originError: Error | undefined;
@@ -232,7 +237,10 @@ export class Flight {
       signal: this.#abort.signal,
       events: {
         changed: () => this.#changed(),
-        progressed: (length) => this.#progressed(length),
+        progressed: (length) => {
+          this.#progressed(length);
+          this.#renewLease();
+        },
         pieceFinished: (piece) => this.#pieceFinished(piece),
         broke: (error) => this.#originBroke(error),
       },
@@ -265,6 +273,7 @@ export class Flight {
         this.#sessionLostMs = undefined;
         this.#askedMs = this.#now();
         this.#told.clear();
+        this.#renewedMs = undefined;
         for await (const event of session.events) {
           attempt = 0;
           this.#obey(event);
@@ -291,14 +300,24 @@ export class Flight {
     if (event.kind === "parents") {
       this.#tell("parents");
       this.#swarm.add(event.parents);
-    } else if (event.kind === "origin") this.#turnToOrigin(event.reason);
-    else
+    } else if (event.kind === "origin") {
+      this.#turnToOrigin(event.reason);
+      if (event.renewable === true) this.#renewedMs = this.#now();
+    } else
       this.#options.logger.debug(
         { taskId: this.task.facts.taskId },
         "the scheduler says the task is empty",
       );
     this.#progressMs = this.#now();
     this.#changed();
+  }
+
+  /** Bytes come from the origin, though perhaps no piece is whole for long: the scheduler hears of it now and then. */
+  #renewLease(): void {
+    const { leaseRenewalMs } = this.#options.limits;
+    if (this.#renewedMs === undefined || this.#now() - this.#renewedMs < leaseRenewalMs) return;
+    this.#renewedMs = this.#now();
+    this.#session?.started("origin");
   }
 
   #ask(description: string): void {

@@ -376,6 +376,20 @@ describe("TaskManager", () => {
       expect(cluster.origin.servedLength).toBe(LENGTH);
     });
 
+    it("renews a lease at the origin while bytes come, and only a lease", async () => {
+      const count = async (name: string, renewable: boolean): Promise<number> => {
+        const node = await cluster.addNode(name, {
+          script: (session) => session.say({ kind: "origin", reason: "test", renewable }),
+          limits: { leaseRenewalMs: 0 },
+        });
+        await node.download();
+        return node.sessions[0]!.reports.filter((report) => report === "started from origin")
+          .length;
+      };
+      expect(await count("leased", true)).toBeGreaterThan(10);
+      expect(await count("sent", false)).toBe(1);
+    });
+
     it("refuses to ask the origin when the request forbids it", async () => {
       const child = await cluster.addNode("child", { script: toOrigin });
       await expect(child.download({ disableBackToSource: true })).rejects.toMatchObject({

@@ -29,6 +29,7 @@ export { type DownloadPieceRequest, type DownloadPieceRequest__Output } from "./
 export { type DownloadPieceResponse, type DownloadPieceResponse__Output } from "./damselfly/v1/DownloadPieceResponse.ts";
 export { type PeerExtension, type PeerExtension__Output } from "./damselfly/v1/PeerExtension.ts";
 export { type PieceMetadata, type PieceMetadata__Output } from "./damselfly/v1/PieceMetadata.ts";
+export { type SchedulerExtension, type SchedulerExtension__Output } from "./damselfly/v1/SchedulerExtension.ts";
 export { type TransportOffer, type TransportOffer__Output } from "./damselfly/v1/TransportOffer.ts";
 export { type DeleteLocalTaskRequest, type DeleteLocalTaskRequest__Output } from "./dfdaemon/v2/DeleteLocalTaskRequest.ts";
 export { type DeleteTaskRequest as DfdaemonDeleteTaskRequest, type DeleteTaskRequest__Output as DfdaemonDeleteTaskRequest__Output } from "./dfdaemon/v2/DeleteTaskRequest.ts";
