@@ -229,6 +229,22 @@ describe("a task, after a restart", () => {
     );
   });
 
+  it("writes over a torn tail that is longer than what comes next", async () => {
+    await fixture.open();
+    const responseHeader = { "x-long": "l".repeat(4000) };
+    await fixture.storage.createTask(factsOf(CONTENT));
+    await fixture.storage.createTask(factsOf(CONTENT, { responseHeader }));
+    await fixture.close();
+    await truncate(fixture.journalPath(), (await stat(fixture.journalPath())).size - 100);
+
+    await fixture.open();
+    const task = await fixture.storage.openTask(TASK_ID);
+    if (task !== undefined) await writePieceOf(task, 0, CONTENT);
+    await fixture.reopen();
+    expect((await fixture.storage.openTask(TASK_ID))?.pieces.size).toBe(1);
+    expect(fixture.warnings).toEqual([]);
+  });
+
   it("with a damaged journal keeps the pieces before the damage and sets the journal aside", async () => {
     await fixture.open();
     await sealedTask();

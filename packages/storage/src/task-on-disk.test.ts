@@ -1,4 +1,4 @@
-import { open, readFile } from "node:fs/promises";
+import { link, open, readFile } from "node:fs/promises";
 
 import * as fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -200,6 +200,15 @@ describe("writePiece", () => {
     gate.open();
     await expect(first).rejects.toBe(failure);
     expect(await second).toBe(task.pieces.get(0));
+  });
+
+  it("writes to no file that somebody else has a name for", async () => {
+    await writePieceOf(task, 0, CONTENT);
+    await link(fixture.contentPath(), fixture.path("theirs"));
+    const before = await readFile(fixture.path("theirs"));
+    await Promise.all([1, 2, 3].map((number) => writePieceOf(task, number, CONTENT)));
+    expect(await readFile(fixture.path("theirs"))).toEqual(before);
+    expect(await collect(task.read())).toEqual(CONTENT);
   });
 
   it("tells listeners of each piece until they stop listening", async () => {

@@ -130,15 +130,14 @@ export class TaskOnDisk implements StoredTask, ContentOwner {
   async writePiece(draft: PieceDraft, content: AsyncIterable<Uint8Array>): Promise<PieceRecord> {
     this.bounds(draft.number);
     for (;;) {
-      await this.check();
-      const present = this.#pieces.get(draft.number);
-      if (present !== undefined) return present;
+      this.assertUsable();
       const running = this.#writing.get(draft.number);
       if (running === undefined) break;
       await this.#interrupter.wait(running.catch(() => undefined)); // Its failure is its caller's.
     }
 
-    const writing = this.#write(draft, content);
+    // Nothing is awaited before this, so whoever calls later finds it.
+    const writing = this.#writeUnlessPresent(draft, content);
     this.#writing.set(draft.number, writing);
     try {
       return await writing;
@@ -298,6 +297,14 @@ export class TaskOnDisk implements StoredTask, ContentOwner {
     if (this.#sealed || this.#pieces.size === 0) return;
     await this.content.settle();
     await this.#journal.sync();
+  }
+
+  async #writeUnlessPresent(
+    draft: PieceDraft,
+    content: AsyncIterable<Uint8Array>,
+  ): Promise<PieceRecord> {
+    await this.check();
+    return this.#pieces.get(draft.number) ?? (await this.#write(draft, content));
   }
 
   async #write(draft: PieceDraft, content: AsyncIterable<Uint8Array>): Promise<PieceRecord> {
