@@ -1,0 +1,16 @@
+/** Names the protocol in the TLS handshake (RFC 7301), its version included: other versions do not connect. */
+export const ALPN = "d7y-vortex/1";
+
+/** Application error codes of streams. They tell the other side why; nothing depends on them but messages. */
+export const StreamCode = {
+  /** The QUIC endpoint itself resets with 0, a stream over its limit. */
+  Refused: 0,
+  /** The child has no more use for the piece. */
+  Cancelled: 1,
+  /** The parent announced the piece and then failed to read it, or found it damaged. */
+  Failed: 2,
+  /** The request was none. */
+  Protocol: 3,
+  /** The parent did not finish the piece within the bound of its closing. */
+  Closing: 4,
+} as const;

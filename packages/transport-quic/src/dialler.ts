@@ -1,0 +1,98 @@
+import { X509Certificate } from "node:crypto";
+import { isIPv6 } from "node:net";
+import {
+  openQuicEndpoint,
+  type QuicConnection,
+  type QuicEndpoint,
+  type QuicEndpointStats,
+} from "@damselfly/quic";
+import { TransportError, type TlsIdentity } from "@damselfly/transport";
+import { ALPN } from "./codes.ts";
+import { type EndpointTuning, tuningOf } from "./endpoint-tuning.ts";
+
+/** A parent's QUIC port, and who is expected behind it. */
+export interface Target {
+  readonly ip: string;
+  readonly port: number;
+  /** The name its certificate must carry beside the common one; undefined: any. */
+  readonly hostname: string | undefined;
+}
+
+export interface DiallerOptions extends EndpointTuning {
+  readonly tls: TlsIdentity | undefined;
+  readonly connectMs: number;
+  /** Silence under running requests that means the parent is dead. */
+  readonly deadAfterMs: number;
+  readonly idleTimeoutMs: number;
+  readonly connectionCountMax: number;
+}
+
+type Family = "0.0.0.0" | "::";
+
+/** Dials parents from one UDP port an address family, opened when first needed. */
+export class Dialler implements AsyncDisposable {
+  readonly #options: DiallerOptions;
+  readonly #endpoints = new Map<Family, Promise<QuicEndpoint>>();
+
+  constructor(options: DiallerOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * @throws {QuicError}
+   * @throws {TransportError} `ERR_PARENT_UNTRUSTED` if somebody else answers
+   */
+  async dial(target: Target): Promise<QuicConnection> {
+    const { ip, port, hostname } = target;
+    const endpoint = await this.#endpointFor(isIPv6(ip) ? "::" : "0.0.0.0");
+    const connection = await endpoint.dial({ ip, port }, { timeoutMs: this.#options.connectMs });
+    if (this.#options.tls === undefined || hostname === undefined) return connection;
+    if (names(connection.peerCertificates[0], hostname)) return connection;
+    connection.close(0);
+    throw new TransportError(
+      "ERR_PARENT_UNTRUSTED",
+      `Cannot trust ${ip} port ${port}: its certificate does not name ${hostname}`,
+    );
+  }
+
+  async stats(): Promise<QuicEndpointStats[]> {
+    const endpoints = await Promise.all(this.#endpoints.values());
+    return endpoints.map((endpoint) => endpoint.stats());
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const endpoints = await Promise.allSettled(this.#endpoints.values());
+    for (const opened of endpoints) {
+      if (opened.status === "fulfilled") await opened.value[Symbol.asyncDispose]();
+    }
+  }
+
+  async #endpointFor(family: Family): Promise<QuicEndpoint> {
+    const { tls, idleTimeoutMs, deadAfterMs, connectionCountMax } = this.#options;
+    let opening = this.#endpoints.get(family);
+    if (opening === undefined) {
+      opening = openQuicEndpoint({
+        ...tuningOf(this.#options),
+        address: { ip: family, port: 0 },
+        alpn: ALPN,
+        tls: tls ?? "insecure",
+        idleTimeoutMs,
+        deadAfterMs,
+        limits: { connectionCountMax, streamCountMax: 0 },
+      });
+      this.#endpoints.set(family, opening);
+    }
+    try {
+      return await opening;
+    } catch (error) {
+      this.#endpoints.delete(family); // what failed now may work later
+      throw error;
+    }
+  }
+}
+
+function names(certificate: Uint8Array | undefined, hostname: string): boolean {
+  if (certificate === undefined) return false;
+  const options = { subject: "never", wildcards: false } as const;
+  return new X509Certificate(certificate).checkHost(hostname, options) !== undefined;
+}

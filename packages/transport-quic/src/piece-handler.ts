@@ -1,0 +1,216 @@
+import { performance } from "node:perf_hooks";
+import { setTimeout } from "node:timers/promises";
+import type { QuicLogger, QuicStream } from "@damselfly/quic";
+import {
+  type PieceInfo,
+  type PieceReader,
+  type PieceRequest,
+  type PieceSource,
+  type Refusal,
+  type RefusalCode,
+  TransportError,
+  toRefusal,
+  within,
+} from "@damselfly/transport";
+import { encodePacket, ErrorCode, type Packet, Tag, VortexError } from "@damselfly/vortex";
+import { StreamCode } from "./codes.ts";
+import { createPacketId } from "./packet-id.ts";
+import { readPacket } from "./read-packet.ts";
+
+/** A request is 74 bytes, sent at once. */
+const REQUEST_TIMEOUT_MS = 10_000;
+
+/** Between an announcement and the reset of a piece that fails at once. Long enough for a busy child to read it. */
+const HEAD_START_MS = 20;
+
+const TASK_ID = /^[0-9a-f]{64}$/;
+
+const VORTEX_CODE_OF: Readonly<Record<RefusalCode, number>> = {
+  ERR_PIECE_NOT_FOUND: ErrorCode.NotFound,
+  ERR_PARENT_BUSY: ErrorCode.Busy,
+  ERR_PARENT_FAILED: ErrorCode.Internal,
+};
+
+/** Answers requests, one a stream, within a limit on how many at once. */
+export class PieceHandler {
+  readonly #source: PieceSource;
+  readonly #requestCountMax: number;
+  readonly #logger: QuicLogger | undefined;
+  /** Requests being served, and what ends each. */
+  readonly #running = new Map<Promise<void>, AbortController>();
+  #isClosing = false;
+
+  constructor(source: PieceSource, requestCountMax: number, logger: QuicLogger | undefined) {
+    this.#source = source;
+    this.#requestCountMax = requestCountMax;
+    this.#logger = logger;
+  }
+
+  get requestCount(): number {
+    return this.#running.size;
+  }
+
+  /** Never throws: what goes wrong is told to the child, or logged. */
+  serve(stream: QuicStream): void {
+    this.#answer(stream).catch((error: unknown) => {
+      stream.reset(error instanceof VortexError ? StreamCode.Protocol : StreamCode.Failed);
+      stream.stopReading(StreamCode.Protocol);
+      this.#logger?.debug({ err: error }, "Cannot answer a request for a piece");
+    });
+  }
+
+  /** Takes no more requests, and waits for those that run; after `ms` they are cut. */
+  async finish(ms: number): Promise<void> {
+    this.#isClosing = true;
+    const finished = Promise.all(this.#running.keys());
+    const expired = (): Error => new TransportError("ERR_CLOSED", "The server is closed");
+    try {
+      await within(finished, { ms, expired });
+    } catch (error) {
+      for (const controller of this.#running.values()) controller.abort(error);
+      await finished;
+    }
+  }
+
+  async #answer(stream: QuicStream): Promise<void> {
+    const request = await within(readRequest(stream), {
+      ms: REQUEST_TIMEOUT_MS,
+      expired: () => new VortexError("ERR_TRUNCATED", "Cannot read request: it did not come"),
+    });
+    stream.stopReading(StreamCode.Protocol); // nothing may follow
+    if (this.#isClosing || this.#running.size >= this.#requestCountMax) {
+      const reason = this.#isClosing ? "it is closing" : `it serves ${this.#running.size} already`;
+      const message = `Cannot serve piece: ${reason}`;
+      await stream.end(encodeRefusal({ code: "ERR_PARENT_BUSY", message }));
+      return;
+    }
+    const controller = new AbortController();
+    const running = this.#run(stream, request, controller);
+    this.#running.set(running, controller);
+    await running.finally(() => this.#running.delete(running));
+  }
+
+  /** Never rejects. */
+  async #run(
+    stream: QuicStream,
+    request: PieceRequest,
+    controller: AbortController,
+  ): Promise<void> {
+    const { signal } = controller;
+    void stream.closed.then((error) => {
+      if (error !== undefined) controller.abort(error);
+    });
+    let announcedAt: number | undefined;
+    try {
+      await using reader = await this.#source.openPiece(request, { signal });
+      announcedAt = performance.now();
+      await unlessAborted(send(stream, reader), signal, () => stream.reset(StreamCode.Closing));
+    } catch (error) {
+      if (signal.aborted) stream.reset(StreamCode.Closing);
+      else if (announcedAt === undefined) await refuse(stream, error);
+      else await failLate(stream, announcedAt);
+      if (!signal.aborted && !(error instanceof TransportError)) {
+        this.#logger?.warn({ err: error, ...request }, "Cannot serve a piece");
+      }
+    }
+  }
+}
+
+async function readRequest(stream: QuicStream): Promise<PieceRequest> {
+  const { packet, rest } = await readPacket(stream);
+  if (packet.kind !== "request" || packet.tag !== Tag.DownloadPiece || rest.byteLength > 0) {
+    throw new VortexError("ERR_VALUE", `Cannot serve a ${packet.kind} with tag ${packet.tag}`);
+  }
+  const { taskId, pieceNumber } = packet;
+  if (!TASK_ID.test(taskId)) throw new VortexError("ERR_VALUE", "Cannot serve piece: no task id");
+  return { taskId, pieceNumber };
+}
+
+/**
+ * Sends announcement and content. The last byte leaves only after the source has ended well: it may find at its
+ * very end that the piece is damaged, and the child must not have taken it for complete by then.
+ *
+ * @throws {RangeError} if the source has more or fewer bytes than it announced
+ */
+async function send(stream: QuicStream, { piece, content }: PieceReader): Promise<void> {
+  const announcement = encodeAnnouncement(piece);
+  let last = announcement;
+  if (piece.length > 0) await stream.write(announcement);
+  let sent = 0;
+  for await (const chunk of content) {
+    sent += chunk.byteLength;
+    if (sent > piece.length) break;
+    if (sent < piece.length) {
+      await stream.write(chunk);
+    } else if (chunk.byteLength > 0) {
+      await stream.write(chunk.subarray(0, -1));
+      last = Uint8Array.of(chunk[chunk.byteLength - 1] ?? 0); // the chunk's memory is the source's again
+    }
+  }
+  if (sent !== piece.length) {
+    const surplus = sent > piece.length ? " or more" : "";
+    throw new RangeError(
+      `Cannot send piece: its source has ${sent} bytes${surplus}, announced were ${piece.length}`,
+    );
+  }
+  await stream.end(last);
+}
+
+/** Waits for `work`, but ends `stream` under it when the signal aborts, which makes the wait short. */
+async function unlessAborted(
+  work: Promise<void>,
+  signal: AbortSignal,
+  onAbort: () => void,
+): Promise<void> {
+  signal.addEventListener("abort", onAbort, { once: true });
+  try {
+    await work;
+  } finally {
+    signal.removeEventListener("abort", onAbort);
+  }
+}
+
+/**
+ * Resets an announced piece, but not so soon that the announcement goes with it: a reset makes the other side drop
+ * what it has not read yet.
+ */
+async function failLate(stream: QuicStream, announcedAt: number): Promise<void> {
+  const headStartMs = announcedAt + HEAD_START_MS - performance.now();
+  if (headStartMs > 0) await setTimeout(headStartMs);
+  stream.reset(StreamCode.Failed);
+}
+
+async function refuse(stream: QuicStream, error: unknown): Promise<void> {
+  try {
+    await stream.end(encodeRefusal(toRefusal(error)));
+  } catch {
+    // The child has gone, and with it the need to be told.
+    stream.reset(StreamCode.Failed);
+  }
+}
+
+function encodeRefusal({ code, message }: Refusal): Uint8Array {
+  return encodePacket({
+    kind: "error",
+    id: createPacketId(),
+    tag: Tag.Error,
+    code: VORTEX_CODE_OF[code],
+    message,
+  } satisfies Packet);
+}
+
+function encodeAnnouncement(piece: PieceInfo): Uint8Array {
+  return encodePacket({
+    kind: "content",
+    id: createPacketId(),
+    tag: Tag.PieceContent,
+    pieceNumber: piece.number,
+    offset: piece.offset,
+    length: piece.length,
+    digest: piece.digest,
+    parentId: "",
+    trafficType: 1,
+    costSeconds: 0,
+    createdAtSeconds: 0,
+  } satisfies Packet);
+}
