@@ -52,7 +52,7 @@ export function readEnvironment(
 
 /** The usual spelling of a setting's variable: `DFDAEMON_STORAGE_SERVER_QUIC_IDLE_TIMEOUT`. */
 export function formatVariable(prefix: string, keys: readonly string[]): string {
-  const words = keys.map((key) => key.replaceAll(/([a-z0-9])([A-Z])/g, "$1_$2"));
+  const words = keys.map((key) => key.replaceAll(/([a-z])([A-Z]|\d[A-Z])/g, "$1_$2"));
   return [prefix, ...words].join("_").toUpperCase();
 }
 

@@ -58,7 +58,7 @@ export const FLAGS: readonly Flag[] = [
     name: "log-level",
     short: "l",
     valueName: "LEVEL",
-    help: "trace, debug, info, warn or error (default info; env DFDAEMON_LOG_LEVEL)",
+    help: "trace, debug, info, warn, error (default info; env DFDAEMON_LOG_LEVEL)",
   },
   {
     name: "log-dir",

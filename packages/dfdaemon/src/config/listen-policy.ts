@@ -32,7 +32,10 @@ export function listenPolicy(config: Config, tls: TlsIdentity | undefined): List
       warnings: [
         ...(security.insecure ? ["security.insecure has no effect: certificates are given"] : []),
         ...(security.plainPeers
-          ? ["security.plainPeers: peers without a certificate are served and asked too"]
+          ? [
+              "security.plainPeers: a scheduler is spoken to without TLS unless scheduler.caCert, cert and key are given; " +
+                "peers without TLS are not served yet",
+            ]
           : []),
       ],
     };

@@ -22,9 +22,9 @@ export function hostAndPort(): z.ZodString {
 }
 
 /** Permission bits as `chmod` takes them: `0660`, quoted, because an unquoted one is a decimal number in YAML. */
-export function permissions(): z.ZodType<number, string> {
-  return z.string().transform((text, context) => {
-    if (/^0?[0-7]{3}$/.test(text)) return Number.parseInt(text, 8);
+export function permissions(): z.ZodType<number, string | number> {
+  return z.union([z.string(), z.number()]).transform((text, context) => {
+    if (typeof text === "string" && /^0?[0-7]{3}$/.test(text)) return Number.parseInt(text, 8);
     context.issues.push({
       code: "custom",
       message: "octal permissions in quotes, such as '0660'",
