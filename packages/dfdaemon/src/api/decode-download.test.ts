@@ -81,7 +81,8 @@ describe("decodeDownload", () => {
   it.each<[string, Partial<Download__Output>, string]>([
     ["no URL", { url: "not a url" }, "is not a URL"],
     ["another scheme", { url: "ftp://origin.test/file" }, "expected http or https"],
-    ["too small a piece length", { pieceLength: 1024 }, "expected 4194304 or more"],
+    ["too small a piece length", { pieceLength: 1024 }, "expected 4194304 to 67108864"],
+    ["too large a piece length", { pieceLength: 2 ** 27 }, "expected 4194304 to 67108864"],
     ["a relative output path", { outputPath: "out/file" }, "expected an absolute one"],
     ["a digest that is none", { digest: "sha256:12" }, "sha256"],
     ["an origin of another kind", { hdfs: {} }, "only http and https"],

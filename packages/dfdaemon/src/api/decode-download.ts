@@ -3,7 +3,7 @@ import { isAbsolute } from "node:path";
 import type { Download__Output } from "@damselfly/rpc";
 import { DaemonError } from "../errors.ts";
 import { formatDigest, parseDigest } from "../identity/digest.ts";
-import { PIECE_LENGTH_MIN } from "../identity/piece-length.ts";
+import { PIECE_LENGTH_MAX, PIECE_LENGTH_MIN } from "../identity/piece-length.ts";
 import { computeTaskId } from "../identity/task-id.ts";
 import { redactUrl } from "../origins/redact-url.ts";
 import { clampByteRange, parseByteRange, type ByteRange } from "../tasks/byte-range.ts";
@@ -27,9 +27,13 @@ export function decodeDownload(
   const pieceLength = download.pieceLength;
   if (
     pieceLength !== undefined &&
-    (!Number.isSafeInteger(pieceLength) || pieceLength < PIECE_LENGTH_MIN)
+    (!Number.isSafeInteger(pieceLength) ||
+      pieceLength < PIECE_LENGTH_MIN ||
+      pieceLength > PIECE_LENGTH_MAX)
   ) {
-    throw refusal(`the piece length is ${pieceLength} bytes, expected ${PIECE_LENGTH_MIN} or more`);
+    throw refusal(
+      `the piece length is ${pieceLength} bytes, expected ${PIECE_LENGTH_MIN} to ${PIECE_LENGTH_MAX}`,
+    );
   }
   const digest =
     download.digest === undefined || download.digest === ""
