@@ -61,7 +61,8 @@ class Crc32Digester implements Digester {
   #value = 0;
 
   update(bytes: Uint8Array): void {
-    this.#value = crc32(bytes, this.#value);
+    // Node's crc32 of nothing is 0, whatever the value so far, where the empty array has no memory behind it.
+    if (bytes.byteLength > 0) this.#value = crc32(bytes, this.#value);
   }
 
   text(): string {
