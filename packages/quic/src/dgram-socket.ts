@@ -61,7 +61,8 @@ class DgramSocket implements UdpSocket {
   }
 
   takeBuffer(): Uint8Array {
-    return this.#spare.pop() ?? new Uint8Array(SEND_BUFFER_LENGTH);
+    // Not zeroed: it is filled before it is sent.
+    return this.#spare.pop() ?? new Uint8Array(Buffer.allocUnsafeSlow(SEND_BUFFER_LENGTH).buffer);
   }
 
   returnBuffer(buffer: Uint8Array): void {

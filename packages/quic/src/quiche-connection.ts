@@ -44,6 +44,7 @@ export interface ConnectionHost {
   /** Gives the connection a turn soon. */
   touch(connection: QuicheConnection): void;
   onEstablished(connection: QuicheConnection): void;
+  onEnded(connection: QuicheConnection): void;
   /** The binding is done with it: no late packet needs an answer any more. */
   onRemoved(connection: QuicheConnection): void;
   countSent(datagramCount: number): void;
@@ -102,6 +103,7 @@ export class QuicheConnection implements QuicConnection, StreamCarrier {
   #handshakeTimer: NodeJS.Timeout | undefined;
   #timer: NodeJS.Timeout | undefined;
   #timerDueAt = Number.POSITIVE_INFINITY;
+  #isTimerDue = false;
   #keepAliveTimer: NodeJS.Timeout | undefined;
   #gatherTimer: NodeJS.Timeout | undefined;
   #retainCount = 0;
@@ -139,7 +141,10 @@ export class QuicheConnection implements QuicConnection, StreamCarrier {
     this.closed = new Promise((resolve) => {
       this.#settleClosed = resolve;
     });
-    this.#handshakeTimer = setTimeout(() => this.#onHandshakeTimeout(), init.handshakeTimeoutMs);
+    this.#handshakeTimer = setTimeout(() => {
+      // An event loop that was held up looks at its socket before it gives up.
+      setImmediate(() => setImmediate(() => this.#onHandshakeTimeout()));
+    }, init.handshakeTimeoutMs);
   }
 
   get remoteAddress(): QuicAddress {
@@ -270,6 +275,10 @@ export class QuicheConnection implements QuicConnection, StreamCarrier {
   turn(): boolean {
     if (this.#phase === "removed") return false;
     let hasMore = false;
+    if (this.#isTimerDue) {
+      this.#isTimerDue = false;
+      this.native.onTimeout();
+    }
     if (this.#phase === "handshake") this.#checkEstablished();
     if (this.#phase === "open") {
       for (const stream of this.holding) stream.releaseHeld();
@@ -527,6 +536,7 @@ export class QuicheConnection implements QuicConnection, StreamCarrier {
     for (const stream of this.#streams.values()) stream.fail();
     this.#lingering.clear();
     this.#onFlushed?.();
+    this.#host.onEnded(this);
     this.#settleClosed(reason);
   }
 
@@ -539,6 +549,7 @@ export class QuicheConnection implements QuicConnection, StreamCarrier {
   }
 
   #onHandshakeTimeout(): void {
+    if (this.#phase !== "handshake") return;
     this.cancel(
       new QuicError(
         "ERR_DIAL_TIMEOUT",
@@ -557,8 +568,9 @@ export class QuicheConnection implements QuicConnection, StreamCarrier {
     clearTimeout(this.#timer);
     this.#timerDueAt = dueAt;
     this.#timer = setTimeout(() => {
+      // The turn comes after a look at the socket: what waits there may make the timeout void.
       this.#timerDueAt = Number.POSITIVE_INFINITY;
-      this.native.onTimeout();
+      this.#isTimerDue = true;
       this.touch();
     }, delay);
   }

@@ -80,6 +80,8 @@ class QuicheEndpoint implements QuicEndpoint, ConnectionHost {
   readonly #byKey = new Map<string, QuicheConnection>();
   /** Being told that there is no room for them. */
   readonly #refusing = new Set<QuicheConnection>();
+  /** Over, but kept for their late packets; they count as gone. */
+  readonly #draining = new Set<QuicheConnection>();
   /** What a dial waits for. */
   readonly #dials = new Map<QuicheConnection, () => void>();
   #socket: UdpSocket | undefined;
@@ -355,8 +357,12 @@ class QuicheEndpoint implements QuicEndpoint, ConnectionHost {
     }
   }
 
+  onEnded(connection: QuicheConnection): void {
+    if (this.#connections.delete(connection)) this.#draining.add(connection);
+  }
+
   onRemoved(connection: QuicheConnection): void {
-    this.#connections.delete(connection);
+    this.#draining.delete(connection);
     this.#refusing.delete(connection);
     for (const key of connection.keys) {
       if (this.#byKey.get(key) === connection) this.#byKey.delete(key);
@@ -375,10 +381,14 @@ class QuicheEndpoint implements QuicEndpoint, ConnectionHost {
 
   // The end.
 
+  #all(): QuicheConnection[] {
+    return [...this.#connections, ...this.#refusing, ...this.#draining];
+  }
+
   abort(): Promise<void> {
     const cause = new QuicError("ERR_CLOSED", "The QUIC endpoint was closed abruptly");
     this.#closing = this.socket.close();
-    for (const connection of [...this.#connections, ...this.#refusing]) connection.drop(cause);
+    for (const connection of this.#all()) connection.drop(cause);
     return this.#closing;
   }
 
@@ -388,7 +398,7 @@ class QuicheEndpoint implements QuicEndpoint, ConnectionHost {
   }
 
   async #close(): Promise<void> {
-    const connections = [...this.#connections, ...this.#refusing];
+    const connections = this.#all();
     await Promise.all(connections.map((connection) => connection.flushed(FLUSH_TIMEOUT_MS)));
     for (const connection of connections) {
       connection.close(0);

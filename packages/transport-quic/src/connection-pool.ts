@@ -12,8 +12,8 @@ export interface PoolOptions {
 /** One request's hold on a connection. */
 export interface Lease {
   readonly connection: QuicConnection;
-  /** Whether it had been dialled for this request: what is old may have died unnoticed. */
-  readonly isFresh: boolean;
+  /** Whether nothing was running on it: it may have died unnoticed. */
+  readonly wasIdle: boolean;
   /** Gives the connection back, once the last byte has arrived or the request was given up. Idempotent. */
   release(outcome: "done" | "abandoned"): void;
   /** Lets no further request use the connection. */
@@ -75,6 +75,7 @@ export class ConnectionPool {
     const key = `${target.ip} ${target.port} ${target.hostname ?? ""}`;
     const known = this.#entries.get(key);
     const entry = known ?? this.#open(key, target);
+    const wasIdle = known !== undefined && entry.activeCount === 0;
     entry.activeCount++;
     entry.requestCount++;
     this.#entries.set(key, entry, { ttl: 0 }); // in use: it must not idle out
@@ -82,7 +83,7 @@ export class ConnectionPool {
       const connection = await entry.dialling;
       entry.unretain ??= connection.retain();
       if (entry.requestCount >= REQUESTS_PER_CONNECTION) this.#forget(entry);
-      return this.#lease(entry, connection, known === undefined);
+      return this.#lease(entry, connection, wasIdle);
     } catch (error) {
       this.#forget(entry);
       throw error;
@@ -120,11 +121,11 @@ export class ConnectionPool {
     return entry;
   }
 
-  #lease(entry: Entry, connection: QuicConnection, isFresh: boolean): Lease {
+  #lease(entry: Entry, connection: QuicConnection, wasIdle: boolean): Lease {
     let isReleased = false;
     return {
       connection,
-      isFresh,
+      wasIdle,
       release: (outcome) => {
         if (isReleased) return;
         isReleased = true;

@@ -1,11 +1,6 @@
 import { X509Certificate } from "node:crypto";
 import { isIPv6 } from "node:net";
-import {
-  openQuicEndpoint,
-  type QuicConnection,
-  type QuicEndpoint,
-  type QuicEndpointStats,
-} from "@damselfly/quic";
+import { openQuicEndpoint, type QuicConnection, type QuicEndpoint } from "@damselfly/quic";
 import { TransportError, type TlsIdentity } from "@damselfly/transport";
 import { ALPN } from "./codes.ts";
 import { type EndpointTuning, tuningOf } from "./endpoint-tuning.ts";
@@ -53,11 +48,6 @@ export class Dialler implements AsyncDisposable {
       "ERR_PARENT_UNTRUSTED",
       `Cannot trust ${ip} port ${port}: its certificate does not name ${hostname}`,
     );
-  }
-
-  async stats(): Promise<QuicEndpointStats[]> {
-    const endpoints = await Promise.all(this.#endpoints.values());
-    return endpoints.map((endpoint) => endpoint.stats());
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -157,7 +157,7 @@ class PooledDownloader implements QuicDownloader {
         return await this.#ask(lease, request, context);
       } catch (error) {
         const isDead = error instanceof SilentConnection || !lease.connection.isOpen;
-        if (lease.isFresh || !isDead || context.signal.aborted) throw error;
+        if (!lease.wasIdle || !isDead || context.signal.aborted) throw error;
       }
     }
   }
@@ -195,7 +195,7 @@ class PooledDownloader implements QuicDownloader {
     let isAnswered = false;
     try {
       stream = lease.connection.openStream();
-      const silence = lease.isFresh ? undefined : watchForSilence(lease, connectMs);
+      const silence = lease.wasIdle ? watchForSilence(lease, connectMs) : undefined;
       const answering = answerTo(stream, request);
       const answer = await within(
         silence === undefined ? answering : Promise.race([answering, silence.noticed]),
