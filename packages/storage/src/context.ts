@@ -11,6 +11,8 @@ export interface StorageContext {
   readonly writeBuffers: BufferPool;
   readonly logger: Logger;
   readonly clock: Clock;
+  /** Devices that were found unable to share blocks between files; `output` adds to it. */
+  readonly withoutClones: Set<number>;
 }
 
 /** Wall time, in Unix milliseconds. */

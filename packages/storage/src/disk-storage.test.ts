@@ -73,11 +73,9 @@ describe("createTask", () => {
     "../".repeat(22).slice(0, 64),
   ])("refuses task id %j", async (taskId) => {
     const refused = expect.objectContaining({ code: "ERR_TASK_ID" });
-    await expect(async () => storage.createTask(factsOf(CONTENT, { taskId }))).rejects.toEqual(
-      refused,
-    );
+    await expect(storage.createTask(factsOf(CONTENT, { taskId }))).rejects.toEqual(refused);
     await expect(storage.openTask(taskId)).rejects.toEqual(refused);
-    await expect(async () => storage.deleteTask(taskId)).rejects.toEqual(refused);
+    await expect(storage.deleteTask(taskId)).rejects.toEqual(refused);
   });
 
   it.each([
@@ -86,9 +84,7 @@ describe("createTask", () => {
     { contentLength: 1.5 },
     { pieceLength: 0 },
   ])("refuses %j", async (changes) => {
-    await expect(async () => storage.createTask(factsOf(CONTENT, changes))).rejects.toThrow(
-      RangeError,
-    );
+    await expect(storage.createTask(factsOf(CONTENT, changes))).rejects.toThrow(RangeError);
   });
 
   it("refuses what the disk cannot hold, and leaves nothing", async () => {

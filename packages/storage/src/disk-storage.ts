@@ -43,10 +43,10 @@ export class DiskStorage implements Storage {
     return task;
   }
 
-  createTask(facts: TaskFacts): Promise<StoredTask> {
+  async createTask(facts: TaskFacts): Promise<StoredTask> {
     assertTaskId(facts.taskId);
     assertFacts(facts);
-    return this.#step(facts.taskId, async () => {
+    return await this.#step(facts.taskId, async () => {
       const existing = await this.#loadInStep(facts.taskId);
       if (existing !== undefined) {
         if (sameShape(existing.facts, facts)) {
@@ -60,9 +60,9 @@ export class DiskStorage implements Storage {
     });
   }
 
-  deleteTask(taskId: string): Promise<boolean> {
+  async deleteTask(taskId: string): Promise<boolean> {
     assertTaskId(taskId);
-    return this.#step(taskId, async () => {
+    return await this.#step(taskId, async () => {
       const task = await this.#loadInStep(taskId);
       if (task === undefined) return false;
       await this.#discard(task, "it was deleted");

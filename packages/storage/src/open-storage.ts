@@ -70,6 +70,7 @@ export async function openStorage(options: StorageOptions): Promise<Storage> {
         writeBuffers: new BufferPool({ length: limits.writeLength, idleCountMax: 16 }),
         logger,
         clock,
+        withoutClones: new Set(),
       };
       return new DiskStorage({ context, lock, taskIds });
     } catch (error) {

@@ -122,7 +122,8 @@ class Placing {
 
   async #clone(epoch: number): Promise<OutputMethod | "impossible" | undefined> {
     const { device } = await deviceOf(dirname(this.#path));
-    if (NO_CLONES.has(device)) return "impossible";
+    const { withoutClones } = this.#options.context;
+    if (withoutClones.has(device)) return "impossible";
     return await this.#withTemporary(async (temporary) => {
       try {
         const flags = constants.COPYFILE_FICLONE_FORCE | constants.COPYFILE_EXCL;
@@ -130,7 +131,7 @@ class Placing {
       } catch (error) {
         if (!CLONE_IMPOSSIBLE.has(systemCode(error) ?? "")) throw error;
         // EXDEV says nothing about other pairs of places.
-        if (systemCode(error) !== "EXDEV") NO_CLONES.add(device);
+        if (systemCode(error) !== "EXDEV") withoutClones.add(device);
         return "impossible";
       }
       // What was cloned is what was trusted, unless it has changed since.
@@ -282,8 +283,6 @@ const OUTPUT_MODE = 0o666;
  * (Linux 6.13 and later stamp finer; nothing says so but trying.)
  */
 const CLOCK_TICK_MS = 10;
-/** Devices that were found unable to share blocks between files. */
-const NO_CLONES = new Set<number>();
 const CLONE_IMPOSSIBLE: ReadonlySet<string> = new Set([
   "ENOTSUP",
   "EOPNOTSUPP",

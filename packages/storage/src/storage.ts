@@ -93,10 +93,20 @@ export interface StoredTask {
   /** Calls back after each piece that is recorded or withdrawn from now on, in order. Returns the way to stop. */
   onChange(listener: (change: PieceChange) => void): () => void;
 
-  /** Syncs content and journal, rewrites the journal compactly, and remembers size, mtime and ctime. Idempotent. */
+  /**
+   * Syncs content and journal, rewrites the journal compactly, and remembers size, mtime and ctime. Idempotent.
+   *
+   * @throws {StorageError} `ERR_PIECE_MISSING`, also when pieces turn out to be damaged: fetch them and ask again
+   */
   seal(): Promise<void>;
 
-  /** Verified bytes of the task, for a caller that wants content over a socket. Waits for nothing: the pieces must be there. */
+  /**
+   * Verified bytes of the task, for a caller that wants content over a socket. Waits for nothing: the pieces must be there.
+   * A chunk is the caller's until the next is asked for.
+   *
+   * @throws {RangeError} at once, if the range is not within the content
+   * @throws {StorageError} while reading: `ERR_PIECE_MISSING` (also for bytes that changed on disk in the meantime), `ERR_IO`, `ERR_TASK_GONE`
+   */
   read(range?: { readonly offset: number; readonly length: number }): AsyncIterable<Uint8Array>;
 
   /** `<algorithm>:<value>` of the whole content. Algorithms: md5, sha1, sha256, sha512, crc32 (decimal). */
@@ -106,7 +116,10 @@ export interface StoredTask {
    * Puts the content under `path`: reflink, else hard link if no other output is linked, else copy. The file appears
    * atomically and complete, or not at all. `path` must be absolute and its directory exist.
    *
-   * @throws {StorageError} `ERR_OUTPUT_EXISTS`, `ERR_OUTPUT_DIRECTORY`, `ERR_OUTPUT_LINK`, `ERR_DIGEST_MISMATCH`, `ERR_NO_SPACE`, `ERR_IO`
+   * `ERR_PIECE_MISSING` may come for a complete task, too: when its file has changed on disk and pieces were dropped. Fetch them and ask again.
+   *
+   * @throws {StorageError} `ERR_OUTPUT_EXISTS`, `ERR_OUTPUT_DIRECTORY`, `ERR_OUTPUT_LINK`, `ERR_DIGEST_MISMATCH`, `ERR_PIECE_MISSING`, `ERR_NO_SPACE`, `ERR_IO`
+   * @throws the signal's reason, when `options.signal` aborts
    */
   output(path: string, options?: OutputOptions): Promise<OutputMethod>;
 
@@ -141,7 +154,7 @@ export interface Storage extends PieceSource, AsyncDisposable {
   createTask(facts: TaskFacts): Promise<StoredTask>;
   /** False if there was none. Outputs that users have are theirs and stay. */
   deleteTask(taskId: string): Promise<boolean>;
-  /** Every task on disk. */
+  /** Every task on disk, by its journal: content is looked at when a task is used. */
   listTasks(): Promise<readonly StoredTask[]>;
   /** Receives `content` to its end into a temporary file. @throws {StorageError} `ERR_NO_SPACE`, `ERR_IO` */
   spool(content: AsyncIterable<Uint8Array>): Promise<Spool>;
