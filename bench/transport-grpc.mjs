@@ -68,7 +68,8 @@ async function measure() {
     Array.from({ length: Number(values.concurrency) }, async () => {
       while (next < pieceCount) {
         next += 1;
-        received += await download(downloader, parent, next);
+        const length = await download(downloader, parent, next);
+        received += length; // not in one go: the sum would be read before the wait
       }
     }),
   );
