@@ -131,6 +131,8 @@ class AnswerReader implements Dispatcher.DispatchHandler, Answer {
   }
 
   onResponseData(controller: Dispatcher.DispatchController, chunk: Uint8Array): void {
+    // The parser hands on empty chunks, too; consumers are promised none.
+    if (chunk.byteLength === 0) return;
     this.#bufferedBytes += chunk.byteLength;
     if (this.#discarding) {
       if (this.#bufferedBytes > DISCARDED_BYTES_MAX) this.close();
