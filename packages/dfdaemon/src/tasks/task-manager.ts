@@ -7,6 +7,7 @@ import {
   type TaskFacts,
 } from "@damselfly/storage";
 import { codeOf } from "../code-of.ts";
+import { countBytes } from "../count-bytes.ts";
 import type { DataPlane } from "../data-plane/data-plane.ts";
 import { DaemonError } from "../errors.ts";
 import { credentialsDigest } from "../identity/credentials-digest.ts";
@@ -140,7 +141,7 @@ export class TaskManager implements AsyncDisposable {
     request: DownloadRequest,
     signal: AbortSignal,
   ): AsyncGenerator<DownloadEvent, void, undefined> {
-    const { task, rangeable } = await this.#prepare(request, signal);
+    const { task, rangeable, fresh = false } = await this.#prepare(request, signal);
     const range = request.range?.(task.facts.contentLength);
     const pieceNumbers = piecesOfRange(task.facts, range);
     const finished = pieceNumbers.every((number) => task.pieces.has(number));
@@ -149,8 +150,10 @@ export class TaskManager implements AsyncDisposable {
     try {
       yield { kind: "started", peerId, task, range, pieceNumbers, finished };
       if (finished) {
-        for (const number of pieceNumbers)
-          yield { kind: "piece", piece: local(task.pieces.get(number)!) };
+        for (const number of pieceNumbers) {
+          const piece = task.pieces.get(number)!;
+          yield { kind: "piece", piece: fresh ? piece : local(piece) };
+        }
       } else {
         yield* this.#ride(request, { task, rangeable, peerId, pieceNumbers }, signal);
       }
@@ -369,10 +372,14 @@ export class TaskManager implements AsyncDisposable {
     await using content = cutContent(spool.read({ offset: 0, length: spool.length }));
     for (let number = 0; number < task.pieceCount; number += 1) {
       const slice = content.next(task.bounds(number).length);
-      await task.writePiece({ number, trafficType: "BACK_TO_SOURCE", parentId: "" }, slice);
+      const piece = await task.writePiece(
+        { number, trafficType: "BACK_TO_SOURCE", parentId: "" },
+        slice,
+      );
+      this.#options.observer?.piece(piece);
       for await (const _ of slice);
     }
-    return { task, rangeable: false };
+    return { task, rangeable: false, fresh: true };
   }
 
   /** The whole body in a spool; a transfer that broke is begun again, since there is nothing to go on from. */
@@ -380,11 +387,12 @@ export class TaskManager implements AsyncDisposable {
     request: DownloadRequest,
     signal: AbortSignal,
   ): Promise<{ readonly stat: OriginStat; readonly spool: Spool }> {
-    const { origin, dataPlane } = this.#options;
+    const { origin, dataPlane, observer } = this.#options;
     for (let attempt = 1; ; attempt += 1) {
       try {
         await using body = await origin.readAll(request.origin, { signal });
-        return { stat: body.stat, spool: await dataPlane.storage.spool(body.content) };
+        const content = countBytes(body.content, (length) => observer?.bytes(length));
+        return { stat: body.stat, spool: await dataPlane.storage.spool(content) };
       } catch (error) {
         if (!isPassingFault(error) || attempt === SPOOL_ATTEMPTS_MAX) throw error;
         this.#options.logger.warn(
@@ -446,6 +454,8 @@ export class TaskManager implements AsyncDisposable {
 interface Prepared {
   readonly task: StoredTask;
   readonly rangeable: boolean;
+  /** What is on disk came from the origin just now, for those who ask. */
+  readonly fresh?: boolean;
 }
 
 /** Asking the origin what a task is, shared by all who want to know. */
