@@ -1,0 +1,461 @@
+import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { gzipSync } from "node:zlib";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { sha256, useCluster, type DfgetResult, type RunningDaemon } from "./support/daemon.ts";
+import {
+  createTestAuthority,
+  openOriginServer,
+  seededContent,
+  type Behaviour,
+  type OriginServer,
+} from "./support/origin-server.ts";
+
+/** Three pieces, the last one short. */
+const LENGTH = 9 * 2 ** 20 + 17;
+const CONTENT = seededContent(LENGTH);
+const SHA256 = sha256(CONTENT);
+
+const cluster = useCluster("file");
+let origin: OriginServer;
+let daemon: RunningDaemon;
+
+beforeAll(async () => {
+  origin = await openOriginServer();
+  daemon = await cluster.startDaemon();
+});
+afterAll(async () => {
+  await origin[Symbol.asyncDispose]();
+});
+
+let pathCount = 0;
+
+/** A path of its own for every test, so that none finds what another has left with the daemon. */
+function serve(behaviour: Parameters<OriginServer["set"]>[1]): { path: string; url: string } {
+  pathCount += 1;
+  const path = `/file-${pathCount}`;
+  origin.set(path, behaviour);
+  return { path, url: `${origin.url}${path}` };
+}
+
+/** Runs dfget into an empty directory, which it must leave empty. */
+async function fail(url: string, flags: readonly string[] = []): Promise<DfgetResult> {
+  const directory = cluster.path("empty");
+  await mkdir(directory);
+  const result = await cluster.runDfget(url, { daemon, output: join(directory, "file"), flags });
+  expect(result.exit).toEqual({ code: 1, signal: null });
+  expect(await readdir(directory)).toEqual([]);
+  return result;
+}
+
+describe("an origin that serves ranges", () => {
+  it("gives each byte once, piece by piece", async () => {
+    const { path, url } = serve({ content: CONTENT });
+    const got = await cluster.fetch(url, { daemon });
+    expect(got).toMatchObject({ sha256: SHA256, length: LENGTH, fromOrigin: LENGTH });
+    expect(origin.bodyBytes(path)).toBe(LENGTH);
+    const gets = origin.requestsTo(path).filter(({ method }) => method === "GET");
+    expect(gets.map(({ statusCode }) => statusCode)).toEqual([206, 206, 206]);
+  });
+
+  it("is not asked for content again when the daemon has it", async () => {
+    const { path, url } = serve({ content: CONTENT });
+    await cluster.fetch(url, { daemon });
+    const again = await cluster.fetch(url, { daemon });
+    expect(again).toMatchObject({ sha256: SHA256, fromOrigin: 0, fromLocal: LENGTH });
+    expect(origin.bodyBytes(path)).toBe(LENGTH);
+  });
+
+  it("need not know HEAD", async () => {
+    const { url } = serve({ content: CONTENT, head: false });
+    expect((await cluster.fetch(url, { daemon })).sha256).toBe(SHA256);
+  });
+});
+
+describe("an origin that serves no ranges", () => {
+  it("is read in one go", async () => {
+    const { path, url } = serve({ content: CONTENT, ranges: false });
+    const got = await cluster.fetch(url, { daemon });
+    expect(got).toMatchObject({ sha256: SHA256, fromOrigin: LENGTH });
+    expect(origin.requestsTo(path).filter(({ bodyBytes }) => bodyBytes === LENGTH)).toHaveLength(1);
+  });
+
+  it("is read in one go, too, when it says that it does serve them", async () => {
+    const header = { "accept-ranges": "bytes" };
+    const { url } = serve({ content: CONTENT, ranges: false, header });
+    expect((await cluster.fetch(url, { daemon })).sha256).toBe(SHA256);
+  });
+
+  it("is read in one go when nothing would show that the file changed between two ranges", async () => {
+    const { path, url } = serve({ content: CONTENT, etag: false, lastModified: false });
+    expect((await cluster.fetch(url, { daemon })).sha256).toBe(SHA256);
+    expect(origin.requestsTo(path).filter(({ bodyBytes }) => bodyBytes === LENGTH)).toHaveLength(1);
+  });
+});
+
+describe("an origin that does not say how long the file is", () => {
+  it.each([
+    ["sends chunks", true],
+    ["just closes the connection at the end", "close"],
+  ] as const)("is read to the end if it %s", async (_, chunked) => {
+    const { url } = serve({ content: CONTENT, ranges: false, chunked });
+    const got = await cluster.fetch(url, { daemon });
+    expect(got).toMatchObject({ sha256: SHA256, length: LENGTH, fromOrigin: LENGTH });
+  });
+});
+
+describe("an origin that redirects", () => {
+  it("is followed to another path, and to another host", async () => {
+    await using mirror = await openOriginServer({
+      host: "127.0.0.2",
+      files: { "/moved": { content: CONTENT } },
+    });
+    const hop = serve({ redirectTo: `${mirror.url}/moved` });
+    const { url } = serve({ redirectTo: `..${hop.path}`, status: 307 });
+    expect((await cluster.fetch(url, { daemon })).sha256).toBe(SHA256);
+    expect(mirror.bodyBytes("/moved")).toBe(LENGTH);
+  });
+
+  it("is not followed in circles", async () => {
+    const { path, url } = serve({});
+    const back = serve({ redirectTo: path });
+    origin.set(path, { redirectTo: back.path });
+    const { error } = await fail(url);
+    expect(error?.message).toContain("redirects lead back to where they were");
+    expect(error?.message).toContain(`${back.path} -> ${url}`);
+  });
+
+  it("is given credentials that another host is not given", async () => {
+    await using mirror = await openOriginServer({
+      host: "127.0.0.2",
+      files: { "/moved": { content: CONTENT } },
+    });
+    const { path, url } = serve({ redirectTo: `${mirror.url}/moved` });
+    const flags = ["Authorization: Bearer s3cret", "Cookie: id=s3cret", "X-Trace: 7"];
+    const got = await cluster.fetch(url, { daemon, flags: flags.flatMap((flag) => ["-H", flag]) });
+    expect(got.sha256).toBe(SHA256);
+    for (const { header } of origin.requestsTo(path)) {
+      expect(header).toMatchObject({ authorization: "Bearer s3cret", cookie: "id=s3cret" });
+    }
+    expect(mirror.requests.length).toBeGreaterThan(0);
+    for (const { header } of mirror.requests) {
+      expect(JSON.stringify(header)).not.toContain("s3cret");
+      expect(header["x-trace"]).toBe("7");
+    }
+    expect(daemon.child.lines.join("\n")).not.toContain("s3cret");
+  });
+});
+
+describe("an origin that asks who is there", () => {
+  const authorization = `Basic ${Buffer.from("user:s3cret").toString("base64")}`;
+
+  it("lets in who gives name and password in the URL", async () => {
+    const { path } = serve({ content: CONTENT, authorization });
+    const url = `http://user:s3cret@127.0.0.1:${origin.port}${path}`;
+    expect((await cluster.fetch(url, { daemon })).sha256).toBe(SHA256);
+    expect(daemon.child.lines.join("\n")).not.toContain("s3cret");
+  });
+
+  it("lets in who gives a header", async () => {
+    const { url } = serve({ content: CONTENT, authorization });
+    const flags = ["-H", `Authorization: ${authorization}`];
+    expect((await cluster.fetch(url, { daemon, flags })).sha256).toBe(SHA256);
+  });
+
+  it("is asked again for whoever comes with other credentials, or none", async () => {
+    const { url } = serve({ content: CONTENT, authorization });
+    await cluster.fetch(url, { daemon, flags: ["-H", `Authorization: ${authorization}`] });
+    const { error } = await fail(url);
+    expect(error?.origin?.statusCode).toBe(401);
+    const other = await fail(url, ["-H", "Authorization: Basic b3RoZXI="]);
+    expect(other.error?.origin?.statusCode).toBe(403);
+  });
+});
+
+describe("an origin that refuses", () => {
+  it.each([
+    [401, "Unauthorized"],
+    [403, "Forbidden"],
+    [404, "Not Found"],
+    [416, "Range Not Satisfiable"],
+    [500, "Internal Server Error"],
+  ])("has its %i told to the user, with reason and header", async (status, reason) => {
+    const { url } = serve({ status, header: { "x-request-id": `id-${status}` } });
+    const { error } = await fail(url);
+    expect(error).toMatchObject({
+      code: "ERR_DOWNLOAD",
+      message: `Cannot read ${url}: origin answered ${status} ${reason}${status >= 500 ? " (2 attempts)" : ""}`,
+      exitCode: 1,
+      origin: { statusCode: status, header: { "x-request-id": `id-${status}` } },
+    });
+  });
+
+  it("has its own words for the reason told", async () => {
+    const { url } = serve({ status: 403, reason: "Not Before Monday" });
+    const { error } = await fail(url);
+    expect(error?.message).toContain("origin answered 403 Not Before Monday");
+  });
+
+  it("is explained to people as well as to programs", async () => {
+    const { url } = serve({ status: 404, header: { "x-request-id": "abc" } });
+    const args = [url, "-O", cluster.path(), "-e", daemon.socketPath];
+    const child = cluster.spawn("dfget", args);
+    expect(await child.exited).toEqual({ code: 1, signal: null });
+    const text = child.lines.join("\n");
+    expect(text).toContain("Downloading Failed!");
+    expect(text).toContain("origin answered 404 Not Found");
+    expect(text).toContain("x-request-id: abc");
+  });
+});
+
+describe("an origin that is busy", () => {
+  /** The first two requests, which are a HEAD and the first GET, are answered so. */
+  function busyAtFirst(status: number, header: Readonly<Record<string, string>>): string {
+    return serve((_, earlierCount) =>
+      earlierCount < 2 ? { status, header } : { content: CONTENT },
+    ).url;
+  }
+
+  it.each([
+    [429, "in seconds", (): string => "1"],
+    [503, "as a date", (): string => new Date(Date.now() + 1500).toUTCString()],
+  ] as const)("is asked again when its %i says when, %s", async (status, _, retryAfter) => {
+    const url = busyAtFirst(status, { "retry-after": retryAfter() });
+    expect((await cluster.fetch(url, { daemon })).sha256).toBe(SHA256);
+  });
+
+  it.each([429, 500, 503])("is asked again after a %i that does not say when", async (status) => {
+    const url = busyAtFirst(status, {});
+    expect((await cluster.fetch(url, { daemon })).sha256).toBe(SHA256);
+  });
+
+  it.each([429, 503])(
+    "is given up when its %i asks for more patience than there is",
+    async (status) => {
+      const { path, url } = serve({ status, header: { "retry-after": "3600" } });
+      const { error } = await fail(url);
+      expect(error?.message).toContain("it asks to come back in 3600 s, the limit is 120 s");
+      expect(error?.origin).toMatchObject({
+        statusCode: status,
+        header: { "retry-after": "3600" },
+      });
+      expect(origin.requestsTo(path).length).toBeLessThanOrEqual(2);
+    },
+  );
+
+  it.each([429, 503])(
+    "is given up after another try when it says nothing but %i",
+    async (status) => {
+      const { error } = await fail(serve({ status }).url);
+      expect(error?.origin?.statusCode).toBe(status);
+    },
+  );
+});
+
+describe("an origin that encodes", () => {
+  it("has its gzip kept as it is: a file of as many bytes as were announced", async () => {
+    const text = Buffer.from("damselfly ".repeat(100_000));
+    const { url } = serve({ content: text, gzip: true });
+    const got = await cluster.fetch(url, { daemon });
+    expect(got.sha256).toBe(sha256(gzipSync(text)));
+  });
+
+  it("is asked not to", async () => {
+    const { path, url } = serve({ content: CONTENT });
+    await cluster.fetch(url, { daemon });
+    for (const { header } of origin.requestsTo(path))
+      expect(header["accept-encoding"]).toBe("identity");
+  });
+});
+
+describe("an origin that miscounts", () => {
+  it.each([
+    ["with ranges", {}],
+    ["without ranges", { ranges: false }],
+  ])("and sends less than it announced, %s, leaves no file", async (_, more) => {
+    const { error } = await fail(
+      serve({ content: CONTENT, announcedExtraBytes: 100, ...more }).url,
+    );
+    expect(error?.code).toBe("ERR_DOWNLOAD");
+  });
+
+  it("and sends more than it announced gives a file as long as announced", async () => {
+    const { url } = serve({ content: CONTENT, announcedExtraBytes: -100, ranges: false });
+    const got = await cluster.fetch(url, { daemon });
+    expect(got.length).toBe(LENGTH - 100);
+    expect(got.sha256).toBe(sha256(CONTENT.subarray(0, LENGTH - 100)));
+  });
+});
+
+describe("an origin whose connection is cut", () => {
+  it.each([
+    ["in good order, in a range", "end", true],
+    ["by a reset, in a range", "reset", true],
+    ["in good order, in the whole file", "end", false],
+    ["by a reset, in the whole file", "reset", false],
+  ] as const)("%s, is asked once more", async (_, cut, ranges) => {
+    const cutAfterBytes = 3 * 2 ** 20;
+    let cuts = 0;
+    const { path, url } = serve((request) => {
+      if (request.method === "HEAD" || cuts > 0) return { content: CONTENT, ranges };
+      // The first byte, asked for to learn about the file, is no download.
+      if (request.headers.range === "bytes=0-0") return { content: CONTENT, ranges };
+      cuts += 1;
+      return { content: CONTENT, ranges, cut, cutAfterBytes };
+    });
+    expect((await cluster.fetch(url, { daemon })).sha256).toBe(SHA256);
+    expect(cuts).toBe(1);
+    // A piece begins again where there are ranges; where there are none, everything does.
+    const read = origin.requestsTo(path).filter(({ header }) => header.range !== "bytes=0-0");
+    const bytes = read.reduce((total, { bodyBytes }) => total + bodyBytes, 0);
+    expect(bytes).toBeLessThanOrEqual(LENGTH + cutAfterBytes);
+  });
+
+  it("again and again leaves no file, and says so", async () => {
+    const { url } = serve({ content: CONTENT, ranges: false, cutAfterBytes: 5_000_000 });
+    const { error } = await fail(url);
+    expect(error?.message).toContain(`the body ended after 5000000 of ${LENGTH} bytes`);
+  });
+
+  it("without a length leaves no file either", async () => {
+    const behaviour = { content: CONTENT, ranges: false, chunked: true, cutAfterBytes: 5_000_000 };
+    const { error } = await fail(serve(behaviour).url);
+    expect(error?.message).toContain("the body ended after 5000000 bytes");
+  });
+});
+
+describe("an origin that changes the file", () => {
+  const NEW_CONTENT = seededContent(LENGTH, 2);
+  const versions: readonly [string, Behaviour, Behaviour][] = [
+    ["ETag", { etag: '"1"', lastModified: false }, { etag: '"2"', lastModified: false }],
+    [
+      "Last-Modified",
+      { etag: false, lastModified: "Tue, 01 Oct 2024 10:00:00 GMT" },
+      { etag: false, lastModified: "Tue, 01 Oct 2024 11:00:00 GMT" },
+    ],
+  ];
+
+  it.each(versions)(
+    "between two requests (%s) gives the new one, whole",
+    async (_, before, after) => {
+      const { url } = serve((_request, earlierCount) =>
+        earlierCount < 2 ? { content: CONTENT, ...before } : { content: NEW_CONTENT, ...after },
+      );
+      expect((await cluster.fetch(url, { daemon })).sha256).toBe(sha256(NEW_CONTENT));
+    },
+  );
+
+  it.each(versions)(
+    "after a download (%s) is noticed with --revalidate",
+    async (_, before, after) => {
+      const { path, url } = serve({ content: CONTENT, ...before });
+      expect((await cluster.fetch(url, { daemon })).sha256).toBe(SHA256);
+      origin.set(path, { content: NEW_CONTENT, ...after });
+      expect((await cluster.fetch(url, { daemon })).sha256).toBe(SHA256);
+      const got = await cluster.fetch(url, { daemon, flags: ["--revalidate"] });
+      expect(got.sha256).toBe(sha256(NEW_CONTENT));
+    },
+  );
+
+  it("at every request is given up", async () => {
+    const { url } = serve((_, earlierCount) => ({
+      content: CONTENT,
+      etag: `"${earlierCount}"`,
+    }));
+    const { error } = await fail(url);
+    expect(error?.message).toContain("the origin changed the file during each of 4 tries");
+  });
+});
+
+describe("an empty file", () => {
+  it.each([
+    ["with a length", {}],
+    ["without a length", { chunked: true, ranges: false }],
+  ] as const)("%s arrives as one", async (_, more) => {
+    const output = cluster.path();
+    const { url } = serve({ content: new Uint8Array(0), ...more });
+    const got = await cluster.fetch(url, { daemon, output });
+    expect(got.length).toBe(0);
+    expect(await readFile(output)).toHaveLength(0);
+  });
+});
+
+describe("an HTTPS origin with a certificate of a private authority", () => {
+  const authority = createTestAuthority();
+  let secure: OriginServer;
+  let caPath: string;
+
+  beforeAll(async () => {
+    const files = { "/file": { content: CONTENT } };
+    secure = await openOriginServer({ tls: authority.issue(), files });
+    caPath = cluster.path("ca.pem");
+    await writeFile(caPath, authority.caCert);
+  });
+  afterAll(async () => {
+    await secure[Symbol.asyncDispose]();
+  });
+
+  it("is refused, with a word on what to do", async () => {
+    const { error } = await fail(`${secure.url}/file`);
+    expect(error?.message).toContain("signed by an authority that is not trusted");
+    expect(error?.message).toContain("--ca-cert FILE");
+  });
+
+  it("is trusted with --ca-cert", async () => {
+    const got = await cluster.fetch(`${secure.url}/file?a`, {
+      daemon,
+      flags: ["--ca-cert", caPath],
+    });
+    expect(got.sha256).toBe(SHA256);
+  });
+
+  it("is read unchecked with --insecure, and only then", async () => {
+    const got = await cluster.fetch(`${secure.url}/file?b`, { daemon, flags: ["--insecure"] });
+    expect(got.sha256).toBe(SHA256);
+    expect((await fail(`${secure.url}/file?c`)).error?.message).toContain("not trusted");
+  });
+
+  it("is trusted by a daemon that was given the authority", async () => {
+    const settings = { "backend.caCert": caPath };
+    const trusting = await cluster.startDaemon({ name: "trusting", settings });
+    const got = await cluster.fetch(`${secure.url}/file`, { daemon: trusting });
+    expect(got.sha256).toBe(SHA256);
+    await trusting.child.end();
+  });
+});
+
+describe("a part of a file", () => {
+  it.each([
+    ["5-1048580", 5, 1_048_581],
+    ["4194300-4194310", 4_194_300, 4_194_311],
+    ["9000000-", 9_000_000, LENGTH],
+    ["-100", LENGTH - 100, LENGTH],
+  ])(
+    "is had with --range %s, and no more is fetched than its pieces",
+    async (range, start, end) => {
+      const { path, url } = serve({ content: CONTENT });
+      const got = await cluster.fetch(url, { daemon, flags: ["--range", range] });
+      expect(got.sha256).toBe(sha256(CONTENT.subarray(start, end)));
+      expect(origin.bodyBytes(path)).toBeLessThan(LENGTH);
+    },
+  );
+
+  it("is had from an origin that serves no ranges", async () => {
+    const { url } = serve({ content: CONTENT, ranges: false });
+    const got = await cluster.fetch(url, { daemon, flags: ["--range", "100-199"] });
+    expect(got.sha256).toBe(sha256(CONTENT.subarray(100, 200)));
+  });
+
+  it("beyond the end is an error", async () => {
+    const { error } = await fail(serve({ content: CONTENT }).url, ["--range", `${LENGTH}-`]);
+    expect(error?.message).toContain(String(LENGTH));
+  });
+
+  it("is written to standard output", async () => {
+    const { url } = serve({ content: CONTENT });
+    const flags = ["--range", "0-99"];
+    const { exit, stdout } = await cluster.runDfget(url, { daemon, output: "-", flags });
+    expect(exit.code).toBe(0);
+    expect(sha256(stdout)).toBe(sha256(CONTENT.subarray(0, 100)));
+  });
+});
