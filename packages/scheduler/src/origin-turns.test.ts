@@ -77,6 +77,39 @@ describe("the turn at the origin", () => {
     expect(slow.peer.holdsLease).toBe(true);
   });
 
+  it("is found again by a reader that goes on while a seed is asked to take over", () => {
+    const cluster = new TestCluster();
+    const slow = cluster.join("a");
+    cluster.seed("seed");
+    cluster.advance(LEASE_MS);
+    const waiting = cluster.register("b", { pushes: false });
+    expect([waiting.kinds, cluster.seedsAsked]).toEqual([["parents"], ["seed"]]);
+    cluster.originPiece(slow, 0);
+    expect(slow.peer.holdsLease).toBe(true);
+    expect(cluster.seedsCancelled).toEqual(["seed"]);
+    const late = cluster.join("s", { host: "seed", download: { needBackToSource: true } });
+    expect(late.kinds).toEqual(["parents"]);
+  });
+
+  it("goes back to a reader that stalled when the one who took over leaves", () => {
+    const cluster = new TestCluster();
+    const stalled = cluster.join("a");
+    const second = cluster.join("b");
+    cluster.advance(LEASE_MS + 200);
+    expect(second.peer.holdsLease).toBe(true);
+    cluster.scheduling.gone(second.peer);
+    expect(stalled.peer.holdsLease).toBe(true);
+  });
+
+  it("is not taken from a stalled reader when somebody has the whole task", () => {
+    const cluster = new TestCluster();
+    const stalled = cluster.join("a");
+    cluster.register("b", { download: { metadataOnly: true } });
+    cluster.join("c");
+    cluster.advance(2 * LEASE_MS);
+    expect(stalled.peer.holdsLease).toBe(true);
+  });
+
   it("comes to a peer without the extension when it asks", () => {
     const cluster = new TestCluster();
     const reader = cluster.join("a");

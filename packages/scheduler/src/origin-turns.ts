@@ -57,11 +57,11 @@ export class OriginTurns {
   }
 
   /**
-   * Whether a peer whose user wants it from the origin gets its way at once. A seed that comes after its time, when
-   * another peer has its place, has no such claim: it says so only because it was asked.
+   * Whether a peer whose user wants it from the origin gets its way at once. A seed that was passed over has no such
+   * claim: it comes after its time, and says so only because it was asked.
    */
   mayInsist(peer: Peer): boolean {
-    return peer.task.lease === undefined || !this.#isAside(peer.task, peer.host);
+    return !this.#isAside(peer.task, peer.host);
   }
 
   /** Whether somebody should start to read the origin; with `asker`, whether it may be that peer, or a seed for its sake. */
@@ -79,21 +79,32 @@ export class OriginTurns {
     return isWanted;
   }
 
-  /** Who can be made reader without having asked: one who shares, a seed's peer first, then whoever has most. */
+  /** Whether a reader that makes no progress keeps others waiting, one of whom can take its place. */
+  isReaderInTheWay(task: Task): boolean {
+    if (!this.hasRunOut(task)) return false;
+    for (const peer of task.peers.values()) if (peer.complete && peer.canServe) return false;
+    return this.successor(task) !== undefined;
+  }
+
+  /**
+   * Who can be made reader without having asked: one who shares, a seed's peer first, then whoever has most. One that
+   * has stalled before is better than none, but not better than the one that has stalled now.
+   */
   successor(task: Task): Peer | undefined {
-    const holder = task.lease?.holder;
+    const { lease } = task;
     return [...task.peers.values()]
       .filter(
         (peer) =>
-          peer !== holder &&
+          peer !== lease?.holder &&
           peer.wants &&
           peer.state !== "ReceivedEmpty" &&
-          !peer.stalled &&
+          (!peer.stalled || lease === undefined) &&
           (peer.takesPushes || peer.waiting !== undefined) &&
           this.mayRead(peer),
       )
       .toSorted(
         (a, b) =>
+          Number(a.stalled) - Number(b.stalled) ||
           Number(b.host.shares) - Number(a.host.shares) ||
           Number(b.host.isSeed) - Number(a.host.isSeed) ||
           b.pieces.size - a.pieces.size,
@@ -143,13 +154,14 @@ export class OriginTurns {
     );
   }
 
-  /** Something arrived at a peer: its lease is renewed, or, if nobody else has it, found again. */
+  /** Something arrived at a peer: its lease is renewed, or, if nobody else has it, found again. A seed is not needed then. */
   progressed(peer: Peer): void {
     const { task } = peer;
     const renewedAtMs = this.#options.now();
     peer.stalled = false;
     if (!peer.wants || !peer.readsOrigin) return;
-    if (task.lease === undefined && task.seedAsked === undefined) {
+    if (task.lease === undefined) {
+      if (task.seedAsked !== undefined) this.passOver(task, task.seedAsked.host.id);
       task.lease = { holder: peer, renewedAtMs };
     } else if (task.lease?.holder === peer) {
       task.lease.renewedAtMs = renewedAtMs;

@@ -78,9 +78,7 @@ export class Placement {
   /** Looks at what time has brought to a task. */
   tick(task: Task): void {
     const nowMs = this.#options.now();
-    if (this.#turns.hasRunOut(task) && this.#turns.successor(task) !== undefined) {
-      this.#turns.revoke(task);
-    }
+    if (this.#turns.isReaderInTheWay(task)) this.#turns.revoke(task);
     if (task.waiting.size > 0 || this.#turns.isReaderWanted(task)) this.settle(task);
     if (task.meshDirty || nowMs - task.spreadAtMs >= SPREAD_INTERVAL_MS) {
       task.meshDirty = false;

@@ -38,7 +38,9 @@ class Run {
   /** Where it says it is ready. */
   async ready(): Promise<{ ip: string; port: number; how: string }> {
     const readyLine = /is ready at (\S+):(\d+) \((.+)\)/;
-    await expect.poll(() => this.stdout + this.stderr, { interval: 5 }).toMatch(readyLine);
+    await expect
+      .poll(() => this.stdout + this.stderr, { interval: 5, timeout: 20_000 })
+      .toMatch(readyLine);
     const [, ip = "", port, how = ""] = readyLine.exec(this.stdout) ?? [];
     return { ip, port: Number(port), how };
   }

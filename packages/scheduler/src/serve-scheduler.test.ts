@@ -146,7 +146,10 @@ describe("serveScheduler", () => {
     await reader.originPiece(1);
     await reader.originPiece(0);
     await expect
-      .poll(async () => (await client.statTask({ hostId: "a", taskId: "task" })).pieces.length)
+      .poll(async () => (await client.statTask({ hostId: "a", taskId: "task" })).pieces.length, {
+        interval: 5,
+        timeout: 20_000,
+      })
       .toBe(2);
     const child = await (await new Daemon(client, "b").announce()).register();
     const [parent] = (await child.hear())?.normalTaskResponse?.candidateParents ?? [];

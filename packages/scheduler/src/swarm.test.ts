@@ -104,7 +104,7 @@ function run(
 }
 
 describe("a swarm that does as it is told", () => {
-  it.each([10, 200])("brings a file to %i peers, reading the origin once", (count) => {
+  it.each([10, 100])("brings a file to %i peers, reading the origin once", (count) => {
     const swarm = new Swarm();
     for (let index = 0; index < count; index += 1) swarm.join(`p${index}`);
     // 16 rounds are what the origin's reader needs alone, 2 pieces a round.
