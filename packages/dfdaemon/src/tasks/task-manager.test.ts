@@ -1,5 +1,5 @@
 import { createHash, randomBytes } from "node:crypto";
-import { readdir, readFile } from "node:fs/promises";
+import { open, readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { PieceSource } from "@damselfly/transport";
 import * as fc from "fast-check";
@@ -406,6 +406,21 @@ describe("TaskManager", () => {
       await child.download();
       expect(sha256(await contentOf(child))).toBe(sha256(cluster.origin.content));
     });
+  });
+
+  it("fetches anew what a user's edit of a hard-linked output has spoilt, and leaves the edit alone", async () => {
+    const node = await cluster.addNode("a");
+    const first = { path: join(node.directory, "first"), overwrite: false, forceHardLink: false };
+    await node.download({ output: first });
+    const file = await open(first.path, "r+");
+    await file.write(Buffer.from("edited"), 0, 6, 3 * PIECE_LENGTH);
+    await file.close();
+    const second = { ...first, path: join(node.directory, "second") };
+    await node.download({ output: second });
+    expect(sha256(await readFile(second.path))).toBe(sha256(cluster.origin.content));
+    const edited = await readFile(first.path);
+    expect(edited.subarray(3 * PIECE_LENGTH, 3 * PIECE_LENGTH + 6).toString()).toBe("edited");
+    expect(cluster.origin.servedLength).toBeLessThan(LENGTH + 2 * PIECE_LENGTH);
   });
 
   describe("across a restart", () => {

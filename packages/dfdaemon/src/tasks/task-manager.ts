@@ -113,16 +113,17 @@ export class TaskManager implements AsyncDisposable {
         return;
       } catch (error) {
         either.throwIfAborted();
-        if (!startsAnew(error)) throw error;
+        const reason = whyAnew(error);
+        if (reason === undefined) throw error;
         if (restarts === RESTARTS_MAX) {
-          const message = `Cannot download: the origin changed the file during each of ${RESTARTS_MAX + 1} tries`;
-          throw new DaemonError("ERR_ORIGIN_UNSTABLE", message, { cause: error });
+          throw new DaemonError(
+            "ERR_ORIGIN_UNSTABLE",
+            `Cannot download: ${reason} during each of ${RESTARTS_MAX + 1} tries`,
+            { cause: error },
+          );
         }
-        this.#options.logger.warn(
-          { taskId: request.taskId },
-          "the origin changed the file: starting anew",
-        );
-        request = { ...request, revalidate: true };
+        this.#options.logger.warn({ taskId: request.taskId }, `${reason}: starting anew`);
+        if (codeOf(error) !== "ERR_PIECE_MISSING") request = { ...request, revalidate: true };
       }
     }
   }
@@ -481,11 +482,14 @@ class OriginChanged extends Error {
   }
 }
 
-function startsAnew(error: unknown): boolean {
+/** What happened to a download that is worth beginning again; undefined for every other failure. */
+function whyAnew(error: unknown): string | undefined {
   const code = codeOf(error);
-  return (
-    code === "ERR_ORIGIN_CHANGED" || (error instanceof StorageError && code === "ERR_TASK_GONE")
-  );
+  if (code === "ERR_ORIGIN_CHANGED") return "the origin changed the file";
+  if (!(error instanceof StorageError)) return undefined;
+  if (code === "ERR_TASK_GONE") return "the task was deleted";
+  if (code === "ERR_PIECE_MISSING") return "the file on disk was changed by somebody else";
+  return undefined;
 }
 
 function local(piece: PieceRecord): PieceRecord {
