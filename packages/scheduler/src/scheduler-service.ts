@@ -9,6 +9,7 @@ import {
 import { answerStatus } from "./answer-status.ts";
 import { describePeer, describeTask } from "./describe.ts";
 import { SchedulerError } from "./errors.ts";
+import type { Host } from "./host.ts";
 import { isListening } from "./is-listening.ts";
 import { servePeerStream } from "./peer-stream.ts";
 import type { Scheduling } from "./scheduling.ts";
@@ -60,8 +61,7 @@ export function createSchedulerService(
       interval === undefined || interval === null ? {} : { intervalMs: durationToMs(interval) };
     const rival = scheduling.rivalOf(host);
     // A daemon that was killed and started again on another port must not wait until its former self is forgotten.
-    const evict =
-      rival !== undefined && !(await isListening(rival.facts, { timeoutMs: RIVAL_PROBE_MS }));
+    const evict = rival !== undefined && !(await isAlive(rival));
     scheduling.announceHost(host, {
       ...lifetime,
       evict: evict && scheduling.rivalOf(host) === rival,
@@ -106,6 +106,12 @@ export function createSchedulerService(
       return {};
     }),
   });
+}
+
+/** Whether a daemon is there: one of its peers is talking to us, or it accepts connections. */
+async function isAlive(host: Host): Promise<boolean> {
+  for (const peer of host.peers) if (peer.wants) return true;
+  return await isListening(host.facts, { timeoutMs: RIVAL_PROBE_MS });
 }
 
 function assertIs(hostId: string, actual: string): void {

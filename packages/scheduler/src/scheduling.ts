@@ -115,7 +115,13 @@ export class Scheduling {
         `Cannot announce host ${facts.id} at ${facts.ip}:${facts.port}: a daemon at ${ip}:${port} has this id; two daemons on one machine need different hostnames`,
       );
     }
-    if (rival !== undefined) this.#removeHost(rival);
+    if (rival !== undefined) {
+      this.#options.logger.warn(
+        { host: facts.id, ip: facts.ip, port: facts.port, formerPort: rival.facts.port },
+        "host has come back at another address, forgetting what it had",
+      );
+      this.#removeHost(rival);
+    }
     const lifetimeMs =
       options.intervalMs === undefined ? this.#config.hostTtlMs : 2 * options.intervalMs;
     const expiresAtMs = this.#options.now() + lifetimeMs;

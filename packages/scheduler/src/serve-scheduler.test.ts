@@ -374,6 +374,15 @@ describe("two daemons with one host id", () => {
     });
   });
 
+  it("are told apart: the second is refused while the first one talks", async () => {
+    const client = connect(await open());
+    const peer = await (await new Daemon(client, "a").announce({ port: 1024 })).register();
+    await peer.hear();
+    await expect(new Daemon(client, "a").announce()).rejects.toMatchObject({
+      code: "ALREADY_EXISTS",
+    });
+  });
+
   it("are one that was started again when nobody listens at the first one's address", async () => {
     const client = connect(await open());
     const first = await serveRpc({ address: { ip: "127.0.0.1", port: 0 }, services: [] });
