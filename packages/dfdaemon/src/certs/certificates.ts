@@ -87,29 +87,6 @@ export async function issueCertificate(
   return { cert: `${certificate.toString("pem")}\n`, key: exportKey(keys.privateKey) };
 }
 
-/**
- * A certificate that vouches for itself: for a server that encrypts and is not checked (`security.insecure`), because QUIC cannot do
- * without one.
- *
- * @throws {RangeError} if a name or address cannot stand in a certificate
- */
-export async function createSelfSigned(
-  options: Partial<NodeNames> & Validity = {},
-): Promise<CertificateAndKey> {
-  const x509 = await loadX509();
-  const keys = await createKeys();
-  const { hostname = NODE_NAME, ips = [] } = options;
-  const certificate = await x509.X509CertificateGenerator.createSelfSigned({
-    ...validity({ days: NODE_DAYS, ...options }),
-    serialNumber: createSerialNumber(),
-    name: nameOf(hostname),
-    keys,
-    signingAlgorithm: ECDSA_SHA256,
-    extensions: await nodeExtensions({ hostname, ips }, keys.publicKey),
-  });
-  return { cert: `${certificate.toString("pem")}\n`, key: exportKey(keys.privateKey) };
-}
-
 const AUTHORITY_DAYS = 3650;
 const NODE_DAYS = 365;
 const DAY_MS = 86_400_000;
@@ -199,10 +176,12 @@ function importAuthority(authority: Authority): {
     namedCurve === undefined
       ? { name: "RSASSA-PKCS1-v1_5", hash: "SHA-256" }
       : { ...ECDSA_SHA256, namedCurve };
-  if (namedCurve === undefined && key.asymmetricKeyType !== "rsa")
+  if (namedCurve === undefined && key.asymmetricKeyType !== "rsa") {
+    const kind = key.asymmetricKeyDetails?.namedCurve ?? key.asymmetricKeyType;
     throw new TypeError(
-      `Cannot issue a certificate: the authority's key is ${key.asymmetricKeyType}, expected ECDSA P-256, P-384 or RSA`,
+      `Cannot issue a certificate: the authority's key is ${kind}, expected ECDSA P-256, P-384 or RSA`,
     );
+  }
   const bytes = key.export({ type: "pkcs8", format: "der" });
   return { key: webcrypto.subtle.importKey("pkcs8", bytes, algorithm, false, ["sign"]), algorithm };
 }
