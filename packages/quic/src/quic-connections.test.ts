@@ -7,6 +7,7 @@ import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { QuicEndpointOptions, QuicStream } from "./quic.ts";
 import { openQuicEndpoint } from "./quiche-endpoint.ts";
+import { createMovableSocket } from "./testing/movable-socket.ts";
 import { createQueue, LOOPBACK, withPair } from "./testing/open-pair.ts";
 import { failureOf, readAll, serveEcho } from "./testing/stream-bytes.ts";
 
@@ -320,6 +321,21 @@ describe("QuicConnection", () => {
       dialled.retain();
       await server.abort();
       expect(await dialled.closed).toMatchObject({ by: "idle-timeout" });
+    });
+  });
+
+  it("follows a peer whose address changes", async () => {
+    const path = createMovableSocket();
+    await withPair({ client: { udp: path.open } }, async ({ dialled, accepted }) => {
+      serveEcho(accepted);
+      const before = accepted.remoteAddress.port;
+      const stream = dialled.openStream();
+      const reading = readAll(stream);
+      await stream.write(Buffer.alloc(300_000, 1));
+      path.move();
+      await stream.end(Buffer.alloc(300_000, 1));
+      expect(await reading).toEqual(Buffer.alloc(600_000, 1));
+      expect(accepted.remoteAddress.port).not.toBe(before);
     });
   });
 

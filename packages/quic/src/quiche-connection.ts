@@ -3,6 +3,8 @@ import type { HostPort, NativeConnection, ReceiveInfo } from "./binding.ts";
 import { CONNECTION_REFUSED, closeError, readCloseReason } from "./close-reason.ts";
 import { assertInteger, type ResolvedOptions } from "./endpoint-options.ts";
 import { QuicError } from "./errors.ts";
+import { KeepAlive } from "./keep-alive.ts";
+import { PacketSender, toHostPort } from "./packet-sender.ts";
 import type {
   QuicAddress,
   QuicCloseReason,
@@ -22,8 +24,6 @@ const READ_LENGTH_PER_TURN = 1024 * 1024;
 const WRITE_LENGTH_PER_TURN = 1024 * 1024;
 /** Bytes that one of several waiting writers gets at a time. */
 const WRITE_QUANTUM = 64 * 1024;
-/** Bytes sent a turn: about 100 datagrams at 1350 bytes, 0.7 ms. */
-const SEND_LENGTH_PER_TURN = 128 * 1024;
 /** Streams looked at a turn that nothing else would wake up. */
 const LOOKS_PER_TURN = 64;
 /** Up to here polling each waiting reader (0.2 us) is cheaper than the binding's iterator (8 us). */
@@ -31,8 +31,6 @@ const POLLED_READERS_MAX = 32;
 
 /** How long a read that hopes for more waits for it. */
 const GATHER_MS = 5;
-
-const PINGS_PER_PATIENCE = 3;
 
 const REASON_LENGTH_MAX = 256;
 
@@ -81,14 +79,11 @@ export class QuicheConnection implements QuicConnection, StreamCarrier {
   peerCertificates: readonly Uint8Array[] = [];
 
   readonly #host: ConnectionHost;
-  readonly #packetLength: number;
+  readonly #sender: PacketSender;
   readonly #streams = new Map<number, QuicheStream>();
   /** Over on both ways, but the peer may not have everything yet. */
   readonly #lingering = new Set<QuicheStream>();
   readonly #startedAt = performance.now();
-  #remote: QuicAddress;
-  /** `#remote` as the binding spells it. */
-  #target: HostPort;
   /** What the last packet came with; one object as long as nothing changes, for it is read on every packet. */
   #receiveInfo: ReceiveInfo;
   #receivedFromIp: string;
@@ -104,7 +99,7 @@ export class QuicheConnection implements QuicConnection, StreamCarrier {
   #timer: NodeJS.Timeout | undefined;
   #timerDueAt = Number.POSITIVE_INFINITY;
   #isTimerDue = false;
-  #keepAliveTimer: NodeJS.Timeout | undefined;
+  #keepAlive: KeepAlive | undefined;
   #gatherTimer: NodeJS.Timeout | undefined;
   #retainCount = 0;
   /** Datagrams so far. */
@@ -129,12 +124,13 @@ export class QuicheConnection implements QuicConnection, StreamCarrier {
   constructor(host: ConnectionHost, init: ConnectionInit) {
     this.#host = host;
     this.native = init.native;
-    this.#packetLength = init.packetLength;
+    this.#sender = new PacketSender(init.native, host.socket, init);
     this.isDialler = init.isDialler;
     this.keys = init.keys;
-    this.#remote = init.remote;
-    this.#target = toHostPort(init.remote.ip, init.remote.port);
-    this.#receiveInfo = { from: this.#target, to: host.local };
+    this.#receiveInfo = {
+      from: toHostPort(init.remote.ip, init.remote.port),
+      to: host.local,
+    };
     this.#receivedFromIp = init.remote.ip;
     this.#nextStreamId = init.isDialler ? 0 : 1;
     this.#cursor = this.#streams.values();
@@ -148,7 +144,7 @@ export class QuicheConnection implements QuicConnection, StreamCarrier {
   }
 
   get remoteAddress(): QuicAddress {
-    return this.#remote;
+    return this.#sender.remote;
   }
 
   get isOpen(): boolean {
@@ -456,58 +452,19 @@ export class QuicheConnection implements QuicConnection, StreamCarrier {
     if (this.#lingering.size === 0) this.#onFlushed?.();
   }
 
-  /** Sends what the binding has to send; true if the turn's share was used up before. */
   #flush(): boolean {
-    const { socket, options } = this.#host;
-    const packetLength = this.#packetLength;
-    let buffer = socket.takeBuffer();
-    let length = 0;
-    let budget = SEND_LENGTH_PER_TURN;
-    let datagramCount = 0;
-    while (budget > 0) {
-      let sent: ReturnType<NativeConnection["send"]>;
-      try {
-        sent = this.native.send(buffer.subarray(length, length + packetLength));
-      } catch (error) {
-        // The binding cannot go on: without this it would stay a zombie until its idle timer.
-        options.logger?.warn({ err: error }, "A QUIC connection failed while sending");
-        this.#end(readCloseReason(this.native));
-        this.#remove();
-        break;
-      }
-      if (sent === null) break;
-      const [packet, { to }] = sent;
-      datagramCount++;
-      budget -= packet;
-      if (to.port !== this.#target.port || to.host !== this.#target.host) {
-        if (length > 0) {
-          const moved = socket.takeBuffer();
-          moved.set(buffer.subarray(length, length + packet));
-          socket.send(buffer, length, packetLength, this.#remote.ip, this.#remote.port);
-          buffer = moved;
-          length = 0;
-        }
-        this.#follow(to);
-      }
-      length += packet;
-      // Datagrams that travel in one call are all of one length but the last.
-      if (packet < packetLength || length + packetLength > buffer.byteLength) {
-        socket.send(buffer, length, packetLength, this.#remote.ip, this.#remote.port);
-        buffer = socket.takeBuffer();
-        length = 0;
-      }
+    const before = this.#sender.datagramCount;
+    try {
+      return this.#sender.flush();
+    } catch (error) {
+      // The binding cannot go on: without this it would stay a zombie until its idle timer.
+      this.#host.options.logger?.warn({ err: error }, "A QUIC connection failed while sending");
+      this.#end(readCloseReason(this.native));
+      this.#remove();
+      return false;
+    } finally {
+      this.#host.countSent(this.#sender.datagramCount - before);
     }
-    if (length === 0) socket.returnBuffer(buffer);
-    else socket.send(buffer, length, packetLength, this.#remote.ip, this.#remote.port);
-    if (datagramCount > 0) this.#host.countSent(datagramCount);
-    return budget <= 0;
-  }
-
-  /** The peer's address has changed, as behind a NAT that forgot it; the binding has checked the new one. */
-  #follow(target: HostPort): void {
-    this.#target = { host: target.host, port: target.port };
-    const zone = /%.*$/.exec(this.#remote.ip)?.[0] ?? "";
-    this.#remote = { ip: `${target.host}${zone}`, port: target.port };
   }
 
   #checkOver(): void {
@@ -550,10 +507,11 @@ export class QuicheConnection implements QuicConnection, StreamCarrier {
 
   #onHandshakeTimeout(): void {
     if (this.#phase !== "handshake") return;
+    const { ip, port } = this.#sender.remote;
     this.cancel(
       new QuicError(
         "ERR_DIAL_TIMEOUT",
-        `Cannot connect to ${this.#remote.ip} port ${this.#remote.port}: no finished handshake in time`,
+        `Cannot connect to ${ip} port ${port}: no finished handshake in time`,
       ),
     );
   }
@@ -575,48 +533,33 @@ export class QuicheConnection implements QuicConnection, StreamCarrier {
     }, delay);
   }
 
-  /** Pings often enough for two to be lost before either idle timer or our patience runs out. */
   #armKeepAlive(): void {
     if (!this.isDialler || this.#phase !== "open" || this.#retainCount === 0) return;
     const { idleTimeoutMs, deadAfterMs } = this.#host.options;
     const peers = this.native.stats().peerMaxIdleTimeout;
-    const patienceMs = Math.min(idleTimeoutMs, deadAfterMs, peers > 0 ? peers : idleTimeoutMs);
-    let seenCount = this.#receiveCount;
-    let silentCount = 0;
-    this.#keepAliveTimer ??= setInterval(
-      () => {
-        silentCount = this.#receiveCount === seenCount ? silentCount + 1 : 0;
-        seenCount = this.#receiveCount;
-        if (silentCount > PINGS_PER_PATIENCE) {
-          this.#onSilence();
-          return;
-        }
+    this.#keepAlive ??= new KeepAlive({
+      // Before either idle timer runs out.
+      patienceMs: Math.min(idleTimeoutMs, deadAfterMs, peers > 0 ? peers : idleTimeoutMs),
+      countReceived: () => this.#receiveCount,
+      ping: () => {
         this.native.sendAckEliciting();
         this.touch();
       },
-      Math.max(1, Math.floor(patienceMs / PINGS_PER_PATIENCE)),
-    );
-  }
-
-  /** Pings have gone unanswered: nobody is there to say goodbye to, but it costs only a packet. */
-  #onSilence(): void {
-    this.native.close(false, 0, new Uint8Array(0));
-    this.#end({ by: "idle-timeout", isApplication: false, code: 0, text: "" });
-    this.touch();
+      onSilence: () => {
+        // Nobody is there to say goodbye to, but it costs only a packet.
+        this.native.close(false, 0, new Uint8Array(0));
+        this.#end({ by: "idle-timeout", isApplication: false, code: 0, text: "" });
+        this.touch();
+      },
+    });
   }
 
   #disarmKeepAlive(): void {
-    clearInterval(this.#keepAliveTimer);
-    this.#keepAliveTimer = undefined;
+    this.#keepAlive?.stop();
+    this.#keepAlive = undefined;
   }
 
   #isPeers(id: number): boolean {
     return (id & 1) !== (this.isDialler ? 0 : 1);
   }
-}
-
-/** The binding knows no IPv6 zones (`fe80::1%eth0`). */
-function toHostPort(ip: string, port: number): HostPort {
-  const zoneAt = ip.indexOf("%");
-  return { host: zoneAt === -1 ? ip : ip.slice(0, zoneAt), port };
 }

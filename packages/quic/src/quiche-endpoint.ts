@@ -14,6 +14,7 @@ import { QuicError } from "./errors.ts";
 import { loadQuiche } from "./load-quiche.ts";
 import { createCredentials, createNativeConfig, type Credentials } from "./native-config.ts";
 import { CONNECTION_ID_LENGTH, readDestinationId, toKey } from "./packet-header.ts";
+import { toHostPort } from "./packet-sender.ts";
 import type {
   QuicAddress,
   QuicConnection,
@@ -275,8 +276,7 @@ class QuicheEndpoint implements QuicEndpoint, ConnectionHost {
     if (isFull && this.#refusing.size >= REFUSING_COUNT_MAX) return false;
     const sourceId = randomBytes(CONNECTION_ID_LENGTH);
     const packetLength = packetLengthTo(ip, this.options.packetLength);
-    const zoneAt = ip.indexOf("%");
-    const peer = { host: zoneAt === -1 ? ip : ip.slice(0, zoneAt), port };
+    const peer = toHostPort(ip, port);
     const native = this.#quiche.Connection.accept(
       sourceId,
       null,

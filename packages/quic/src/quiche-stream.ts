@@ -59,7 +59,7 @@ interface PendingWrite {
 type Way = "open" | "ended" | Error;
 
 /**
- * One bidirectional stream. Calls go straight to the binding where they can be served at once; else they wait
+ * One bidirectional stream: two state machines, one a way, that share an end. Calls go straight to the binding where they can be served at once; else they wait
  * here until the connection's turn (`resumeRead`, `resumeWrite`). At most one read and one write wait.
  */
 export class QuicheStream implements QuicStream {

@@ -1,0 +1,99 @@
+import type { HostPort, NativeConnection } from "./binding.ts";
+import type { QuicAddress } from "./quic.ts";
+import type { UdpSocket } from "./udp-socket.ts";
+
+/** Bytes sent a turn: about 100 datagrams at 1350 bytes, 0.7 ms. */
+const SEND_LENGTH_PER_TURN = 128 * 1024;
+
+/** Takes a connection's datagrams out of the binding, several to a buffer, and gives them to the socket. */
+export class PacketSender {
+  readonly #native: NativeConnection;
+  readonly #socket: UdpSocket;
+  readonly #packetLength: number;
+  #remote: QuicAddress;
+  /** `#remote` as the binding spells it. */
+  #target: HostPort;
+  #datagramCount = 0;
+
+  /** @param packetLength of the largest datagram, in bytes */
+  constructor(
+    native: NativeConnection,
+    socket: UdpSocket,
+    { remote, packetLength }: { readonly remote: QuicAddress; readonly packetLength: number },
+  ) {
+    this.#native = native;
+    this.#socket = socket;
+    this.#packetLength = packetLength;
+    this.#remote = remote;
+    this.#target = toHostPort(remote.ip, remote.port);
+  }
+
+  /** Where the peer was last sent to. */
+  get remote(): QuicAddress {
+    return this.#remote;
+  }
+
+  get datagramCount(): number {
+    return this.#datagramCount;
+  }
+
+  /**
+   * Sends what there is to send, up to a turn's share.
+   *
+   * @returns true if the share was used up before
+   * @throws the binding's error when it cannot go on; what it had given before has been sent
+   */
+  flush(): boolean {
+    const packetLength = this.#packetLength;
+    let buffer = this.#socket.takeBuffer();
+    let length = 0;
+    let budget = SEND_LENGTH_PER_TURN;
+    try {
+      while (budget > 0) {
+        const sent = this.#native.send(buffer.subarray(length, length + packetLength));
+        if (sent === null) break;
+        const [packet, { to }] = sent;
+        this.#datagramCount++;
+        budget -= packet;
+        if (to.port !== this.#target.port || to.host !== this.#target.host) {
+          if (length > 0) {
+            const moved = this.#socket.takeBuffer();
+            moved.set(buffer.subarray(length, length + packet));
+            this.#send(buffer, length);
+            buffer = moved;
+            length = 0;
+          }
+          this.#follow(to);
+        }
+        length += packet;
+        // Datagrams that travel in one call are all of one length but the last.
+        if (packet < packetLength || length + packetLength > buffer.byteLength) {
+          this.#send(buffer, length);
+          buffer = this.#socket.takeBuffer();
+          length = 0;
+        }
+      }
+    } finally {
+      if (length === 0) this.#socket.returnBuffer(buffer);
+      else this.#send(buffer, length);
+    }
+    return budget <= 0;
+  }
+
+  #send(buffer: Uint8Array, length: number): void {
+    this.#socket.send(buffer, length, this.#packetLength, this.#remote.ip, this.#remote.port);
+  }
+
+  /** The peer's address has changed, as behind a NAT that forgot it; the binding has checked the new one. */
+  #follow(target: HostPort): void {
+    this.#target = { host: target.host, port: target.port };
+    const zone = /%.*$/.exec(this.#remote.ip)?.[0] ?? "";
+    this.#remote = { ip: `${target.host}${zone}`, port: target.port };
+  }
+}
+
+/** The binding knows no IPv6 zones (`fe80::1%eth0`). */
+export function toHostPort(ip: string, port: number): HostPort {
+  const zoneAt = ip.indexOf("%");
+  return { host: zoneAt === -1 ? ip : ip.slice(0, zoneAt), port };
+}

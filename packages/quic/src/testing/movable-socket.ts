@@ -1,0 +1,28 @@
+import { openDgramSocket } from "../dgram-socket.ts";
+import type { UdpSocket, UdpSocketFactory } from "../udp-socket.ts";
+
+/** A socket whose port changes under its owner, as behind a NAT that has forgotten it. */
+export function createMovableSocket(): { readonly open: UdpSocketFactory; move(): void } {
+  let current: UdpSocket;
+  let next: UdpSocket;
+  return {
+    open: async (options) => {
+      current = await openDgramSocket(options);
+      next = await openDgramSocket({ ...options, address: { ...options.address, port: 0 } });
+      const [first, second] = [current, next];
+      return {
+        address: first.address,
+        counters: first.counters,
+        takeBuffer: () => current.takeBuffer(),
+        returnBuffer: (buffer) => current.returnBuffer(buffer),
+        send: (...datagrams) => current.send(...datagrams),
+        async close() {
+          await Promise.all([first.close(), second.close()]);
+        },
+      };
+    },
+    move() {
+      current = next;
+    },
+  };
+}
