@@ -48,7 +48,8 @@ export class Swarm implements AsyncDisposable {
     Parent,
     { readonly listening: AbortController; readonly fetching: AbortController }
   >();
-  readonly #bannedPeers = new Set<string>();
+  /** By peer id: dropped for the rest of this download. */
+  readonly #dropped = new Map<string, CandidateParent>();
   readonly #bannedHosts = new Set<string>();
   readonly #digests = new Map<number, string>();
   readonly #running = new Set<Promise<void>>();
@@ -68,7 +69,12 @@ export class Swarm implements AsyncDisposable {
     return this.#inFlight;
   }
 
-  /** Parents we know and have not dropped. */
+  /** Parents that have been of no use: a scheduler need not name them again. */
+  get dropped(): CandidateParent[] {
+    return [...this.#dropped.values()];
+  }
+
+  /** Parents that are still of use. */
   get candidates(): CandidateParent[] {
     return [...this.#parents.values()].map((parent) => parent.candidate);
   }
@@ -80,7 +86,7 @@ export class Swarm implements AsyncDisposable {
       for (const [number, digest] of candidate.digests) this.#digests.set(number, digest);
       const { peerId, hostId } = candidate;
       if (hostId === this.#options.hostId || this.#parents.has(peerId)) continue;
-      if (this.#bannedPeers.has(peerId) || this.#bannedHosts.has(hostId)) continue;
+      if (this.#dropped.has(peerId) || this.#bannedHosts.has(hostId)) continue;
       const parent = new Parent(candidate, this.#options.now);
       const stop = { listening: new AbortController(), fetching: new AbortController() };
       this.#parents.set(peerId, parent);
@@ -238,7 +244,7 @@ export class Swarm implements AsyncDisposable {
     const { peerId, hostId } = parent.candidate;
     if (this.#parents.get(peerId) !== parent) return;
     this.#parents.delete(peerId);
-    this.#bannedPeers.add(peerId);
+    this.#dropped.set(peerId, parent.candidate);
     const code = codeOf(error);
     if (error instanceof StorageError || code === "ERR_PROTOCOL" || code === "ERR_PARENT_UNTRUSTED")
       this.#bannedHosts.add(hostId);

@@ -82,7 +82,8 @@ export class RpcPeerSession implements PeerSession {
       downloadPieceFailedRequest: {
         ...(pieceNumber === undefined ? {} : { pieceNumber }),
         parentId: parent.peerId,
-        temporary: true,
+        // No piece named: nothing is wanted of this parent any more.
+        temporary: pieceNumber !== undefined,
       },
     });
   }

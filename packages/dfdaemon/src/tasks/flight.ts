@@ -69,6 +69,10 @@ export const DEFAULT_FLIGHT_LIMITS: FlightLimits = {
   leaseRenewalMs: 2_000,
 };
 
+/** Between two questions to a scheduler whose answers help nothing, at first and at most. Milliseconds. */
+const ASK_PAUSE_FIRST_MS = 250;
+const ASK_PAUSE_MAX_MS = 5_000;
+
 /** Where the bytes of a flight came from. */
 export interface FlightTally {
   originBytes: number;
@@ -96,6 +100,9 @@ export class Flight {
   #hadSession = false;
   /** When the scheduler was asked for something it has not answered. */
   #askedMs: number | undefined;
+  /** No sooner is the scheduler asked again, and how long that was after the last time. */
+  #askAgainMs = 0;
+  #askPauseMs = 0;
   #progressMs: number;
   /** When our turn at the origin was last renewed; undefined while it is none that can be. */
   #renewedMs: number | undefined;
@@ -197,8 +204,9 @@ export class Flight {
       if (this.#session === undefined)
         this.#turnToOrigin("the parents bring nothing and the scheduler is lost");
     } else if (this.#session !== undefined) {
-      if (this.#askedMs === undefined) this.#ask("no parent is left");
-      else if (now - this.#askedMs >= limits.schedulerAnswerMs)
+      if (this.#askedMs === undefined) {
+        if (now >= this.#askAgainMs) this.#ask("no parent is left");
+      } else if (now - this.#askedMs >= limits.schedulerAnswerMs)
         this.#turnToOrigin(`the scheduler has not answered for ${limits.schedulerAnswerMs} ms`);
     } else if (
       this.#sessionLostMs !== undefined &&
@@ -322,8 +330,15 @@ export class Flight {
 
   #ask(description: string): void {
     if (this.#session === undefined) return;
-    this.#askedMs = this.#now();
-    this.#session.reschedule(this.#swarm.candidates, description);
+    const now = this.#now();
+    // Answers that are of no use are asked for later and later; pieces that come reset that.
+    this.#askPauseMs = Math.min(
+      Math.max(ASK_PAUSE_FIRST_MS, this.#askPauseMs * 2),
+      ASK_PAUSE_MAX_MS,
+    );
+    this.#askAgainMs = now + this.#askPauseMs;
+    this.#askedMs = now;
+    this.#session.reschedule(this.#swarm.dropped, description);
   }
 
   #tell(from: "parents" | "origin"): void {
@@ -342,6 +357,7 @@ export class Flight {
     const { bytesByParent } = this.tally;
     if (parent === undefined) this.tally.originBytes += piece.length;
     else bytesByParent.set(parent.hostId, (bytesByParent.get(parent.hostId) ?? 0) + piece.length);
+    this.#askPauseMs = 0;
     this.#session?.pieceFinished(piece, parent);
     this.#options.observer?.piece(piece);
     this.#progressed(0);

@@ -354,6 +354,31 @@ describe("TaskManager", () => {
       expect(child.sessions[0]!.pieces.filter(([, from]) => from === "peer-seed")).toHaveLength(5);
     });
 
+    it("does not pester a scheduler whose answers are of no use", async () => {
+      const seed = await cluster.addNode("seed", {
+        script: toOrigin,
+        corrupt: (source) => limited(source, 0),
+      });
+      await seed.download();
+      let count = 0;
+      const child = await cluster.addNode("child", {
+        script: (session) => {
+          toParents("seed")(session);
+          session.onReschedule = () => {
+            count += 1;
+            if (count < 3) toParents("seed")(session);
+            else session.say({ kind: "origin", reason: "nobody else" });
+          };
+        },
+      });
+      const startMs = Date.now();
+      await child.download();
+      expect(sha256(await contentOf(child))).toBe(sha256(cluster.origin.content));
+      expect(count).toBe(3);
+      // 250 ms and 500 ms lie between the three questions, however fast they are answered.
+      expect(Date.now() - startMs).toBeGreaterThan(700);
+    });
+
     it("goes to the origin when the scheduler is lost and no parent is left", async () => {
       const child = await cluster.addNode("child", {
         script: (session) => session.end(new Error("connection lost")),
