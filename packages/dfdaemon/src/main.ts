@@ -34,8 +34,9 @@ async function main(): Promise<number> {
       });
     }
     case "run":
-      return await run(command.options);
+      break;
   }
+  return await run(command.options);
 }
 
 async function run(options: Extract<DaemonCommand, { kind: "run" }>["options"]): Promise<number> {

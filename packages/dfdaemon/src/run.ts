@@ -1,9 +1,10 @@
 import { arch, platform } from "node:os";
 import { readFile } from "node:fs/promises";
 import { serveRpc } from "@damselfly/rpc";
+import { SettingsError } from "@damselfly/settings";
 import { openStorage } from "@damselfly/storage";
 import { createDownloadService, createUploadService, type ServiceParts } from "./api/services.ts";
-import type { Config } from "./config/config.ts";
+import type { Config, ServerConfig } from "./config/config.ts";
 import { listenPolicy } from "./config/listen-policy.ts";
 import { loadIdentities } from "./config/load-identities.ts";
 import { InProcessDataPlane } from "./data-plane/in-process-data-plane.ts";
@@ -13,6 +14,7 @@ import { TrafficMeter } from "./host/traffic-meter.ts";
 import { formatHostId } from "./identity/host-id.ts";
 import { watchIdle } from "./idle-watch.ts";
 import type { Logger } from "./logger.ts";
+import { messageOf } from "./message-of.ts";
 import { MeteredSource } from "./metrics/metered-source.ts";
 import { createMetrics } from "./metrics/metrics.ts";
 import { serveHttp } from "./metrics/serve-http.ts";
@@ -90,7 +92,7 @@ export async function runDaemon(config: Config, options: RunOptions): Promise<vo
     requestHeader: config.backend.requestHeader,
     ...(config.backend.caCert === ""
       ? {}
-      : { caCert: await readFile(config.backend.caCert, "utf8") }),
+      : { caCert: await readAuthorities(config.backend.caCert) }),
     insecure: config.backend.insecureSkipVerify,
     ...(options.proxy === undefined ? {} : { proxy: options.proxy }),
     limits: { maxRetries: config.backend.maxRetries },
@@ -179,15 +181,19 @@ export async function runDaemon(config: Config, options: RunOptions): Promise<vo
     graceMs: GRACE_MS,
     channelOptions: { "grpc.max_send_message_length": SOCKET_MESSAGE_LENGTH_MAX },
   });
+  // What says nothing to other machines does not tell them how it is, either.
+  const ownMachineOnly = policy.tls === undefined && !config.security.insecure;
+  const reachable = (server: ServerConfig): ServerConfig =>
+    ownMachineOnly ? { ...server, ip: policy.bindIp } : server;
   await using _health = await serveHttp(
     "health",
-    config.health.server,
+    reachable(config.health.server),
     new Map([["/healthy", { contentType: "text/plain", render: async () => "ok\n" }]]),
   );
   const { registry } = metrics;
   await using _metrics = await serveHttp(
     "metrics",
-    config.metrics.server,
+    reachable(config.metrics.server),
     new Map([
       ["/metrics", { contentType: registry.contentType, render: () => registry.metrics() }],
     ]),
@@ -215,6 +221,18 @@ export async function runDaemon(config: Config, options: RunOptions): Promise<vo
   idle?.stop();
   logger.info({}, "stopping: running downloads may finish");
   await scheduler?.leave();
+}
+
+async function readAuthorities(path: string): Promise<string> {
+  try {
+    return await readFile(path, "utf8");
+  } catch (error) {
+    throw new SettingsError(
+      "ERR_SETTINGS_FILE",
+      `Cannot read the authorities of origins (backend.caCert): ${messageOf(error)}`,
+      { cause: error },
+    );
+  }
 }
 
 async function aborted(signal: AbortSignal): Promise<void> {

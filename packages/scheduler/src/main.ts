@@ -12,6 +12,7 @@ for (const signal of ["SIGINT", "SIGTERM"] as const) {
 process.exitCode = await runScheduler(process.argv.slice(2), {
   stdout: process.stdout,
   stderr: process.stderr,
+  stderrIsTerminal: process.stderr.isTTY,
   env: process.env,
   signal: controller.signal,
 });

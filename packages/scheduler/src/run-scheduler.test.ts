@@ -94,7 +94,7 @@ describe("dfscheduler", () => {
     const run = new Run(["-c", path, "--console"]);
     expect((await run.ready()).ip).toBe("10.1.2.3");
     expect(run.stderr).toMatch(
-      /^[0-9:.]{12} WARN {2}security\.insecure: everybody who reaches 0\.0\.0\.0 is served/,
+      /^\[[0-9:.]{12}\] WARN: security\.insecure: everybody who reaches 0\.0\.0\.0 is served/,
     );
     await run.stop();
   });

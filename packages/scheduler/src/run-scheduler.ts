@@ -1,9 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { once } from "node:events";
 import { ServeError } from "@damselfly/rpc";
-import { loadSettings, SettingsError } from "@damselfly/settings";
-import { pino } from "pino";
-import { createConsoleLog } from "./console-log.ts";
+import { loadSettings, openLog, SettingsError } from "@damselfly/settings";
 import { loadListenPolicy } from "./listen-policy.ts";
 import { HELP, parseArguments, type RunOptions, UsageError } from "./parse-arguments.ts";
 import type { SchedulerConfig } from "./scheduler-config.ts";
@@ -21,6 +19,8 @@ export interface SchedulerIo {
   readonly stdout: { write(text: string): unknown };
   /** For the log and errors. */
   readonly stderr: { write(text: string): unknown };
+  /** Then its lines are for people, and coloured. */
+  readonly stderrIsTerminal?: boolean;
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Stops the scheduler gracefully. */
   readonly signal: AbortSignal;
@@ -56,10 +56,13 @@ async function run(options: RunOptions, io: SchedulerIo): Promise<void> {
     ignoredEnv: FLAG_VARIABLES,
   });
   const policy = await loadListenPolicy(settings);
-  const logger = pino(
-    { name: "dfscheduler", base: null, level: options.logLevel },
-    options.console ? createConsoleLog(io.stderr) : io.stderr,
-  );
+  const logger = openLog({
+    name: "dfscheduler",
+    level: options.logLevel,
+    console: options.console,
+    isTerminal: io.stderrIsTerminal ?? false,
+    stderr: io.stderr,
+  });
   for (const warning of [...warnings, ...policy.warnings]) logger.warn({}, warning);
   await using server = await serveScheduler({
     address: { ip: policy.listenIp, port: settings.server.port },

@@ -1,5 +1,6 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
+import { Writable } from "node:stream";
 import { pino, type DestinationStream, type Logger, type StreamEntry } from "pino";
 import { build as buildPretty } from "pino-pretty";
 
@@ -13,6 +14,8 @@ export interface LogOptions {
   readonly console: boolean;
   /** Whether stderr is a terminal: without one its lines are JSON, unless `console` is true. */
   readonly isTerminal: boolean;
+  /** In place of the process's own stderr, for tests. */
+  readonly stderr?: { write(text: string): unknown } | undefined;
 }
 
 /** The log that a process hands to its parts. Writing is synchronous: the last words before a crash count most. */
@@ -21,19 +24,12 @@ export function openLog(options: LogOptions): Logger {
   const streams: StreamEntry[] = [];
   if (directory !== undefined) {
     mkdirSync(directory, { recursive: true });
-    streams.push({
-      level,
-      stream: pino.destination({ dest: join(directory, `${name}.log`), sync: true }),
-    });
+    const dest = join(directory, `${name}.log`);
+    streams.push({ level, stream: pino.destination({ dest, sync: true }) });
   }
   if (console || directory === undefined) {
-    streams.push({
-      level,
-      stream:
-        console || isTerminal
-          ? prettyStream(isTerminal)
-          : pino.destination({ dest: STDERR, sync: true }),
-    });
+    const stream = console || isTerminal ? prettyStream(options) : plainStream(options);
+    streams.push({ level, stream });
   }
   return pino({ name, level, base: { name }, redact: REDACTED }, pino.multistream(streams));
 }
@@ -52,13 +48,28 @@ const REDACTED = [
   "*.requestHeader",
 ];
 
-function prettyStream(colorize: boolean): DestinationStream {
+function plainStream({ stderr }: LogOptions): DestinationStream {
+  if (stderr === undefined) return pino.destination({ dest: STDERR, sync: true });
+  return { write: (line) => void stderr.write(line) };
+}
+
+function prettyStream({ isTerminal, stderr }: LogOptions): DestinationStream {
   return buildPretty({
-    colorize,
-    destination: STDERR,
+    colorize: isTerminal,
+    destination: stderr === undefined ? STDERR : writableTo(stderr),
     sync: true,
     singleLine: true,
     ignore: "name,pid,hostname",
     translateTime: "SYS:HH:MM:ss.l",
+  });
+}
+
+function writableTo(target: { write(text: string): unknown }): Writable {
+  return new Writable({
+    decodeStrings: false,
+    write(chunk: unknown, _encoding, done): void {
+      target.write(String(chunk));
+      done();
+    },
   });
 }

@@ -60,6 +60,13 @@ export class RpcPeerSession implements PeerSession {
     return this.#events();
   }
 
+  holds(pieces: Iterable<PieceRecord>): void {
+    for (const piece of pieces) {
+      const { parentId: _, ...local } = encodePiece({ ...piece, trafficType: "LOCAL_PEER" });
+      this.#send({ downloadPieceFinishedRequest: { piece: local } });
+    }
+  }
+
   started(from: "parents" | "origin"): void {
     this.#send(
       from === "parents"

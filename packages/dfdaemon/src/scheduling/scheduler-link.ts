@@ -55,6 +55,8 @@ export interface PeerSession extends AsyncDisposable {
   readonly schedulerName: string;
   /** Ends when the scheduler ends the stream. Can be iterated once. @throws {DaemonError} `ERR_SCHEDULER` */
   readonly events: AsyncIterable<ScheduleEvent>;
+  /** Pieces that were on disk before the conversation began: others may be sent here for them. */
+  holds(pieces: Iterable<PieceRecord>): void;
   started(from: "parents" | "origin"): void;
   /** `parent` is who it came from; absent: the origin. */
   pieceFinished(piece: PieceRecord, parent?: CandidateParent): void;

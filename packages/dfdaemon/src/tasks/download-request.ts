@@ -21,6 +21,8 @@ export interface DownloadRequest {
   readonly disableBackToSource: boolean;
   /** Ask the origin whether the cached file is still the present one. */
   readonly revalidate: boolean;
+  /** Nobody on this node asked: the download is worth going on with for the children it has. */
+  readonly forOthers?: boolean;
   /** Where the file is to appear; absent: the caller only wants the pieces. */
   readonly output?: {
     readonly path: string;

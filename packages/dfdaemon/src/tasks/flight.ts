@@ -280,6 +280,7 @@ export class Flight {
         this.#hadSession = true;
         this.#sessionLostMs = undefined;
         this.#askedMs = this.#now();
+        session.holds(this.task.pieces.values());
         this.#told.clear();
         this.#renewedMs = undefined;
         for await (const event of session.events) {

@@ -461,8 +461,9 @@ describe("TaskManager", () => {
       await before.close();
       cluster.origin.beforeRead = () => {};
       cluster.origin.servedLength = 0;
-      const after = await cluster.addNode("b", { directory: before.directory });
+      const after = await cluster.addNode("b", { directory: before.directory, script: toOrigin });
       await after.download();
+      expect(after.sessions[0]!.held).toEqual([0, 1, 2, 3, 4, 5, 6, 7]);
       expect(sha256(await contentOf(after))).toBe(sha256(cluster.origin.content));
       expect(cluster.origin.servedLength).toBe(LENGTH - 8 * PIECE_LENGTH);
     });

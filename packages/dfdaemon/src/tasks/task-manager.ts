@@ -97,6 +97,21 @@ export class TaskManager implements AsyncDisposable {
   }
 
   /**
+   * A child waits for pieces of the download of this task under way. One that was begun for others than this node's own programs goes on
+   * for its sake when whoever asked for it is gone: a scheduler that was killed must not take the seed with it. Call what is returned when
+   * the child leaves.
+   */
+  attend(taskId: string): () => void {
+    const shared = this.#flights.get(taskId);
+    if (shared === undefined) return () => {};
+    shared.childCount += 1;
+    return () => {
+      shared.childCount -= 1;
+      endUnlessWanted(shared);
+    };
+  }
+
+  /**
    * Downloads, and ends when every piece asked for is on disk, the digest is right and the output is in place.
    * Leaving the loop, or the signal, gives up; the download goes on while anybody else waits for it, and pieces on disk stay.
    *
@@ -178,7 +193,8 @@ export class TaskManager implements AsyncDisposable {
   ): AsyncGenerator<DownloadEvent, void, undefined> {
     const { task, pieceNumbers } = trip;
     const shared = this.#board(request, trip);
-    shared.riders += 1;
+    shared.riderCount += 1;
+    shared.forOthers ||= request.forOthers === true;
     shared.flight.want(pieceNumbers);
     try {
       for await (const { piece, fresh } of followPieces(task, pieceNumbers, shared.ended, signal)) {
@@ -191,11 +207,8 @@ export class TaskManager implements AsyncDisposable {
         );
       }
     } finally {
-      shared.riders -= 1;
-      if (shared.riders === 0)
-        shared.flight.abort(
-          new DaemonError("ERR_CLOSED", "Cannot go on: nobody waits for the download any more"),
-        );
+      shared.riderCount -= 1;
+      endUnlessWanted(shared);
     }
   }
 
@@ -206,8 +219,8 @@ export class TaskManager implements AsyncDisposable {
     const { task, rangeable, peerId } = trip;
     const { taskId } = task.facts;
     const present = this.#flights.get(taskId);
-    // One that nobody rides is ending: it may not take our pieces up any more.
-    if (present !== undefined && present.flight.task === task && present.riders > 0) return present;
+    // One that is ending may not take our pieces up any more.
+    if (present !== undefined && present.flight.task === task && !present.ending) return present;
     const { dataPlane, origin, scheduler, channel, host, logger, observer } = this.#options;
     const flight = new Flight({
       task,
@@ -232,15 +245,26 @@ export class TaskManager implements AsyncDisposable {
         await flight.run();
         failed = false;
         this.#log(flight, started);
+        // Nobody is left who would.
+        if (shared.riderCount === 0 && !shared.ending && task.complete && !task.sealed)
+          this.#inBackground(task.seal(), "could not seal the task");
         return undefined;
       } catch (error) {
         return toError(error);
       } finally {
         observer?.taskEnded({ failed, durationMs: Date.now() - started });
+        shared.ending = true;
         if (this.#flights.get(taskId) === shared) this.#flights.delete(taskId);
       }
     });
-    const shared: Shared = { flight, riders: 0, ended };
+    const shared: Shared = {
+      flight,
+      riderCount: 0,
+      childCount: 0,
+      forOthers: false,
+      ending: false,
+      ended,
+    };
     this.#flights.set(taskId, shared);
     return shared;
   }
@@ -468,9 +492,24 @@ interface Preparation {
 
 interface Shared {
   readonly flight: Flight;
-  riders: number;
+  /** Callers that wait for it. */
+  riderCount: number;
+  /** Children that are told of its pieces. */
+  childCount: number;
+  /** Somebody off this node asked for it: then its children count, too. */
+  forOthers: boolean;
+  /** It was told to end, or has ended. */
+  ending: boolean;
   /** Resolves when the flight has ended, with its failure if it failed. */
   readonly ended: Promise<Error | undefined>;
+}
+
+function endUnlessWanted(shared: Shared): void {
+  if (shared.riderCount > 0 || (shared.forOthers && shared.childCount > 0)) return;
+  shared.ending = true;
+  shared.flight.abort(
+    new DaemonError("ERR_CLOSED", "Cannot go on: nobody waits for the download any more"),
+  );
 }
 
 /** The file is another one now; everything starts anew. */

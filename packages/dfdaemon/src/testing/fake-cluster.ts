@@ -124,6 +124,8 @@ export class FakeSession implements PeerSession {
   /** Piece numbers by where they came from: a peer id, or `origin`. */
   readonly pieces: [number, string][] = [];
   onReschedule: () => void = () => {};
+  /** Pieces that were there from the start. */
+  held: number[] = [];
   readonly #queue: ScheduleEvent[] = [];
   #wake: () => void = () => {};
   #end: { readonly error?: Error } | undefined;
@@ -145,6 +147,10 @@ export class FakeSession implements PeerSession {
   end(error?: Error): void {
     this.#end ??= error === undefined ? {} : { error };
     this.#wake();
+  }
+
+  holds(pieces: Iterable<PieceRecord>): void {
+    this.held = [...pieces].map(({ number }) => number);
   }
 
   started(from: "parents" | "origin"): void {
