@@ -57,8 +57,12 @@ async function serve() {
 }
 
 async function main() {
-  console.log(`# ${cpus().length} x ${cpus()[0].model}, Linux ${release()}, Node ${process.version}`);
-  console.log(`# ${values.pieces} pieces of ${values["piece-mib"]} MiB, ${values.parallel} at once`);
+  console.log(
+    `# ${cpus().length} x ${cpus()[0].model}, Linux ${release()}, Node ${process.version}`,
+  );
+  console.log(
+    `# ${values.pieces} pieces of ${values["piece-mib"]} MiB, ${values.parallel} at once`,
+  );
   for (const packet of values.packet.split(",").map(Number)) {
     for (let run = 0; run < Number(values.runs); run++) await measure(packet);
   }
@@ -66,7 +70,11 @@ async function main() {
 
 async function measure(packet) {
   const server = fork(new URL(import.meta.url), [
-    ...["--serve", "--packet", String(packet), "--piece-mib", values["piece-mib"]],
+    "--serve",
+    "--packet",
+    String(packet),
+    "--piece-mib",
+    values["piece-mib"],
   ]);
   const port = await new Promise((resolve) => server.once("message", resolve));
   const endpoint = await openQuicEndpoint({
@@ -85,7 +93,8 @@ async function measure(packet) {
     while (left-- > 0) {
       const stream = connection.openStream();
       await stream.end(Buffer.from("piece"));
-      for (let length; (length = await stream.read(buffer, buffer.byteLength)) > 0; ) total += length;
+      for (let length; (length = await stream.read(buffer, buffer.byteLength)) > 0;)
+        total += length;
     }
   }
   await Promise.all(Array.from({ length: Number(values.parallel) }, download));
