@@ -82,6 +82,7 @@ export function decodeDownload(
     needBackToSource: download.needBackToSource,
     disableBackToSource: download.disableBackToSource,
     revalidate: download.extension?.revalidate === true,
+    forOthers: !options.outputAllowed,
     ...(outputPath === undefined
       ? {}
       : {

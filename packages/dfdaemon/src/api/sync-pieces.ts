@@ -42,6 +42,7 @@ export async function* syncPieces(
     introduced = true;
   }
   const wanted = interestedPieceNumbers.filter((number) => number < task.pieceCount);
+  const leave = manager.attend(taskId);
   try {
     for await (const { piece } of followPieces(task, wanted, manager.endOf(taskId), signal)) {
       const { number, offset, length } = piece;
@@ -51,5 +52,7 @@ export async function* syncPieces(
   } catch (error) {
     signal.throwIfAborted();
     throw status("INTERNAL", `Cannot sync pieces: the download here failed: ${messageOf(error)}`);
+  } finally {
+    leave();
   }
 }
