@@ -64,6 +64,13 @@ export interface DfgetEvent {
   readonly [field: string]: unknown;
 }
 
+/** The first word about the task. */
+export interface DfgetStarted extends DfgetEvent {
+  readonly taskId: string;
+  readonly contentLength: number;
+  readonly pieceCount: number;
+}
+
 /** The last word of a `dfget` that succeeded; lengths in bytes. */
 export interface DfgetDone extends DfgetEvent {
   readonly taskId: string;
@@ -112,8 +119,8 @@ export interface RunningDfget {
   readonly child: Child;
   readonly output: string;
   readonly result: Promise<DfgetResult>;
-  /** Resolves when pieces have arrived. Needs `--json`, which is what `startDfget` gives. */
-  untilProgress(): Promise<void>;
+  /** What the daemon said of the task. */
+  untilStarted(): Promise<DfgetStarted>;
 }
 
 /** A directory, and the processes that live in it. `useCluster` opens and closes it. */
@@ -236,9 +243,10 @@ export class Cluster {
       child,
       output,
       result: this.#resultOf(child, events),
-      untilProgress: async () => {
-        await child.until("progress", () => events().find(({ event }) => event === "progress"));
-      },
+      untilStarted: () =>
+        child.until("it started", () =>
+          events().find((event): event is DfgetStarted => event.event === "started"),
+        ),
     };
   }
 

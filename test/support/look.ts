@@ -1,0 +1,37 @@
+import { createDfdaemonUploadClient, createSchedulerClient } from "@damselfly/rpc";
+import { LOOPBACK, type RunningDaemon, type RunningScheduler } from "./daemon.ts";
+import { eventually } from "./eventually.ts";
+
+/** Resolves when the scheduler knows all of these daemons: from then on they find each other. Without TLS. */
+export async function untilAnnounced(
+  scheduler: RunningScheduler,
+  daemons: readonly RunningDaemon[],
+): Promise<void> {
+  await using client = createSchedulerClient({ ip: LOOPBACK, port: scheduler.port });
+  await eventually("every daemon's announcement", async () => {
+    const { hosts } = await client.listHosts({});
+    const ids = new Set(hosts.map(({ id }) => id));
+    return daemons.every(({ hostId }) => ids.has(hostId)) ? true : undefined;
+  });
+}
+
+/** Resolves when the daemon has this many pieces of the task, as its children would learn it. Without TLS. */
+export async function untilHolding(
+  daemon: RunningDaemon,
+  task: { readonly taskId: string; readonly pieceCount: number },
+  count: number,
+): Promise<void> {
+  await using client = createDfdaemonUploadClient({ ip: LOOPBACK, port: daemon.uploadPort });
+  const request = {
+    hostId: "127.0.0.1-test",
+    taskId: task.taskId,
+    interestedPieceNumbers: Array.from({ length: task.pieceCount }, (_, number) => number),
+  };
+  const signal = AbortSignal.timeout(20_000);
+  let held = 0;
+  for await (const { length } of client.syncPieces(request, { signal })) {
+    if (length > 0) held += 1;
+    if (held === count) return;
+  }
+  throw new Error(`${daemon.name} ended with ${held} pieces, expected ${count}`);
+}

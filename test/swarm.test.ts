@@ -1,0 +1,216 @@
+import { existsSync } from "node:fs";
+import { readFile } from "node:fs/promises";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import {
+  sha256,
+  sha256OfFile,
+  useCluster,
+  type RunningDaemon,
+  type RunningDfget,
+  type RunningScheduler,
+} from "./support/daemon.ts";
+import { untilAnnounced, untilHolding } from "./support/look.ts";
+import { openOriginServer, seededContent, type OriginServer } from "./support/origin-server.ts";
+
+const PIECE_LENGTH = 4 * 2 ** 20;
+const PIECE_COUNT = 7;
+/** The last piece is short. */
+const LENGTH = (PIECE_COUNT - 1) * PIECE_LENGTH + 17;
+const CONTENT = seededContent(LENGTH);
+const SHA256 = sha256(CONTENT);
+
+let origin: OriginServer;
+let pathCount = 0;
+
+beforeAll(async () => {
+  origin = await openOriginServer();
+});
+afterAll(async () => {
+  await origin[Symbol.asyncDispose]();
+});
+
+/** A path of its own for every test. */
+function serve(behaviour: Parameters<OriginServer["set"]>[1] = { content: CONTENT }): {
+  path: string;
+  url: string;
+} {
+  pathCount += 1;
+  const path = `/file-${pathCount}`;
+  origin.set(path, behaviour);
+  return { path, url: `${origin.url}${path}` };
+}
+
+/** A file of which the origin serves so many bytes, and no more until it is let. */
+function serveHeld(byteCount: number): { path: string; url: string; release: () => void } {
+  let release = (): void => {};
+  const released = new Promise<void>((resolve) => {
+    release = resolve;
+  });
+  const { path, url } = serve({
+    content: CONTENT,
+    beforeChunk: async () => {
+      if (origin.bodyBytes(path) >= byteCount) await released;
+    },
+  });
+  return { path, url, release };
+}
+
+async function expectComplete(downloads: readonly RunningDfget[]): Promise<void> {
+  const results = await Promise.all(downloads.map(({ result }) => result));
+  for (const { error, exit } of results) {
+    expect(error).toBeUndefined();
+    expect(exit).toEqual({ code: 0, signal: null });
+  }
+  const digests = await Promise.all(downloads.map(({ output }) => sha256OfFile(output)));
+  expect(new Set(digests)).toEqual(new Set([SHA256]));
+}
+
+describe("one node", () => {
+  const cluster = useCluster("file");
+
+  it("downloads once for eight who ask at the same time", async () => {
+    const daemon = await cluster.startDaemon();
+    const { path, url } = serve();
+    const downloads = Array.from({ length: 8 }, () => cluster.startDfget(url, { daemon }));
+    await expectComplete(downloads);
+    expect(origin.bodyBytes(path)).toBe(LENGTH);
+    const gets = origin.requestsTo(path).filter(({ method }) => method === "GET");
+    expect(gets).toHaveLength(PIECE_COUNT);
+    await daemon.child.end();
+  });
+
+  it("that is killed on the way, and asked again, fetches only what it has not", async () => {
+    const settings = { "download.backToSourceConcurrentPieceCount": 1 };
+    const start = (): Promise<RunningDaemon> =>
+      cluster.startDaemon({ name: "restarted", settings });
+    const { path, url, release } = serveHeld(4 * PIECE_LENGTH);
+    const first = await start();
+    const broken = cluster.startDfget(url, { daemon: first });
+    await untilHolding(first, await broken.untilStarted(), 4);
+    await first.child.end();
+    const { exit, error } = await broken.result;
+    expect(exit.code).toBe(1);
+    expect(error?.message).toContain("went away");
+    expect(existsSync(broken.output)).toBe(false);
+
+    const second = await start();
+    release();
+    const got = await cluster.fetch(url, { daemon: second });
+    expect(got).toMatchObject({
+      sha256: SHA256,
+      fromLocal: 4 * PIECE_LENGTH,
+      fromOrigin: LENGTH - 4 * PIECE_LENGTH,
+    });
+    expect(origin.bodyBytes(path)).toBe(LENGTH);
+    await second.child.end();
+  });
+});
+
+describe.each(["grpc", "quic"] as const)("ten nodes with mutual TLS, over %s", (protocol) => {
+  const cluster = useCluster("file");
+
+  it("have the origin serve the file once", async (context) => {
+    const scheduler = await cluster.startScheduler({ tls: true });
+    const keyLog = cluster.path("keys");
+    const start = (name: string, seed: boolean): Promise<RunningDaemon> =>
+      cluster.startDaemon({
+        name,
+        seed,
+        protocol,
+        tls: true,
+        scheduler: scheduler.address,
+        settings: { "storage.server.quic.keyLog": keyLog },
+      });
+    const names = Array.from({ length: 10 }, (_, index) => `node-${index}`);
+    const [seed, ...nodes] = await Promise.all([
+      start("seed", true),
+      ...names.map((name) => start(name, false)),
+    ]);
+    if (protocol === "quic" && seed.log.some(({ msg }) => msg.startsWith("QUIC is off")))
+      context.skip("QUIC is off: there is no native library for this platform");
+
+    const { path, url } = serve();
+    const downloads = nodes.map((daemon) => cluster.startDfget(url, { daemon }));
+    await expectComplete(downloads);
+    expect(origin.bodyBytes(path)).toBeLessThanOrEqual(1.02 * LENGTH);
+    expect(origin.bodyBytes(path)).toBeGreaterThanOrEqual(LENGTH);
+    // A QUIC connection leaves its keys there; without one there is no file.
+    const keys = existsSync(keyLog) ? await readFile(keyLog, "utf8") : "";
+    expect(keys.includes("CLIENT_TRAFFIC_SECRET_0")).toBe(protocol === "quic");
+  });
+});
+
+describe("a seed and three nodes without certificates", () => {
+  const cluster = useCluster("file");
+  let scheduler: RunningScheduler;
+  let nodes: RunningDaemon[];
+
+  const start = (name: string): Promise<RunningDaemon> =>
+    cluster.startDaemon({
+      name,
+      seed: name === "seed",
+      scheduler: scheduler.address,
+      settings: { "download.backToSourceConcurrentPieceCount": 1 },
+    });
+
+  beforeAll(async () => {
+    scheduler = await cluster.startScheduler();
+    nodes = await Promise.all(["seed", "one", "two", "three"].map(start));
+  });
+
+  /** All three nodes, and so the seed, hold four pieces of the file, and wait for more. */
+  async function halfWay(): Promise<{
+    path: string;
+    release: () => void;
+    downloads: RunningDfget[];
+  }> {
+    await untilAnnounced(scheduler, nodes);
+    const { path, url, release } = serveHeld(4 * PIECE_LENGTH);
+    const downloads = nodes.slice(1).map((daemon) => cluster.startDfget(url, { daemon }));
+    for (const [index, download] of downloads.entries()) {
+      await untilHolding(nodes[index + 1]!, await download.untilStarted(), 4);
+    }
+    return { path, release, downloads };
+  }
+
+  it("finish although the seed is killed half-way, and fetch nothing twice", async () => {
+    const { path, release, downloads } = await halfWay();
+    await nodes[0]!.child.end();
+    release();
+    await expectComplete(downloads);
+    expect(origin.bodyBytes(path)).toBe(LENGTH);
+    nodes[0] = await start("seed");
+  });
+
+  it("finish although a node is killed half-way, and fetch nothing twice", async () => {
+    const { path, release, downloads } = await halfWay();
+    await nodes[1]!.child.end();
+    release();
+    const [lost, ...others] = downloads;
+    await expectComplete(others);
+    expect((await lost!.result).exit.code).toBe(1);
+    expect(existsSync(lost!.output)).toBe(false);
+    expect(origin.bodyBytes(path)).toBe(LENGTH);
+    nodes[1] = await start("one");
+  });
+
+  it("finish although the scheduler is killed half-way, and find it when it is back", async () => {
+    const { path, release, downloads } = await halfWay();
+    await scheduler.child.end();
+    release();
+    await expectComplete(downloads);
+    expect(origin.bodyBytes(path)).toBe(LENGTH);
+
+    scheduler = await cluster.startScheduler({ port: scheduler.port });
+    await untilAnnounced(scheduler, nodes);
+    const again = serve();
+    await expectComplete(nodes.slice(1).map((daemon) => cluster.startDfget(again.url, { daemon })));
+    expect(origin.bodyBytes(again.path)).toBe(LENGTH);
+  });
+
+  it("finish although nobody can tell them of each other", async () => {
+    await scheduler.child.end();
+    const { url } = serve();
+    await expectComplete(nodes.slice(1).map((daemon) => cluster.startDfget(url, { daemon })));
+  });
+});
