@@ -1,410 +1,298 @@
-// `npm run demo [-- URL]`: one origin, one seed, four peers, all separate processes on this machine; the file goes once from the
-// origin to the seed and from there among the nodes, first over QUIC, then over gRPC, mutual TLS both times. Needs no root, takes free ports and a
-// temporary directory, and leaves nothing behind.
-import { createHash, randomBytes } from "node:crypto";
-import { spawn } from "node:child_process";
-import { createReadStream, createWriteStream, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { createServer } from "node:http";
-import { once } from "node:events";
-import { createServer as createTcpServer } from "node:net";
+// `npm run demo [-- URL]`: one origin, a scheduler, a seed and four peers, each a process of its own on this machine. The file goes from
+// the origin to the seed once, and from there among the nodes: first over QUIC, then over gRPC, with mutual TLS both times. Needs no
+// root, takes free ports and a temporary directory, and leaves nothing behind.
+import { createHash } from "node:crypto";
+import { createReadStream, mkdtempSync, rmSync } from "node:fs";
+import { rm, stat, statfs } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
-import { stat } from "node:fs/promises";
+import { loadQuiche } from "@damselfly/quic";
+import { ChildError, killAll, killAllNow } from "./demo/child.mjs";
+import { download, issueCertificates, startDaemon, startScheduler } from "./demo/cluster.mjs";
+import { openOrigin } from "./demo/origin.mjs";
+import { formatLegend, restoreTerminal, showProgress } from "./demo/progress.mjs";
+import {
+  bold,
+  cyan,
+  dim,
+  formatIn,
+  formatLength,
+  formatRate,
+  formatSeconds,
+  formatTable,
+  green,
+  red,
+  tableUnitOf,
+  yellow,
+} from "./demo/terminal.mjs";
 
 const FILE_LENGTH = 256 * 2 ** 20;
+const SEED = "seed";
 const PEERS = ["peer-1", "peer-2", "peer-3", "peer-4"];
-const NODES = ["seed", ...PEERS];
-const ROUNDS = ["quic", "grpc"];
-const bin = (name) => fileURLToPath(new URL(`../node_modules/.bin/${name}`, import.meta.url));
-const tty = process.stdout.isTTY === true;
-const style = (code, text) => (tty ? `\u001b[${code}m${text}\u001b[0m` : text);
-const bold = (text) => style(1, text);
-const dim = (text) => style(2, text);
-const green = (text) => style(32, text);
+const NODES = [SEED, ...PEERS];
+const PROTOCOL_NAMES = { quic: "QUIC", grpc: "gRPC" };
+const EXIT_CODES = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 };
+/** How long the seed may go on after the peers have everything. */
+const SEED_LATE_MS = 30_000;
+
+const HELP = `Usage: npm run demo            a file of ${formatLength(FILE_LENGTH)} from an origin of our own
+       npm run demo -- URL     a file of yours; every node keeps a copy until the end
+
+Runs a scheduler, a seed and ${PEERS.length} peers on this machine, and shows who got what from whom.
+TMPDIR says where the copies go.
+`;
 
 const directory = mkdtempSync(join(tmpdir(), "damselfly-demo-"));
-const children = new Set();
+let isStopping = false;
+// Whatever happens, nothing of ours stays: not even when somebody closes the terminal, or the pipe that we write to.
 process.on("exit", () => {
-  for (const child of children) child.kill("SIGKILL");
-  rmSync(directory, { recursive: true, force: true });
+  killAllNow();
+  removeDirectory();
 });
-for (const signal of ["SIGINT", "SIGTERM"]) process.on(signal, () => process.exit(130));
+for (const signal of Object.keys(EXIT_CODES)) process.on(signal, () => stop(EXIT_CODES[signal]));
+process.stdout.on("error", () => stop(1));
 
 try {
-  await main(process.argv[2]);
+  process.exitCode = await main(process.argv.slice(2));
 } catch (error) {
-  console.error(`\ndemo failed: ${error.message}`);
-  process.exitCode = 1;
-}
-
-async function main(userUrl) {
-  console.log(
-    bold("\nDamselfly demo") +
-      dim(
-        `  one origin, one seed, ${PEERS.length} peers, each a process of its own; pieces under mutual TLS\n`,
-      ),
-  );
-  const origin =
-    userUrl === undefined
-      ? await openOrigin()
-      : { url: userUrl, served: undefined, sha256: undefined, close() {} };
-  step(
-    `origin   ${origin.url}${origin.length === undefined ? "" : `  ${formatBytes(origin.length)}, SHA-256 ${origin.sha256.slice(0, 16)}…`}`,
-  );
-
-  const certs = join(directory, "certs");
-  await run("dfdaemon", ["certs", "init", "--dir", certs]);
-  for (const name of ["scheduler", ...NODES])
-    await run("dfdaemon", [
-      "certs",
-      "issue",
-      "--dir",
-      certs,
-      "--hostname",
-      name,
-      "--ip",
-      "127.0.0.1",
-      "--out",
-      join(certs, name),
-    ]);
-  step(`certificates for the scheduler and ${NODES.length} nodes`);
-
-  let failed = false;
-  for (const protocol of ROUNDS) failed = !(await round(protocol, origin, certs)) || failed;
-  await origin.close();
-  if (failed) throw new Error("a node did not get the right file");
-  console.log(
-    dim(
-      "everything is stopped and cleaned up; the README says how to run this on three machines\n",
-    ),
-  );
-}
-
-async function round(protocol, origin, certs) {
-  console.log(`\n${bold(`pieces over ${protocol === "quic" ? "QUIC" : "gRPC"}`)}`);
-  const work = join(directory, protocol);
-  const scheduler = await startScheduler(work, certs);
-  const nodes = [];
-  for (const name of NODES)
-    nodes.push(await startDaemon({ name, work, certs, protocol, scheduler }));
-  step(`scheduler, seed and ${PEERS.length} peers are up`);
-
-  const servedBefore = origin.served?.() ?? 0;
-  const started = performance.now();
-  const downloads = nodes
-    .slice(1)
-    .map((node) => ({
-      node,
-      output: join(work, `${node.name}.out`),
-      state: { bytes: 0, total: 0 },
-      done: undefined,
-    }));
-  const stopDrawing = draw(downloads, started);
-  await Promise.all(downloads.map((download) => dfget(download, origin.url)));
-  stopDrawing();
-  const seconds = (performance.now() - started) / 1000;
-
-  const rows = [];
-  const sums = new Set();
-  for (const { node, output, done } of downloads) {
-    const sum = await sha256(output);
-    sums.add(sum);
-    const right = origin.sha256 === undefined ? sums.size === 1 : sum === origin.sha256;
-    rows.push([
-      node.name,
-      `${done.seconds.toFixed(2)} s`,
-      `${(done.bytes / 1e6 / done.seconds).toFixed(0)} MB/s`,
-      formatBytes(done.origin),
-      formatBytes(done.parents),
-      done.parentNames,
-      right ? green("✓ ") + sum.slice(0, 12) : "✗ WRONG",
-    ]);
-  }
-  console.log();
-  table(["node", "time", "rate", "by origin", "by parents", "parents", "SHA-256"], rows);
-  const total = downloads.reduce((sum, { done }) => sum + done.bytes, 0);
-  const fileLength = downloads[0].done.bytes;
-  const served = origin.served === undefined ? undefined : origin.served() - servedBefore;
-  const once =
-    served === undefined
-      ? `${formatBytes(downloads.reduce((sum, { done }) => sum + done.origin, 0))} were read from the origin by peers themselves`
-      : `the origin served ${formatBytes(served)}: ${bold(`${(served / fileLength).toFixed(2)}x`)} the file`;
-  console.log(
-    `\n  ${once}; ${formatBytes(total)} delivered in ${seconds.toFixed(2)} s (${(total / 1e6 / seconds).toFixed(0)} MB/s in all)`,
-  );
-  await Promise.all([...nodes, scheduler].map((process_) => process_.stop()));
-  return rows.every((row) => row.at(-1).includes("✓"));
-}
-
-/** An HTTP server with one random file, which counts the bytes of it that leave. */
-async function openOrigin() {
-  const path = join(directory, "origin.bin");
-  const hash = createHash("sha256");
-  const file = createWriteStream(path);
-  for (let length = 0; length < FILE_LENGTH; length += 2 ** 22) {
-    const block = randomBytes(2 ** 22);
-    hash.update(block);
-    if (!file.write(block)) await once(file, "drain");
-  }
-  file.end();
-  await once(file, "close");
-  let served = 0;
-  const server = createServer((request, response) => {
-    const range = /^bytes=(\d+)-(\d+)$/.exec(request.headers.range ?? "");
-    const [start, end] =
-      range === null
-        ? [0, FILE_LENGTH - 1]
-        : [Number(range[1]), Math.min(Number(range[2]), FILE_LENGTH - 1)];
-    response.writeHead(range === null ? 200 : 206, {
-      "content-type": "application/octet-stream",
-      "content-length": end - start + 1,
-      "accept-ranges": "bytes",
-      etag: '"demo-1"',
-      ...(range === null ? {} : { "content-range": `bytes ${start}-${end}/${FILE_LENGTH}` }),
-    });
-    if (request.method === "HEAD") return response.end();
-    const content = createReadStream(path, { start, end, highWaterMark: 2 ** 18 });
-    content.on("data", (chunk) => {
-      served += chunk.length;
-    });
-    return content.pipe(response);
-  });
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  return {
-    url: `http://127.0.0.1:${server.address().port}/model.bin`,
-    length: FILE_LENGTH,
-    sha256: hash.digest("hex"),
-    served: () => served,
-    close() {
-      server.closeAllConnections();
-      server.close();
-    },
-  };
-}
-
-async function startScheduler(work, certs) {
-  const port = await freePort();
-  const config = join(directory, `scheduler-${port}.json`);
-  // YAML is a superset of JSON.
-  writeFileSync(
-    config,
-    JSON.stringify({
-      server: { listenIP: "127.0.0.1", port, advertiseIP: "127.0.0.1" },
-      security: security(certs, "scheduler"),
-    }),
-  );
-  const process_ = start(
-    "dfscheduler",
-    ["--config", config, "--console"],
-    join(directory, `scheduler-${port}.log`),
-  );
-  await untilListening(port, process_);
-  return { ...process_, port };
-}
-
-async function startDaemon({ name, work, certs, protocol, scheduler }) {
-  const [upload, grpcPort, quicPort, health, metrics] = await Promise.all(
-    Array.from({ length: 5 }, freePort),
-  );
-  const socketPath = join(directory, `${protocol}-${name}.sock`);
-  const config = join(directory, `${protocol}-${name}.json`);
-  writeFileSync(
-    config,
-    JSON.stringify({
-      host: { hostname: name, ip: "127.0.0.1" },
-      download: { server: { socketPath } },
-      upload: { server: { ip: "127.0.0.1", port: upload } },
-      health: { server: { ip: "127.0.0.1", port: health } },
-      metrics: { server: { ip: "127.0.0.1", port: metrics } },
-      storage: {
-        dir: join(work, name),
-        server: { protocol, ip: "127.0.0.1", grpcPort, quic: { port: quicPort } },
-      },
-      scheduler: { addrs: [`127.0.0.1:${scheduler.port}`] },
-      ...(name === "seed" ? { seedPeer: { enable: true } } : {}),
-      security: security(certs, name),
-    }),
-  );
-  const process_ = start(
-    "dfdaemon",
-    ["--config", config, "--console"],
-    join(directory, `${protocol}-${name}.log`),
-  );
-  await untilListening(upload, process_);
-  return { ...process_, name, socketPath };
-}
-
-function security(certs, name) {
-  return {
-    caCert: join(certs, "ca.pem"),
-    cert: join(certs, `${name}.pem`),
-    key: join(certs, `${name}-key.pem`),
-  };
-}
-
-/** Runs dfget against one node and keeps its progress. */
-async function dfget(download, url) {
-  const { node, output, state } = download;
-  const child = spawn(bin("dfget"), [url, "-O", output, "-e", node.socketPath, "--json"], {
-    stdio: ["ignore", "pipe", "pipe"],
-  });
-  children.add(child);
-  let errors = "";
-  child.stderr.on("data", (data) => (errors += data));
-  let rest = "";
-  child.stdout.on("data", (data) => {
-    const lines = (rest + data).split("\n");
-    rest = lines.pop();
-    for (const line of lines.filter((text) => text.startsWith("{")))
-      note(download, JSON.parse(line));
-  });
-  const [code] = await once(child, "close");
-  children.delete(child);
-  if (code !== 0)
-    throw new Error(`dfget on ${node.name} ended with ${code}:\n${errors}\n${node.lastLines()}`);
-}
-
-function note(download, event) {
-  const { state } = download;
-  if (event.event === "started") state.total = event.contentLength;
-  if (event.event === "progress") state.bytes = event.bytes;
-  if (event.event !== "done") return;
-  state.bytes = event.bytes;
-  const parents = Object.entries(event.byParent ?? {});
-  download.done = {
-    bytes: event.bytes,
-    seconds: event.seconds,
-    origin: event.origin ?? 0,
-    parents: parents.reduce((sum, [, bytes]) => sum + bytes, 0),
-    parentNames: parents
-      .toSorted(([, a], [, b]) => b - a)
-      .map(([name]) =>
-        name
-          .replace(/^127\.0\.0\.1-/, "")
-          .replace(/-seed$/, "")
-          .replace("peer-", "p"),
-      )
-      .join(" "),
-  };
-}
-
-/** One line a node, redrawn in place on a terminal; a line of percentages now and then elsewhere. */
-function draw(downloads, started) {
-  const width = 40;
-  const percent = ({ state }) => (state.total === 0 ? 0 : state.bytes / state.total);
-  const lines = () =>
-    downloads.map((download) => {
-      const share = percent(download);
-      const bar = "█".repeat(Math.round(share * width)).padEnd(width, "░");
-      return `  ${download.node.name.padEnd(8)}${bar} ${(share * 100).toFixed(0).padStart(4)} %  ${formatBytes(download.state.bytes)}`;
-    });
-  if (!tty) {
-    const timer = setInterval(() => {
-      console.log(
-        `  ${((performance.now() - started) / 1000).toFixed(0).padStart(3)} s  ${downloads.map((download) => `${download.node.name} ${(percent(download) * 100).toFixed(0)} %`).join("  ")}`,
-      );
-    }, 1000);
-    return () => clearInterval(timer);
-  }
-  process.stdout.write(`${lines().join("\n")}\n`);
-  const redraw = () =>
-    process.stdout.write(
-      `\u001b[${downloads.length}A${lines()
-        .map((line) => `\u001b[2K${line}`)
-        .join("\n")}\n`,
+  if (!isStopping) {
+    console.error(
+      `\n${red("The demo failed:")} ${error instanceof ChildError ? error.message : (error.stack ?? error)}`,
     );
-  const timer = setInterval(redraw, 100);
-  return () => {
-    clearInterval(timer);
-    redraw();
-  };
-}
-
-function start(name, args, logPath) {
-  const log = createWriteStream(logPath);
-  const child = spawn(bin(name), args, { stdio: ["ignore", "pipe", "pipe"] });
-  children.add(child);
-  const last = [];
-  for (const stream of [child.stdout, child.stderr]) {
-    stream.pipe(log, { end: false });
-    stream.on("data", (data) => {
-      last.push(...String(data).trimEnd().split("\n"));
-      last.splice(0, Math.max(0, last.length - 15));
-    });
+    process.exitCode = 1;
+    await killAll();
   }
-  const closed = once(child, "close").then(() => children.delete(child));
-  return {
-    child,
-    lastLines: () => `last words of ${name}:\n${last.join("\n")}`,
-    async stop() {
-      child.kill("SIGTERM");
-      await closed;
-    },
+}
+
+async function main(args) {
+  if (args.includes("--help") || args.includes("-h")) {
+    console.log(HELP);
+    return 0;
+  }
+  if (args.length > 1 || (args[0] !== undefined && !/^https?:\/\//i.test(args[0]))) {
+    console.error(
+      `Cannot run the demo: '${args.join(" ")}' is not one http or https URL\n\n${HELP}`,
+    );
+    return 2;
+  }
+  console.log(
+    `\n${bold("Damselfly demo")}   ${dim(`a scheduler, a seed and ${PEERS.length} peers, each a process of its own on this machine`)}\n`,
+  );
+  const origin = args[0] === undefined ? await openOwnOrigin() : { url: args[0] };
+  fact("origin", origin.url);
+  if (origin.sha256 !== undefined) {
+    fact(
+      "file",
+      `${formatLength(origin.length)} of random bytes, SHA-256 ${origin.sha256.slice(0, 16)}…`,
+    );
+  }
+  const certificates = join(directory, "certs");
+  await issueCertificates(certificates, ["scheduler", ...NODES]);
+  fact("security", "mutual TLS between all of them, certificates by dfdaemon certs");
+
+  let isRight = true;
+  for (const protocol of await usableProtocols()) {
+    isRight = (await runRound({ protocol, origin, certificates })) && isRight;
+  }
+  await origin.close?.();
+  if (!isRight) throw new ChildError("a node got another file than the origin has");
+  console.log(`\n${dim("Everything is stopped and removed.")}`);
+  if (args[0] === undefined) console.log(dim("A file of yours: npm run demo -- URL"));
+  console.log();
+  return 0;
+}
+
+async function openOwnOrigin() {
+  const needed = FILE_LENGTH * (1 + NODES.length);
+  const { bavail, bsize } = await statfs(directory);
+  if (bavail * bsize < needed) {
+    throw new ChildError(
+      `${tmpdir()} has ${formatLength(bavail * bsize)} left, expected ${formatLength(needed)}; TMPDIR names another place`,
+    );
+  }
+  return await openOrigin({ path: join(directory, "model.bin"), length: FILE_LENGTH });
+}
+
+async function usableProtocols() {
+  try {
+    await loadQuiche();
+    return ["quic", "grpc"];
+  } catch (error) {
+    fact("QUIC", yellow(`left out: ${error.message}`));
+    return ["grpc"];
+  }
+}
+
+/** One protocol, from nothing to five copies. Returns whether all of them are right. */
+async function runRound({ protocol, origin, certificates }) {
+  console.log(`\n${bold(`Pieces over ${PROTOCOL_NAMES[protocol]}`)}   ${formatLegend()}\n`);
+  const work = join(directory, protocol);
+  const scheduler = await startScheduler({ directory: work, certificates });
+  const start = (name) =>
+    startDaemon({ name, directory: work, certificates, protocol, scheduler, seed: name === SEED });
+  const nodes = await Promise.all(NODES.map(start));
+  const [seed, ...peers] = nodes;
+
+  const before = await origin.count?.();
+  let contentLength = origin.length;
+  const onEvent = (event) => {
+    if (event.event === "started") contentLength = event.contentLength;
   };
-}
+  const fetch = (node) => {
+    const output = join(work, `${node.name}.out`);
+    return download(node, { url: origin.url, output, onEvent }).done;
+  };
+  const everything = Promise.all(peers.map(fetch)).then(async (results) => {
+    await untilIdle(seed);
+    return results;
+  });
+  const results = await Promise.race([
+    showProgress(nodes, () => contentLength, everything),
+    firstDeath([scheduler, ...nodes]),
+  ]);
+  const after = await origin.count?.();
+  const seedCounts = await seed.metrics();
+  // What the seed has is checked like everybody's: from its own disk, or it would have been among the results.
+  await fetch(seed);
 
-async function run(name, args) {
-  const child = spawn(bin(name), args, { stdio: ["ignore", "pipe", "pipe"] });
-  let output = "";
-  for (const stream of [child.stdout, child.stderr]) stream.on("data", (data) => (output += data));
-  const [code] = await once(child, "close");
-  if (code !== 0) throw new Error(`${name} ${args.join(" ")} ended with ${code}:\n${output}`);
-}
-
-async function untilListening(port, { child, lastLines }) {
-  const { connect } = await import("node:net");
-  for (let attempt = 0; attempt < 200; attempt += 1) {
-    if (child.exitCode !== null) throw new Error(`a process ended while starting\n${lastLines()}`);
-    const socket = connect(port, "127.0.0.1");
-    const answer = await Promise.race([
-      once(socket, "connect").then(
-        () => true,
-        () => false,
+  const rows = [
+    {
+      name: SEED,
+      seconds: seedCounts.taskSeconds,
+      fromOrigin: seedCounts.fromOrigin,
+      fromNodes: new Map(),
+      fromUnnamed: seedCounts.fromParents,
+    },
+    ...results.map((result, index) => ({
+      name: PEERS[index],
+      seconds: result.seconds,
+      fromOrigin: result.fromOrigin,
+      fromNodes: new Map(
+        Object.entries(result.fromParents).map(([host, bytes]) => [nameOf(host), bytes]),
       ),
-    ]);
-    socket.destroy();
-    if (answer) return;
+    })),
+  ];
+  for (const row of rows) {
+    row.sha256 = await digestOf(join(work, `${row.name}.out`));
+    row.isRight = row.sha256 === (origin.sha256 ?? rows[0].sha256);
+  }
+  const served =
+    before === undefined
+      ? undefined
+      : {
+          bytes: after.served - before.served,
+          requestCount: after.requestCount - before.requestCount,
+        };
+  report({ protocol, rows, contentLength, served, nodes, origin });
+  await Promise.all([...nodes, scheduler].map(({ child }) => child.stop()));
+  await rm(work, { recursive: true });
+  return rows.every(({ isRight }) => isRight);
+}
+
+function report({ protocol, rows, contentLength, served, nodes, origin }) {
+  const unit = tableUnitOf(contentLength);
+  const amount = (bytes, paint = (text) => text) =>
+    bytes ? paint(formatIn(unit, bytes)) : dim("·");
+  const total = (part) => rows.reduce((sum, row) => sum + (part(row) ?? 0), 0);
+  const head = [`${unit.name} from`, "origin", ...NODES, "time", "rate", "SHA-256"].map(dim);
+  const body = rows.map((row) => [
+    row.name,
+    amount(row.fromOrigin, yellow),
+    ...NODES.map((name) => amount(row.fromNodes.get(name), green)),
+    row.seconds === 0 ? dim("·") : formatSeconds(row.seconds),
+    cyan(formatRate(contentLength, row.seconds)),
+    row.isRight ? `${green("✓")} ${row.sha256.slice(0, 8)}` : red(`✗ ${row.sha256.slice(0, 8)}`),
+  ]);
+  const sums = [
+    dim("gave"),
+    amount(
+      total(({ fromOrigin }) => fromOrigin),
+      yellow,
+    ),
+    ...NODES.map((name) =>
+      amount(
+        total(({ fromNodes }) => fromNodes.get(name)),
+        green,
+      ),
+    ),
+    "",
+    "",
+    "",
+  ];
+  console.log();
+  for (const line of formatTable([head, ...body, sums])) console.log(line);
+  console.log();
+
+  const readByNodes = total(({ fromOrigin }) => fromOrigin);
+  const shared = total(({ fromNodes, fromUnnamed = 0 }) =>
+    [...fromNodes.values()].reduce((sum, bytes) => sum + bytes, fromUnnamed),
+  );
+  const times = (bytes) =>
+    bold(`${(contentLength > 0 ? bytes / contentLength : 1).toFixed(2)}x the file`);
+  console.log(
+    served === undefined
+      ? `  The nodes read ${formatLength(readByNodes)} from the origin: ${times(readByNodes)}.`
+      : `  The origin counted ${formatLength(served.bytes)} in ${served.requestCount} requests: ${times(served.bytes)}.`,
+  );
+  const same = rows.every(({ isRight }) => isRight);
+  const verdict =
+    origin.sha256 === undefined ? "the same on all of them" : "checked against the origin's";
+  console.log(
+    `  The nodes gave each other ${formatLength(shared)} over ${PROTOCOL_NAMES[protocol]}; ` +
+      (same ? `SHA-256 ${verdict}.` : red("the copies differ.")),
+  );
+  const fallbackCount = nodes.reduce((sum, node) => sum + node.fallbackCount(), 0);
+  if (fallbackCount > 0) {
+    console.log(
+      yellow(
+        `  ${PROTOCOL_NAMES[protocol]} did not get through ${fallbackCount} times; another protocol did.`,
+      ),
+    );
+  }
+}
+
+/** Rejects as soon as a process ends that should not. */
+async function firstDeath(parts) {
+  return await Promise.race(
+    parts.map(async ({ child }) => {
+      const code = await child.ended;
+      if (child.isStopping) return await new Promise(() => {});
+      throw child.failure(`ended in the middle (${code ?? "by a signal"})`);
+    }),
+  );
+}
+
+/** The seed may be a little behind: peers can have had the last pieces from each other. */
+async function untilIdle(seed) {
+  const deadlineMs = performance.now() + SEED_LATE_MS;
+  while ((await seed.metrics()).running > 0 && performance.now() < deadlineMs) {
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
-  throw new Error(`a process does not listen on port ${port}\n${lastLines()}`);
 }
 
-async function freePort() {
-  const server = createTcpServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address();
-  server.close();
-  await once(server, "close");
-  return port;
+/** `127.0.0.1-peer-2` is `peer-2`, `127.0.0.1-seed-seed` is `seed`. */
+function nameOf(host) {
+  return NODES.find((name) => host.startsWith(`127.0.0.1-${name}`)) ?? host;
 }
 
-async function sha256(path) {
+async function digestOf(path) {
   await stat(path);
   const hash = createHash("sha256");
   for await (const chunk of createReadStream(path, { highWaterMark: 2 ** 20 })) hash.update(chunk);
   return hash.digest("hex");
 }
 
-function table(head, rows) {
-  // eslint-disable-next-line no-control-regex -- colours take no room
-  const bare = (text) => text.replace(/\u001b\[\d+m/g, "");
-  const widths = head.map((title, column) =>
-    Math.max(title.length, ...rows.map((row) => bare(row[column]).length)),
-  );
-  const line = (cells) =>
-    `  ${cells.map((cell, column) => cell + " ".repeat(widths[column] - bare(cell).length)).join("  ")}`;
-  console.log(dim(line(head)));
-  for (const row of rows) console.log(line(row));
+function fact(name, text) {
+  console.log(`  ${dim(name.padEnd(9))} ${text}`);
 }
 
-function step(text) {
-  console.log(`  ${green("•")} ${text}`);
+function stop(code) {
+  if (isStopping) return;
+  isStopping = true;
+  restoreTerminal();
+  void killAll().finally(() => process.exit(code));
 }
 
-function formatBytes(bytes) {
-  return bytes >= 2 ** 30
-    ? `${(bytes / 2 ** 30).toFixed(2)} GiB`
-    : `${(bytes / 2 ** 20).toFixed(0)} MiB`;
+function removeDirectory() {
+  rmSync(directory, { recursive: true, force: true, maxRetries: 5, retryDelay: 50 });
 }

@@ -1,0 +1,153 @@
+// A small cluster on this machine: certificates, a scheduler, daemons, downloads. Used by `demo.mjs` and `bench/files.mjs`.
+import { once } from "node:events";
+import { mkdirSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
+import { join } from "node:path";
+import { Child, childEnvironment, executable } from "./child.mjs";
+
+const LOOPBACK = "127.0.0.1";
+
+/** An authority and a certificate for each name, in `directory`. */
+export async function issueCertificates(directory, names) {
+  await certs(["init", "--dir", directory]);
+  const issue = (name) =>
+    certs(["issue", "--dir", directory, "--hostname", name, "--ip", LOOPBACK]);
+  await Promise.all(names.map(issue));
+}
+
+/**
+ * @param {{ directory: string, certificates?: string }} options - `directory` is made; without `certificates` everything is plain
+ * @returns its address and the process
+ */
+export async function startScheduler({ directory, certificates }) {
+  const config = writeConfig(directory, "scheduler", {
+    server: { listenIP: LOOPBACK, port: 0, advertiseIP: LOOPBACK },
+    security: securityOf("scheduler", certificates),
+  });
+  const child = start("scheduler", "dfscheduler", ["--config", config]);
+  const [, address] = await child.line(/^dfscheduler is ready at (\S+)/);
+  return { child, address };
+}
+
+/** Starts a daemon named `name`, with everything it keeps below `directory`; without `scheduler` it has none. */
+export async function startDaemon({
+  name,
+  directory,
+  certificates,
+  protocol,
+  scheduler,
+  seed = false,
+}) {
+  const socketPath = join(directory, `${name}.sock`);
+  const metricsPort = await findFreePort();
+  const anywhere = { ip: LOOPBACK, port: 0 };
+  const config = writeConfig(directory, name, {
+    host: { hostname: name, ip: LOOPBACK },
+    download: { server: { socketPath } },
+    upload: { server: anywhere },
+    health: { server: anywhere },
+    metrics: { server: { ip: LOOPBACK, port: metricsPort } },
+    storage: {
+      dir: join(directory, name),
+      server: { ip: LOOPBACK, protocol, grpcPort: 0, quic: { port: 0 } },
+    },
+    scheduler:
+      scheduler === undefined ? { embedded: true, port: 0 } : { addrs: [scheduler.address] },
+    seedPeer: { enable: seed },
+    security: securityOf(name, certificates),
+  });
+  const child = start(name, "dfdaemon", ["--config", config, "--console"]);
+  let fallbackCount = 0;
+  child.onLine((line) => {
+    if (/does not get through/.test(line)) fallbackCount += 1;
+  });
+  const [ready] = await child.line(/ready: ask at .*/);
+  return {
+    name,
+    child,
+    socketPath,
+    /** What the daemon itself says it serves pieces over. */
+    protocols: ["quic", "grpc"].filter((candidate) => ready.includes(`"${candidate}:`)),
+    /** How often another protocol than the chosen one had to be taken. */
+    fallbackCount: () => fallbackCount,
+    metrics: () => readMetrics(metricsPort),
+  };
+}
+
+/**
+ * `dfget` on one node. `onEvent` gets what it prints with `--json`.
+ *
+ * @returns the process, and `done`: its last event, with the seconds from the start of the process to its end
+ * @throws {ChildError} through `done`
+ */
+export function download(node, { url, output, onEvent = () => {} }) {
+  const startedAt = performance.now();
+  const args = [url, "-O", output, "-e", node.socketPath, "--json"];
+  const child = start(`dfget on ${node.name}`, "dfget", args);
+  let last;
+  child.onLine((line, source) => {
+    if (source !== "stdout" || !line.startsWith("{")) return;
+    last = JSON.parse(line);
+    onEvent(last);
+  });
+  const finish = async () => {
+    const code = await child.ended;
+    const seconds = (performance.now() - startedAt) / 1000;
+    if (code === 0 && last?.event === "done") return { ...last, seconds };
+    throw last?.event === "error"
+      ? node.child.failure(`failed: ${last.message}`)
+      : child.failure(`ended with ${code ?? "a signal"}`);
+  };
+  return { child, done: finish() };
+}
+
+async function certs(args) {
+  await start("dfdaemon certs", "dfdaemon", ["certs", ...args]).success();
+}
+
+function start(name, program, args) {
+  return new Child(name, [...executable(program), ...args], { env: childEnvironment() });
+}
+
+function securityOf(name, certificates) {
+  if (certificates === undefined) return {};
+  return {
+    caCert: join(certificates, "ca.pem"),
+    cert: join(certificates, `${name}.pem`),
+    key: join(certificates, `${name}-key.pem`),
+  };
+}
+
+/** Every JSON file is a YAML file. */
+function writeConfig(directory, name, config) {
+  mkdirSync(directory, { recursive: true });
+  const path = join(directory, `${name}.yaml`);
+  writeFileSync(path, JSON.stringify(config, undefined, 2));
+  return path;
+}
+
+/** Bytes that a daemon has taken in, and seconds that its downloads have lasted, by its own count. */
+async function readMetrics(port) {
+  const response = await fetch(`http://${LOOPBACK}:${port}/metrics`);
+  const text = await response.text();
+  const value = (series) => {
+    const line = text.split("\n").find((candidate) => candidate.startsWith(`${series} `));
+    return line === undefined ? 0 : Number(line.slice(series.length + 1));
+  };
+  return {
+    fromOrigin: value('dragonfly_client_download_traffic{type="BACK_TO_SOURCE"}'),
+    fromParents: value('dragonfly_client_download_traffic{type="REMOTE_PEER"}'),
+    taskSeconds: value("dragonfly_client_download_task_duration_milliseconds_sum") / 1000,
+    running: value("dragonfly_client_concurrent_download_task_total"),
+  };
+}
+
+/** For the one server whose port nobody tells. */
+async function findFreePort() {
+  const server = createServer().listen(0, LOOPBACK);
+  await once(server, "listening");
+  const { port } = server.address();
+  server.close();
+  await once(server, "close");
+  return port;
+}
