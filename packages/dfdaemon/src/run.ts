@@ -85,6 +85,7 @@ export async function runDaemon(config: Config, options: RunOptions): Promise<vo
     storage,
     ...transports,
     tls: policy.tls !== undefined,
+    logger,
   });
 
   await using origin = openHttpOrigin({

@@ -8,6 +8,8 @@ import {
 } from "@damselfly/transport";
 import { codeOf } from "../code-of.ts";
 import { countBytes } from "../count-bytes.ts";
+import { SILENT_LOGGER, type Logger } from "../logger.ts";
+import { messageOf } from "../message-of.ts";
 import { toError } from "../to-error.ts";
 import type { DataPlane, PieceFetch, TransportOffer } from "./data-plane.ts";
 
@@ -23,6 +25,7 @@ export class InProcessDataPlane implements DataPlane {
   readonly #servers: readonly PieceServer[];
   readonly #downloaders: readonly Downloader[];
   readonly #detours = new Map<string, number>();
+  readonly #logger: Logger;
 
   constructor(parts: {
     readonly storage: Storage;
@@ -30,7 +33,9 @@ export class InProcessDataPlane implements DataPlane {
     /** In order of preference: the first whose protocol a parent offers, and that gets through, is used. */
     readonly downloaders: readonly Downloader[];
     readonly tls: boolean;
+    readonly logger?: Logger;
   }) {
+    this.#logger = parts.logger ?? SILENT_LOGGER;
     this.storage = parts.storage;
     this.#servers = parts.servers;
     this.#downloaders = parts.downloaders;
@@ -94,8 +99,8 @@ export class InProcessDataPlane implements DataPlane {
         return await downloader.downloadPiece(parent, request, { signal });
       } catch (error) {
         if (codeOf(error) !== "ERR_PARENT_UNREACHABLE") throw error;
-        this.#detour(parent.hostId, downloader.protocol);
         failure = toError(error);
+        this.#detour(parent.hostId, downloader.protocol, failure);
       }
     }
     if (failure !== undefined) throw failure;
@@ -110,7 +115,15 @@ export class InProcessDataPlane implements DataPlane {
     return (this.#detours.get(`${protocol} ${hostId}`) ?? 0) > Date.now();
   }
 
-  #detour(hostId: string, protocol: Protocol): void {
+  #detour(hostId: string, protocol: Protocol, failure: Error): void {
+    // Several pieces fail at once; one line is enough.
+    if (!this.#isDetoured(hostId, protocol)) {
+      const seconds = DETOUR_MS / 1000;
+      this.#logger.warn(
+        { parent: hostId, protocol },
+        `${protocol} does not get through, leaving it out for ${seconds} s: ${messageOf(failure)}`,
+      );
+    }
     const [oldest] = this.#detours.keys();
     if (this.#detours.size >= DETOUR_COUNT_MAX && oldest !== undefined)
       this.#detours.delete(oldest);
