@@ -175,8 +175,9 @@ export class RpcPeerSession implements PeerSession {
         await this.#duplex.write({ hostId: this.#hostId, taskId, peerId, ...body });
       } catch {
         this.#backlog.length = 0;
-        return;
       }
     }
+    // In the very step that found nothing left: whatever is sent after it starts anew.
+    this.#sending = undefined;
   }
 }
