@@ -174,6 +174,9 @@ export async function runDaemon(config: Config, options: RunOptions): Promise<vo
     logger,
     graceMs: GRACE_MS,
   });
+  if (!("ip" in upload.address)) throw new TypeError("the upload server listens on TCP");
+  // Before anybody can ask for anything: whoever asks makes this host known.
+  host.port = upload.address.port;
   const { socketPath, socketMode } = config.download.server;
   await using _download = await serveRpc({
     address: { socketPath, mode: socketMode },
@@ -200,8 +203,6 @@ export async function runDaemon(config: Config, options: RunOptions): Promise<vo
     ]),
   );
 
-  if (!("ip" in upload.address)) throw new TypeError("the upload server listens on TCP");
-  host.port = upload.address.port;
   scheduler?.start();
   logger.info(
     {

@@ -42,6 +42,9 @@ export function decodeDownload(
   const outputPath = download.outputPath === "" ? undefined : download.outputPath;
   if (outputPath !== undefined && !options.outputAllowed)
     throw refusal("files are written only for clients on the unix socket");
+  if (download.needPieceContent && !options.outputAllowed) {
+    throw refusal("content is sent only to clients on the unix socket");
+  }
   if (outputPath !== undefined && !isAbsolute(outputPath))
     throw refusal(`the output path is '${outputPath}', expected an absolute one`);
   if (
@@ -70,7 +73,10 @@ export function decodeDownload(
       url,
       header,
       ...(caCert === undefined ? {} : { caCert }),
-      ...(download.extension?.insecureSkipVerify === true ? { insecure: true } : {}),
+      // On the network's word nothing is fetched unchecked.
+      ...(download.extension?.insecureSkipVerify === true && options.outputAllowed
+        ? { insecure: true }
+        : {}),
     },
     tag: download.tag ?? "",
     application: download.application ?? "",
@@ -107,7 +113,16 @@ function decodeUrl(text: string): { readonly url: string; readonly authorization
   if (username === "" && password === "") return { url: text };
   url.username = "";
   url.password = "";
-  const user = `${decodeURIComponent(username)}:${decodeURIComponent(password)}`;
+  let user: string;
+  try {
+    user = `${decodeURIComponent(username)}:${decodeURIComponent(password)}`;
+  } catch (error) {
+    throw new DaemonError(
+      "ERR_REQUEST",
+      "Cannot read request: the user in the URL is not encoded as a URL wants it",
+      { cause: error },
+    );
+  }
   return { url: url.href, authorization: `Basic ${Buffer.from(user).toString("base64")}` };
 }
 

@@ -87,18 +87,13 @@ export function createUploadService(parts: ServiceParts): ImplementedService {
       );
     },
     async *syncHost(_request, { signal, closing }) {
-      for (;;) {
-        yield {
-          id: host.id,
-          hostname: host.hostname,
-          ip: host.ip,
-          port: host.port,
-          network: describeNetwork(host, meter),
-        };
-        await pause(SYNC_HOST_INTERVAL_MS, AbortSignal.any([signal, closing]));
-        if (closing.aborted) return;
-        signal.throwIfAborted();
+      const left = AbortSignal.any([signal, closing]);
+      while (!left.aborted) {
+        const network = describeNetwork(host, meter);
+        yield { id: host.id, hostname: host.hostname, ip: host.ip, port: host.port, network };
+        await pause(SYNC_HOST_INTERVAL_MS, left);
       }
+      signal.throwIfAborted();
     },
   });
 }

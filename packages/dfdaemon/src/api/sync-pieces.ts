@@ -43,8 +43,10 @@ export async function* syncPieces(
   }
   const wanted = interestedPieceNumbers.filter((number) => number < task.pieceCount);
   const leave = manager.attend(taskId);
+  // Without a download under way no more will come than what is here.
+  const coming = manager.endOf(taskId) ?? Promise.resolve(undefined);
   try {
-    for await (const { piece } of followPieces(task, wanted, manager.endOf(taskId), signal)) {
+    for await (const { piece } of followPieces(task, wanted, coming, signal)) {
       const { number, offset, length } = piece;
       yield { number, offset, length, ip, ...(introduced ? {} : { extension }) };
       introduced = true;

@@ -15,10 +15,17 @@ export class Parent {
   inFlight = 0;
   /** Failures since the last success. */
   strikes = 0;
+  /** The last of all failures. */
+  failure: Error | undefined;
+  /** It is still telling what it has. */
+  listening = false;
+  /** What it was asked for. */
+  asked: ReadonlySet<number> = new Set();
   bytes = 0;
   pieceCount = 0;
   #goodput: number | undefined;
   #pausedUntilMs = 0;
+  #pauseCount = 0;
 
   constructor(candidate: CandidateParent, now: () => number) {
     this.candidate = candidate;
@@ -50,14 +57,15 @@ export class Parent {
     this.#goodput =
       this.#goodput === undefined ? rate : this.#goodput + GOODPUT_WEIGHT * (rate - this.#goodput);
     this.strikes = 0;
+    this.#pauseCount = 0;
     this.bytes += piece.length;
     this.pieceCount += 1;
   }
 
   /** It is busy: nothing is asked of it for a while. Returns how long, in milliseconds. */
   pause(): number {
-    this.strikes += 1;
-    const pauseMs = Math.min(100 * 2 ** this.strikes, 5_000);
+    this.#pauseCount += 1;
+    const pauseMs = Math.min(100 * 2 ** this.#pauseCount, 5_000);
     this.#pausedUntilMs = this.#now() + pauseMs;
     return pauseMs;
   }

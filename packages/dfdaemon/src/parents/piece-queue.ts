@@ -55,6 +55,14 @@ export class PieceQueue<Source> {
     }
   }
 
+  /** Whether `source` offers any piece that is not there yet. */
+  isHeldBy(source: Source): boolean {
+    for (const piece of this.#pieces.values()) {
+      if (piece.state !== "done" && piece.holders.has(source)) return true;
+    }
+    return false;
+  }
+
   /** Whether any missing piece can be had from one of its holders. */
   get hasOffers(): boolean {
     for (const piece of this.#pieces.values()) {
@@ -70,13 +78,19 @@ export class PieceQueue<Source> {
   take(
     cost: (source: Source) => number | undefined,
   ): { number: number; source: Source } | undefined {
+    // Rated once: with thousands of pieces the scan below asks for the same few sources over and over.
+    const costs = new Map<Source, number | undefined>();
+    const rate = (source: Source): number | undefined => {
+      if (!costs.has(source)) costs.set(source, cost(source));
+      return costs.get(source);
+    };
     let best: { number: number; piece: Piece<Source>; source: Source; rarity: number } | undefined;
     let equals = 0;
     for (const [number, piece] of this.#pieces) {
       if (piece.state !== "missing" || piece.holders.size === 0) continue;
       const rarity = piece.holders.size;
       if (best !== undefined && rarity > best.rarity) continue;
-      const source = cheapest(piece.holders, cost);
+      const source = cheapest(piece.holders, rate);
       if (source === undefined) continue;
       // Reservoir sampling: each of n equals is kept with probability 1/n.
       equals = best !== undefined && rarity === best.rarity ? equals + 1 : 1;
@@ -98,6 +112,16 @@ export class PieceQueue<Source> {
     return lowest;
   }
 
+  /** Takes the lowest missing piece, whoever offers it. */
+  takeLowest(): number | undefined {
+    let lowest: number | undefined;
+    for (const [number, { state }] of this.#pieces) {
+      if (state === "missing" && (lowest === undefined || number < lowest)) lowest = number;
+    }
+    if (lowest !== undefined) this.takeNumber(lowest);
+    return lowest;
+  }
+
   /** Takes this very piece. False if it is not wanted, in flight or there. */
   takeNumber(number: number): boolean {
     const piece = this.#pieces.get(number);
@@ -112,7 +136,6 @@ export class PieceQueue<Source> {
     if (piece === undefined || piece.state === "done") return;
     if (piece.state === "missing") this.#missingCount -= 1;
     piece.state = "done";
-    piece.holders.clear();
     this.#doneCount += 1;
   }
 

@@ -2,6 +2,7 @@ import { StorageError, type PieceRecord, type StoredTask } from "@damselfly/stor
 import { TransportError } from "@damselfly/transport";
 import { codeOf } from "../code-of.ts";
 import type { DataPlane } from "../data-plane/data-plane.ts";
+import { DaemonError } from "../errors.ts";
 import type { Logger } from "../logger.ts";
 import { messageOf } from "../message-of.ts";
 import type { CandidateParent } from "../scheduling/scheduler-link.ts";
@@ -46,7 +47,7 @@ export class Swarm implements AsyncDisposable {
   /** Ends listening to a parent, and what is in flight from it. */
   readonly #stops = new Map<
     Parent,
-    { readonly listening: AbortController; readonly fetching: AbortController }
+    { listening: AbortController; readonly fetching: AbortController }
   >();
   /** By peer id: dropped for the rest of this download. */
   readonly #dropped = new Map<string, CandidateParent>();
@@ -79,9 +80,10 @@ export class Swarm implements AsyncDisposable {
     return [...this.#parents.values()].map((parent) => parent.candidate);
   }
 
-  /** Takes up parents not known yet, and whatever is new about the digests of pieces. */
-  add(candidates: readonly CandidateParent[]): void {
-    if (this.#closed) return;
+  /** Takes up parents not known yet, and whatever is new about the digests of pieces. Returns how many parents were new. */
+  add(candidates: readonly CandidateParent[]): number {
+    if (this.#closed) return 0;
+    let count = 0;
     for (const candidate of candidates) {
       for (const [number, digest] of candidate.digests) this.#digests.set(number, digest);
       const { peerId, hostId } = candidate;
@@ -92,6 +94,29 @@ export class Swarm implements AsyncDisposable {
       this.#parents.set(peerId, parent);
       this.#stops.set(parent, stop);
       this.#start(this.#follow(parent, stop.listening.signal));
+      count += 1;
+    }
+    return count;
+  }
+
+  /** More is wanted than before: parents are asked for that, too. */
+  ask(): void {
+    const wanted = this.#options.queue.unfinished();
+    for (const parent of this.#parents.values()) {
+      if (wanted.every((number) => parent.asked.has(number))) continue;
+      const stop = this.#stops.get(parent)!;
+      stop.listening.abort(new TransportError("ERR_CLOSED", "Asked anew"));
+      stop.listening = new AbortController();
+      this.#start(this.#follow(parent, stop.listening.signal));
+    }
+  }
+
+  /** Gives up every parent from which nothing is coming at this moment. */
+  dropIdle(reason: string): void {
+    for (const parent of this.#parents.values()) {
+      if (parent.inFlight > 0) continue;
+      const message = `Cannot go on with parent ${parent.candidate.hostId}: ${reason}`;
+      this.#drop(parent, new DaemonError("ERR_PARENT", message, { cause: parent.failure }));
     }
   }
 
@@ -131,10 +156,13 @@ export class Swarm implements AsyncDisposable {
   /** Listens to what a parent has, until it has told everything or goes. */
   async #follow(parent: Parent, signal: AbortSignal): Promise<void> {
     const { task, queue, channel, events } = this.#options;
+    const pieceNumbers = queue.unfinished();
+    parent.listening = true;
+    parent.asked = new Set(pieceNumbers);
     try {
       const query = {
         taskId: task.facts.taskId,
-        pieceNumbers: queue.unfinished(),
+        pieceNumbers,
         contentVersion: task.facts.contentVersion,
         signal,
       };
@@ -147,9 +175,28 @@ export class Swarm implements AsyncDisposable {
         queue.offer(event.number, parent);
         events.changed();
       }
+      parent.listening = false;
+      this.#settle(parent);
     } catch (error) {
       if (!signal.aborted) this.#drop(parent, toError(error));
     }
+  }
+
+  /**
+   * A parent that has told everything it has of what it was asked for: it is asked for what is wanted by now, and one that has nothing
+   * left makes way. Else a download would wait for it, and ask nobody else.
+   */
+  #settle(parent: Parent): void {
+    const { queue } = this.#options;
+    const { peerId, hostId } = parent.candidate;
+    if (this.#closed || parent.listening || parent.inFlight > 0) return;
+    if (this.#parents.get(peerId) !== parent || queue.finished || queue.isHeldBy(parent)) return;
+    if (queue.unfinished().some((number) => !parent.asked.has(number))) {
+      this.#start(this.#follow(parent, this.#stops.get(parent)!.listening.signal));
+      return;
+    }
+    const message = `Cannot go on with parent ${hostId}: it has nothing left that it can give`;
+    this.#drop(parent, new DaemonError("ERR_PARENT", message, { cause: parent.failure }));
   }
 
   #assertBounds(piece: {
@@ -193,6 +240,7 @@ export class Swarm implements AsyncDisposable {
     } finally {
       this.#inFlight -= 1;
       parent.inFlight -= 1;
+      this.#settle(parent);
       events.changed();
     }
   }
@@ -215,6 +263,7 @@ export class Swarm implements AsyncDisposable {
       return;
     }
     queue.fail(pieceNumber, parent);
+    parent.failure = error;
     if (this.#closed || this.#stops.get(parent)?.fetching.signal.aborted === true) return;
     logger.warn(
       {

@@ -30,7 +30,7 @@ export function encodeRegistration(registration: PeerRegistration): RegisterPeer
       actualContentLength: registration.contentLength,
       actualPieceCount: registration.pieceCount,
     },
-    extension: { version: 1 },
+    extension: { version: 1, contentVersion: registration.contentVersion },
   };
 }
 

@@ -20,7 +20,7 @@ import type {
 /** How long the last word may take to be heard. */
 const FAREWELL_MS = 2_000;
 /** Reports that wait to be sent; a scheduler that reads slower than that loses the oldest piece reports. */
-const BACKLOG_MAX = 4_096;
+const BACKLOG_MAX = 100_000;
 
 type Body = Omit<AnnouncePeerRequest, "hostId" | "taskId" | "peerId">;
 
@@ -143,14 +143,18 @@ export class RpcPeerSession implements PeerSession {
   /** The scheduler ends the stream after a last word: waiting for that is how we know it was heard. */
   async #farewell(body: Body): Promise<void> {
     this.#send(body);
-    await this.#sending;
-    this.#duplex.end();
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<void>((resolve) => {
       timer = setTimeout(resolve, FAREWELL_MS);
     });
-    await Promise.race([this.#end, late]);
+    await Promise.race([this.#hangUp(), late]);
     clearTimeout(timer);
+  }
+
+  async #hangUp(): Promise<void> {
+    await this.#sending;
+    this.#duplex.end();
+    await this.#end;
   }
 
   #send(body: Body): void {

@@ -9,6 +9,7 @@ import type { TlsIdentity } from "@damselfly/transport";
 import { DaemonError } from "../errors.ts";
 import type { Logger } from "../logger.ts";
 import { messageOf } from "../message-of.ts";
+import { pause } from "../pause.ts";
 import { RpcPeerSession } from "./rpc-peer-session.ts";
 import type { PeerRegistration, PeerSession, SchedulerLink } from "./scheduler-link.ts";
 
@@ -34,7 +35,7 @@ export interface SchedulerClientOptions {
 export interface SchedulerConnection extends SchedulerLink, AsyncDisposable {
   /** Begins to announce this host: from now on others are sent here. */
   start(): void;
-  /** Takes this host back from every scheduler: nobody is sent here any more. Downloads that run keep their sessions. */
+  /** Takes this host back from every scheduler: nobody is sent here any more. Downloads that run go on with the parents they have. */
   leave(): Promise<void>;
   /** Clients by preference for this task, the same at every daemon: so all peers of a task meet at one scheduler. */
   clientsFor(taskId: string): readonly SchedulerClient[];
@@ -209,13 +210,9 @@ class Announcer implements AsyncDisposable {
         waitMs = retryMs;
         retryMs = Math.min(retryMs * 2, RETRY_MAX_MS);
       }
-      await new Promise<void>((resolve) => {
-        const timer = setTimeout(resolve, waitMs);
-        this.#hurry = () => {
-          clearTimeout(timer);
-          resolve();
-        };
-      });
+      const hurry = new AbortController();
+      this.#hurry = () => hurry.abort();
+      await pause(waitMs, AbortSignal.any([this.#stop.signal, hurry.signal]));
     }
   }
 }

@@ -14,6 +14,8 @@ export interface PeerRegistration {
   /** What the user asked for; absent: chosen from the content length. */
   readonly requestedPieceLength?: number;
   readonly range?: { readonly offset: number; readonly length: number };
+  /** Of our copy: peers of one task with different versions have nothing to give each other. */
+  readonly contentVersion: string;
   readonly contentLength: number;
   readonly pieceLength: number;
   readonly pieceCount: number;

@@ -1,4 +1,5 @@
 import type { PieceRecord, StoredTask } from "@damselfly/storage";
+import { RpcError } from "@damselfly/rpc";
 import { codeOf } from "../code-of.ts";
 import type { DataPlane } from "../data-plane/data-plane.ts";
 import { DaemonError } from "../errors.ts";
@@ -10,6 +11,7 @@ import type { Parent } from "../parents/parent.ts";
 import { PieceQueue } from "../parents/piece-queue.ts";
 import { Swarm } from "../parents/swarm.ts";
 import { pause } from "../pause.ts";
+import { toError } from "../to-error.ts";
 import type {
   CandidateParent,
   PeerRegistration,
@@ -17,7 +19,7 @@ import type {
   ScheduleEvent,
   SchedulerLink,
 } from "../scheduling/scheduler-link.ts";
-import { OriginReader } from "./origin-reader.ts";
+import { isProvable, OriginMoved, OriginReader } from "./origin-reader.ts";
 
 export interface FlightOptions {
   readonly task: StoredTask;
@@ -56,6 +58,10 @@ export interface FlightLimits {
   readonly schedulerLostMs: number;
   /** Parents that bring nothing for this long are reported to the scheduler. Milliseconds. */
   readonly idleMs: number;
+  /** Between two questions to a scheduler whose answers help nothing, at first; it doubles, up to twenty times as much. Milliseconds. */
+  readonly askPauseMs: number;
+  /** Offered pieces that do not come for this long are asked of the origin too, if we read it anyway. Milliseconds. */
+  readonly hedgeMs: number;
   /** How often the scheduler hears that the origin still sends; well below any lease. Milliseconds. */
   readonly leaseRenewalMs: number;
 }
@@ -66,13 +72,15 @@ export const DEFAULT_FLIGHT_LIMITS: FlightLimits = {
   schedulerAnswerMs: 30_000,
   schedulerLostMs: 3_000,
   idleMs: 30_000,
+  askPauseMs: 250,
+  hedgeMs: 5_000,
   leaseRenewalMs: 2_000,
 };
 
-/** Between two questions to a scheduler whose answers help nothing, at first and at most. Milliseconds. */
-const ASK_PAUSE_FIRST_MS = 250;
-const ASK_PAUSE_MAX_MS = 5_000;
-
+/** The scheduler's patience with a reader of the origin: 4 MiB a second. */
+const ORIGIN_BYTES_PER_MS_MIN = (4 << 20) / 1000;
+/** With the pauses between them, some ten seconds. */
+const FRUITLESS_ANSWERS_MAX = 5;
 /** Where the bytes of a flight came from. */
 export interface FlightTally {
   originBytes: number;
@@ -91,7 +99,10 @@ export class Flight {
   readonly #options: FlightOptions;
   readonly #queue: PieceQueue<Parent>;
   readonly #swarm: Swarm;
-  readonly #abort = new AbortController();
+  /** Ends what fetches. */
+  readonly #work = new AbortController();
+  /** Ends the conversation with the scheduler, which outlives the fetching by its last word. */
+  readonly #talk = new AbortController();
   readonly #now: () => number;
   #reader: OriginReader | undefined;
   #session: PeerSession | undefined;
@@ -108,10 +119,13 @@ export class Flight {
   #renewedMs: number | undefined;
   /** What the scheduler of the present session has been told. */
   #told = new Set<"parents" | "origin">();
+  /** Answers of the scheduler in a row that brought neither a new parent nor, since then, a piece. */
+  #fruitlessCount = 0;
   #originError: Error | undefined;
   #fatal: Error | undefined;
   #wake: () => void = () => {};
   #woken = false;
+  #over = false;
 
   constructor(options: FlightOptions) {
     this.#options = options;
@@ -140,9 +154,15 @@ export class Flight {
     });
   }
 
+  /** Nothing that is wanted from now on will be fetched. */
+  get over(): boolean {
+    return this.#over;
+  }
+
   /** Adds pieces to fetch; those on disk are not fetched again. */
   want(pieceNumbers: Iterable<number>): void {
     for (const number of pieceNumbers) if (!this.task.pieces.has(number)) this.#queue.want(number);
+    this.#swarm.ask();
     this.#changed();
   }
 
@@ -164,56 +184,64 @@ export class Flight {
       this.#changed();
     });
     const conversation = this.#converse();
+    let failure: Error | undefined;
     try {
       while (!this.#queue.finished) {
         if (this.#fatal !== undefined) throw this.#fatal;
         this.#step();
         await this.#nextChange();
       }
-      await this.#farewell();
     } catch (error) {
-      await this.#session
-        ?.fail(messageOf(error), this.#from)
-        .catch((failure: unknown) => this.#note("could not report the failure", failure));
-      throw error;
-    } finally {
-      this.#abort.abort(new DaemonError("ERR_CLOSED", "Cannot go on: the download has ended"));
-      stopWatching();
-      await this.#swarm[Symbol.asyncDispose]();
-      await this.#reader?.[Symbol.asyncDispose]();
-      await conversation;
-      release();
+      failure = toError(error);
     }
+    this.#over = true;
+    stopWatching();
+    this.#work.abort(new DaemonError("ERR_CLOSED", "Cannot go on: the download has ended"));
+    await this.#swarm[Symbol.asyncDispose]();
+    await this.#reader?.[Symbol.asyncDispose]();
+    await this.#farewell(failure);
+    this.#talk.abort(new DaemonError("ERR_CLOSED", "Cannot go on: the download has ended"));
+    await conversation;
+    release();
+    if (failure !== undefined) throw failure;
   }
 
   /** Starts whatever can be started, and turns to the next source when nothing can. */
   #step(): void {
+    const now = this.#now();
+    const { limits, scheduler } = this.#options;
+    const silentMs = now - this.#progressMs;
     this.#swarm.pump();
-    this.#reader?.pump();
+    // What parents offer and do not bring, the origin may bring as well.
+    this.#reader?.pump({ offeredToo: silentMs >= limits.hedgeMs });
     if (this.#swarm.inFlight > 0 || (this.#reader?.inFlight ?? 0) > 0) return;
     // With a usable origin everything missing is on offer from parents that are busy, or the reader would have taken it.
     if (this.#reader !== undefined && this.#originError === undefined) return;
-    const now = this.#now();
-    const { limits } = this.#options;
-    if (this.#options.scheduler === undefined) {
+    if (scheduler === undefined) {
       this.#turnToOrigin("there is no scheduler");
     } else if (this.#swarm.parentCount > 0) {
-      if (now - this.#progressMs < limits.idleMs) return;
-      this.#progressMs = now;
-      this.#ask("the parents bring nothing");
-      if (this.#session === undefined)
-        this.#turnToOrigin("the parents bring nothing and the scheduler is lost");
-    } else if (this.#session !== undefined) {
-      if (this.#askedMs === undefined) {
-        if (now >= this.#askAgainMs) this.#ask("no parent is left");
-      } else if (now - this.#askedMs >= limits.schedulerAnswerMs)
-        this.#turnToOrigin(`the scheduler has not answered for ${limits.schedulerAnswerMs} ms`);
-    } else if (
-      this.#sessionLostMs !== undefined &&
-      now - this.#sessionLostMs >= limits.schedulerLostMs
-    ) {
+      if (silentMs < limits.idleMs) return;
+      this.#swarm.dropIdle(`nothing came from it for ${limits.idleMs} ms`);
+      this.#changed();
+    } else if (this.#session === undefined) {
+      if (this.#sessionLostMs === undefined || now - this.#sessionLostMs < limits.schedulerLostMs)
+        return;
       this.#turnToOrigin("the scheduler is lost");
+    } else if (this.#askedMs !== undefined) {
+      if (now - this.#askedMs < this.#answerMs) return;
+      this.#turnToOrigin(`the scheduler has not answered for ${this.#answerMs} ms`);
+    } else if (this.#fruitlessCount >= FRUITLESS_ANSWERS_MAX) {
+      this.#turnToOrigin("the scheduler knows nobody who is of use");
+    } else if (now >= this.#askAgainMs) {
+      this.#ask("no parent is left");
     }
+  }
+
+  /** A scheduler keeps a peer waiting on purpose, for about as long as it lets the reader of the origin be slow. */
+  get #answerMs(): number {
+    const { limits, registration } = this.#options;
+    const inFlight = registration.pieceLength * registration.concurrentPieceCount;
+    return Math.ceil(limits.schedulerAnswerMs + inFlight / ORIGIN_BYTES_PER_MS_MIN);
   }
 
   get #from(): "parents" | "origin" {
@@ -234,6 +262,11 @@ export class Flight {
     }
     this.#tell("origin");
     if (this.#reader !== undefined) return;
+    if (!isProvable(this.task.facts) && this.task.pieces.size > 0) {
+      // What is here may be of another version than what the origin serves now, and nothing could tell.
+      this.#break(new OriginMoved());
+      return;
+    }
     logger.info({ taskId, reason }, "fetching from the origin");
     this.#reader = new OriginReader({
       task: this.task,
@@ -242,7 +275,7 @@ export class Flight {
       request: originRequest,
       rangeable,
       concurrentPieceCount: limits.backToSourceConcurrentPieceCount,
-      signal: this.#abort.signal,
+      signal: this.#work.signal,
       events: {
         changed: () => this.#changed(),
         progressed: (length) => {
@@ -272,7 +305,7 @@ export class Flight {
   async #converse(): Promise<void> {
     const { scheduler, registration, logger } = this.#options;
     if (scheduler === undefined) return;
-    const { signal } = this.#abort;
+    const { signal } = this.#talk;
     for (let attempt = 0; !signal.aborted; attempt += 1) {
       try {
         await using session = await scheduler.register(registration, { signal });
@@ -287,13 +320,17 @@ export class Flight {
           attempt = 0;
           this.#obey(event);
         }
-        if (this.#queue.finished) return;
+        if (this.#over) return;
         throw new DaemonError(
           "ERR_SCHEDULER",
           `Cannot go on with scheduler ${session.schedulerName}: it ended the conversation`,
         );
       } catch (error) {
         if (signal.aborted) return;
+        if (isRefusal(error)) {
+          this.#refused(toError(error));
+          return;
+        }
         logger.warn({ taskId: registration.taskId }, `scheduler lost: ${messageOf(error)}`);
       } finally {
         this.#session = undefined;
@@ -305,11 +342,18 @@ export class Flight {
   }
 
   #obey(event: ScheduleEvent): void {
+    const answered = this.#askedMs !== undefined;
     this.#askedMs = undefined;
     if (event.kind === "parents") {
       this.#tell("parents");
-      this.#swarm.add(event.parents);
+      if (this.#swarm.add(event.parents) > 0) {
+        this.#progressMs = this.#now();
+        this.#fruitlessCount = 0;
+      } else if (answered) {
+        this.#fruitlessCount += 1;
+      }
     } else if (event.kind === "origin") {
+      this.#progressMs = this.#now();
       this.#turnToOrigin(event.reason);
       if (event.renewable === true) this.#renewedMs = this.#now();
     } else
@@ -317,7 +361,19 @@ export class Flight {
         { taskId: this.task.facts.taskId },
         "the scheduler says the task is empty",
       );
-    this.#progressMs = this.#now();
+    this.#changed();
+  }
+
+  /** The scheduler has answered, and the answer is no. Parents that are known may finish the job; else it is up to the origin. */
+  #refused(error: Error): void {
+    const { registration, logger } = this.#options;
+    const reason = messageOf(error);
+    logger.warn({ taskId: registration.taskId }, `the scheduler refuses: ${reason}`);
+    this.#sessionLostMs = Number.NEGATIVE_INFINITY;
+    if (FORBIDDING_PRIORITIES.has(registration.priority)) {
+      const message = `Cannot download: ${reason}`;
+      this.#break(new DaemonError("ERR_NO_SOURCE", message, { cause: error }));
+    }
     this.#changed();
   }
 
@@ -333,10 +389,8 @@ export class Flight {
     if (this.#session === undefined) return;
     const now = this.#now();
     // Answers that are of no use are asked for later and later; pieces that come reset that.
-    this.#askPauseMs = Math.min(
-      Math.max(ASK_PAUSE_FIRST_MS, this.#askPauseMs * 2),
-      ASK_PAUSE_MAX_MS,
-    );
+    const { askPauseMs } = this.#options.limits;
+    this.#askPauseMs = Math.min(Math.max(askPauseMs, this.#askPauseMs * 2), 20 * askPauseMs);
     this.#askAgainMs = now + this.#askPauseMs;
     this.#askedMs = now;
     this.#session.reschedule(this.#swarm.dropped, description);
@@ -348,10 +402,17 @@ export class Flight {
     this.#session.started(from);
   }
 
-  async #farewell(): Promise<void> {
-    await this.#session
-      ?.finish(this.#from)
-      .catch((error: unknown) => this.#note("could not report the end", error));
+  async #farewell(failure: Error | undefined): Promise<void> {
+    const session = this.#session;
+    if (session === undefined) return;
+    try {
+      if (failure === undefined) await session.finish(this.#from);
+      else await session.fail(messageOf(failure), this.#from);
+    } catch (error) {
+      const { logger } = this.#options;
+      const { taskId } = this.task.facts;
+      logger.debug({ taskId }, `could not report the end: ${messageOf(error)}`);
+    }
   }
 
   #pieceFinished(piece: PieceRecord, parent?: CandidateParent): void {
@@ -359,6 +420,7 @@ export class Flight {
     if (parent === undefined) this.tally.originBytes += piece.length;
     else bytesByParent.set(parent.hostId, (bytesByParent.get(parent.hostId) ?? 0) + piece.length);
     this.#askPauseMs = 0;
+    this.#fruitlessCount = 0;
     this.#session?.pieceFinished(piece, parent);
     this.#options.observer?.piece(piece);
     this.#progressed(0);
@@ -373,10 +435,6 @@ export class Flight {
   #break(error: Error): void {
     this.#fatal ??= error;
     this.#changed();
-  }
-
-  #note(what: string, error: unknown): void {
-    this.#options.logger.debug({ taskId: this.task.facts.taskId }, `${what}: ${messageOf(error)}`);
   }
 
   #changed(): void {
@@ -398,3 +456,19 @@ export class Flight {
     this.#woken = false;
   }
 }
+
+/** Peers of these priorities may not make a task be fetched that nobody has (common.v2.Priority). */
+const FORBIDDING_PRIORITIES: ReadonlySet<string> = new Set(["LEVEL1", "LEVEL2"]);
+
+/** A status that is an answer, and would be the same again; others say that the scheduler, or our place at it, is lost. */
+function isRefusal(error: unknown): boolean {
+  const cause = error instanceof DaemonError ? error.cause : undefined;
+  return cause instanceof RpcError && REFUSALS.has(cause.code);
+}
+
+const REFUSALS: ReadonlySet<string> = new Set([
+  "FAILED_PRECONDITION",
+  "INVALID_ARGUMENT",
+  "PERMISSION_DENIED",
+  "UNIMPLEMENTED",
+]);

@@ -4,6 +4,7 @@ import { countBytes } from "../count-bytes.ts";
 import type { Origin, OriginRequest } from "../origins/origin.ts";
 import type { PieceQueue } from "../parents/piece-queue.ts";
 import { toError } from "../to-error.ts";
+import { originVersion } from "./file-version.ts";
 import { cutContent } from "./cut-content.ts";
 
 /** Tries for one piece whose transfer broke; the origin's own retries happen below this. */
@@ -54,20 +55,20 @@ export class OriginReader implements AsyncDisposable {
     return this.#running.size;
   }
 
-  /** Starts what there is to start. */
-  pump(): void {
+  /** Starts what there is to start; with `offeredToo`, also what parents offer and nobody fetches. */
+  pump({ offeredToo = false }: { readonly offeredToo?: boolean } = {}): void {
     const { queue, concurrentPieceCount, signal } = this.#options;
     if (this.#broken || signal.aborted) return;
     if (this.#sequential) {
       if (this.#running.size > 0) return;
-      const number = queue.takeUnoffered();
+      const number = queue.takeUnoffered() ?? (offeredToo ? queue.takeLowest() : undefined);
       if (number === undefined) return;
       queue.fail(number);
       this.#start(this.#readAll());
       return;
     }
     while (this.#running.size < concurrentPieceCount) {
-      const number = queue.takeUnoffered();
+      const number = queue.takeUnoffered() ?? (offeredToo ? queue.takeLowest() : undefined);
       if (number === undefined) return;
       this.#start(this.#readPiece(number));
     }
@@ -115,9 +116,14 @@ export class OriginReader implements AsyncDisposable {
   /** One body from start to end: pieces that are wanted and free are written, the others read past. */
   async #readAll(): Promise<void> {
     const { origin, request, task, queue, signal, events } = this.#options;
+    // What an earlier try wrote cannot be told from another version: see isProvable.
+    if (this.#sequentialAttempts > 0 && !isProvable(task.facts) && task.pieces.size > 0) {
+      throw new OriginMoved();
+    }
     try {
       await using body = await origin.readAll(request, { signal });
-      if (body.stat.contentVersion !== task.facts.contentVersion) throw new OriginMoved();
+      if (body.stat.contentVersion !== originVersion(task.facts.contentVersion))
+        throw new OriginMoved();
       await using content = cutContent(
         countBytes(body.content, (length) => events.progressed(length)),
       );
@@ -154,13 +160,24 @@ export class OriginReader implements AsyncDisposable {
   }
 }
 
+/**
+ * Whether bytes of this task read at different times can be told to be of one version. Without ETag and Last-Modified they cannot: such
+ * a file is read in one go, and never put together from pieces of several readings.
+ */
+export function isProvable(facts: {
+  readonly etag: string;
+  readonly lastModified: string;
+}): boolean {
+  return facts.etag !== "" || facts.lastModified !== "";
+}
+
 /** Whether another try at the same bytes makes sense. */
 export function isPassingFault(error: unknown): boolean {
   return PASSING_FAULTS.has(codeOf(error));
 }
 
 /** The origin now serves something else than the task was started with. */
-class OriginMoved extends Error {
+export class OriginMoved extends Error {
   override readonly name = "OriginMoved";
   readonly code = "ERR_ORIGIN_CHANGED";
   constructor() {

@@ -285,7 +285,6 @@ describe("TaskManager", () => {
     });
 
     it("spreads a file over a mesh of ten with the origin read once", async () => {
-      const seed = await cluster.addNode("seed", { script: toOrigin });
       const names = Array.from({ length: 10 }, (_, index) => `n${index}`);
       // As a scheduler would: nobody is handed out who has not registered.
       const introduce = (): void => {
@@ -298,6 +297,12 @@ describe("TaskManager", () => {
       };
       for (const name of names)
         await cluster.addNode(name, { script: () => setImmediate(introduce) });
+      const seed = await cluster.addNode("seed", {
+        script: (session) => {
+          toOrigin(session);
+          setImmediate(introduce);
+        },
+      });
       const peers = names.map((name) => cluster.nodes.get(name)!);
       await Promise.all([seed, ...peers].map((node) => node.download()));
       for (const node of peers)
@@ -413,6 +418,110 @@ describe("TaskManager", () => {
       };
       expect(await count("leased", true)).toBeGreaterThan(10);
       expect(await count("sent", false)).toBe(1);
+    });
+
+    it("gives up parents that bring nothing, and ends even if the scheduler knows no others", async () => {
+      const seed = await cluster.addNode("seed", { script: toOrigin });
+      let release: () => void = () => {};
+      const held = new Promise<void>((resolve) => {
+        release = resolve;
+      });
+      cluster.origin.beforeRead = () => held;
+      const seeding = seed.download().catch(() => undefined);
+      const child = await cluster.addNode("child", {
+        script: (session) => {
+          session.onReschedule = () => toParents("seed")(session);
+          void expect
+            .poll(() => seed.sessions.length)
+            .toBe(1)
+            .then(() => toParents("seed")(session));
+        },
+        limits: { idleMs: 50, askPauseMs: 5 },
+      });
+      const forbidden = { disableBackToSource: true };
+      await expect(child.download(forbidden)).rejects.toMatchObject({ code: "ERR_NO_SOURCE" });
+      expect(child.sessions[0]!.reports).toContain("piece - failed at peer-seed");
+      release();
+      await seeding;
+    });
+
+    it("serves a caller who wants more than the one before", async () => {
+      const seed = await cluster.addNode("seed", {
+        script: toOrigin,
+        limits: { backToSourceConcurrentPieceCount: 1 },
+      });
+      let release: () => void = () => {};
+      const held = new Promise<void>((resolve) => {
+        release = resolve;
+      });
+      cluster.origin.beforeRead = async ({ offset }) => {
+        if (offset === 2 * PIECE_LENGTH) await held;
+      };
+      const seeding = seed.download();
+      await expect.poll(async () => (await seed.storage.openTask(TASK_ID))?.pieces.size).toBe(2);
+      const child = await cluster.addNode("child", { script: toParents("seed") });
+      const part = child.download({ range: () => ({ offset: 0, length: 5 * PIECE_LENGTH }) });
+      await expect.poll(async () => (await child.storage.openTask(TASK_ID))?.pieces.size).toBe(2);
+      const whole = child.download();
+      release();
+      await Promise.all([seeding, part, whole]);
+      expect(sha256(await contentOf(child))).toBe(sha256(cluster.origin.content));
+      expect(child.sessions).toHaveLength(1);
+    });
+
+    it("does not let one caller's ban on the origin fail another", async () => {
+      const child = await cluster.addNode("child", { script: toOrigin });
+      const [banned, free] = await Promise.allSettled([
+        child.download({ disableBackToSource: true }),
+        child.download(),
+      ]);
+      expect(banned.status).toBe("rejected");
+      expect(free.status).toBe("fulfilled");
+    });
+
+    it("asks the origin when the digest proves that peers gave another file", async () => {
+      const digest = `sha256:${createHash("sha256").update(cluster.origin.content).digest("hex")}`;
+      const right = cluster.origin.content;
+      cluster.origin.content = randomBytes(LENGTH);
+      const seed = await cluster.addNode("seed", { script: toOrigin });
+      await seed.download();
+      cluster.origin.content = right;
+      const child = await cluster.addNode("child", {
+        script: (session) => {
+          if (session.registration.needBackToSource) toOrigin(session);
+          else toParents("seed")(session);
+        },
+      });
+      await child.download({ digest });
+      expect(sha256(await contentOf(child))).toBe(sha256(right));
+    });
+
+    it("keeps what came from an unchecked origin apart", async () => {
+      const node = await cluster.addNode("a");
+      const unchecked = { origin: { url: "http://origin.test/file", header: {}, insecure: true } };
+      await node.download(unchecked);
+      const version = async (): Promise<string | undefined> =>
+        (await node.storage.openTask(TASK_ID))?.facts.contentVersion;
+      expect(await version()).toMatch(/-unchecked$/);
+      cluster.origin.servedLength = 0;
+      await node.download();
+      expect(cluster.origin.servedLength).toBe(LENGTH);
+      expect(await version()).not.toMatch(/-unchecked$/);
+      const [started] = await node.download(unchecked);
+      expect(started).toMatchObject({ finished: true });
+    });
+
+    it("never goes on with a file that cannot be proven to be of one version", async () => {
+      cluster.origin.etag = "";
+      cluster.origin.rangeable = false;
+      const node = await cluster.addNode("a");
+      const changed = randomBytes(LENGTH);
+      cluster.origin.cutAt = LENGTH / 2;
+      cluster.origin.onCut = () => {
+        cluster.origin.content = changed;
+      };
+      await node.download();
+      expect(sha256(await contentOf(node))).toBe(sha256(changed));
     });
 
     it("refuses to ask the origin when the request forbids it", async () => {

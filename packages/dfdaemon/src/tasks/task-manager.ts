@@ -1,4 +1,4 @@
-import { randomUUID } from "node:crypto";
+import { createHash, randomUUID } from "node:crypto";
 import {
   StorageError,
   type PieceRecord,
@@ -22,7 +22,8 @@ import { toError } from "../to-error.ts";
 import { piecesOfRange, type ByteRange } from "./byte-range.ts";
 import { cutContent } from "./cut-content.ts";
 import type { DownloadRequest } from "./download-request.ts";
-import { isPassingFault } from "./origin-reader.ts";
+import { isPassingFault, isProvable, OriginMoved } from "./origin-reader.ts";
+import { uncheckedVersion } from "./file-version.ts";
 import { DEFAULT_FLIGHT_LIMITS, Flight, type FlightLimits, type FlightObserver } from "./flight.ts";
 import { followPieces } from "./follow-pieces.ts";
 
@@ -75,15 +76,17 @@ export class TaskManager implements AsyncDisposable {
   readonly #preparing = new Map<string, Preparation>();
   readonly #background = new Set<Promise<void>>();
   readonly #closing = new AbortController();
+  #callerCount = 0;
+  #childCount = 0;
 
   constructor(options: TaskManagerOptions) {
     this.#options = options;
     this.#limits = { ...DEFAULT_FLIGHT_LIMITS, ...options.limits };
   }
 
-  /** Downloads under way. */
+  /** Downloads under way, up to the delivery of the last byte, and children that follow them. */
   get activeCount(): number {
-    return this.#flights.size + this.#preparing.size;
+    return this.#callerCount + this.#childCount;
   }
 
   /** Whether a download of this task is under way. */
@@ -103,9 +106,11 @@ export class TaskManager implements AsyncDisposable {
    */
   attend(taskId: string): () => void {
     const shared = this.#flights.get(taskId);
-    if (shared === undefined) return () => {};
-    shared.childCount += 1;
+    this.#childCount += 1;
+    if (shared !== undefined) shared.childCount += 1;
     return () => {
+      this.#childCount -= 1;
+      if (shared === undefined) return;
       shared.childCount -= 1;
       endUnlessWanted(shared);
     };
@@ -121,7 +126,30 @@ export class TaskManager implements AsyncDisposable {
     request: DownloadRequest,
     signal: AbortSignal,
   ): AsyncGenerator<DownloadEvent, void, undefined> {
-    const either = AbortSignal.any([signal, this.#closing.signal]);
+    this.#callerCount += 1;
+    try {
+      yield* this.#persist(request, AbortSignal.any([signal, this.#closing.signal]));
+    } finally {
+      this.#callerCount -= 1;
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#closing.abort(
+      new DaemonError("ERR_CLOSED", "Cannot go on downloading: the daemon is stopping"),
+    );
+    for (const { flight } of this.#flights.values())
+      flight.abort(toError(this.#closing.signal.reason));
+    await Promise.all([...this.#flights.values()].map((shared) => shared.ended));
+    await Promise.all(this.#background);
+  }
+
+  /** Begins anew what is worth it. */
+  async *#persist(
+    asked: DownloadRequest,
+    either: AbortSignal,
+  ): AsyncGenerator<DownloadEvent, void, undefined> {
+    let request = asked;
     for (let restarts = 0; ; restarts += 1) {
       try {
         yield* this.#attempt(request, either);
@@ -138,19 +166,12 @@ export class TaskManager implements AsyncDisposable {
           );
         }
         this.#options.logger.warn({ taskId: request.taskId }, `${reason}: starting anew`);
-        if (codeOf(error) !== "ERR_PIECE_MISSING") request = { ...request, revalidate: true };
+        if (codeOf(error) === "ERR_PIECE_MISSING") continue;
+        request = { ...request, revalidate: true };
+        // Whoever gave us the wrong file would give it again.
+        if (error instanceof PeersLied) request = { ...request, needBackToSource: true };
       }
     }
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    this.#closing.abort(
-      new DaemonError("ERR_CLOSED", "Cannot go on downloading: the daemon is stopping"),
-    );
-    for (const { flight } of this.#flights.values())
-      flight.abort(toError(this.#closing.signal.reason));
-    await Promise.all([...this.#flights.values()].map((shared) => shared.ended));
-    await Promise.all(this.#background);
   }
 
   async *#attempt(
@@ -167,7 +188,8 @@ export class TaskManager implements AsyncDisposable {
       yield { kind: "started", peerId, task, range, pieceNumbers, finished };
       if (finished) {
         for (const number of pieceNumbers) {
-          const piece = task.pieces.get(number)!;
+          const piece = task.pieces.get(number);
+          if (piece === undefined) throw pieceMissing(number);
           yield { kind: "piece", piece: fresh ? piece : local(piece) };
         }
       } else {
@@ -192,23 +214,29 @@ export class TaskManager implements AsyncDisposable {
     signal: AbortSignal,
   ): AsyncGenerator<DownloadEvent, void, undefined> {
     const { task, pieceNumbers } = trip;
-    const shared = this.#board(request, trip);
-    shared.riderCount += 1;
-    shared.forOthers ||= request.forOthers === true;
-    shared.flight.want(pieceNumbers);
-    try {
-      for await (const { piece, fresh } of followPieces(task, pieceNumbers, shared.ended, signal)) {
-        yield { kind: "piece", piece: fresh ? piece : local(piece) };
+    const told = new Set<number>();
+    for (;;) {
+      const shared = this.#board(request, trip);
+      shared.riderCount += 1;
+      shared.forOthers ||= request.forOthers === true;
+      shared.flight.want(pieceNumbers);
+      try {
+        const untold = pieceNumbers.filter((number) => !told.has(number));
+        for await (const { piece, fresh } of followPieces(task, untold, shared.ended, signal)) {
+          told.add(piece.number);
+          yield { kind: "piece", piece: fresh ? piece : local(piece) };
+        }
+        const missing = pieceNumbers.find((number) => !task.pieces.has(number));
+        if (missing !== undefined) throw pieceMissing(missing);
+        return;
+      } catch (error) {
+        // Whoever began the download may not ask the origin, or has not the right to: our own request may do better.
+        if (!mayDoBetter(request, shared.request, error)) throw error;
+      } finally {
+        shared.riderCount -= 1;
+        endUnlessWanted(shared);
       }
-      if (!pieceNumbers.every((number) => task.pieces.has(number))) {
-        throw new DaemonError(
-          "ERR_NO_SOURCE",
-          "Cannot download: the download ended before every piece had come",
-        );
-      }
-    } finally {
-      shared.riderCount -= 1;
-      endUnlessWanted(shared);
+      await shared.ended;
     }
   }
 
@@ -220,7 +248,14 @@ export class TaskManager implements AsyncDisposable {
     const { taskId } = task.facts;
     const present = this.#flights.get(taskId);
     // One that is ending may not take our pieces up any more.
-    if (present !== undefined && present.flight.task === task && !present.ending) return present;
+    if (
+      present !== undefined &&
+      present.flight.task === task &&
+      !present.ending &&
+      !present.flight.over
+    ) {
+      return present;
+    }
     const { dataPlane, origin, scheduler, channel, host, logger, observer } = this.#options;
     const flight = new Flight({
       task,
@@ -258,6 +293,7 @@ export class TaskManager implements AsyncDisposable {
       }
     });
     const shared: Shared = {
+      request,
       flight,
       riderCount: 0,
       childCount: 0,
@@ -273,7 +309,7 @@ export class TaskManager implements AsyncDisposable {
   async #prepare(request: DownloadRequest, signal: AbortSignal): Promise<Prepared> {
     const { storage } = this.#options.dataPlane;
     const stored = await storage.openTask(request.taskId);
-    const credentials = credentialsDigest(request.origin.header);
+    const credentials = rightsOf(request);
     if (
       stored !== undefined &&
       !request.revalidate &&
@@ -282,7 +318,7 @@ export class TaskManager implements AsyncDisposable {
       const wanted = piecesOfRange(stored.facts, request.range?.(stored.facts.contentLength));
       const here = wanted.every((number) => stored.pieces.has(number));
       if (here || this.#flights.get(request.taskId)?.flight.task === stored)
-        return { task: stored, rangeable: true };
+        return { task: stored, rangeable: isProvable(stored.facts) };
     }
     const key = JSON.stringify([request.taskId, credentials, request.revalidate]);
     let preparation = this.#preparing.get(key);
@@ -295,7 +331,7 @@ export class TaskManager implements AsyncDisposable {
         AbortSignal.any([abort.signal, this.#closing.signal]),
       );
       preparation = {
-        prepared: prepared.finally(() => this.#preparing.delete(key)),
+        prepared: prepared.finally(() => this.#forget(key, preparation)),
         abort,
         waiterCount: 0,
       };
@@ -306,8 +342,16 @@ export class TaskManager implements AsyncDisposable {
       return await abortable(preparation.prepared, signal);
     } finally {
       preparation.waiterCount -= 1;
-      if (preparation.waiterCount === 0) preparation.abort.abort(signal.reason);
+      if (preparation.waiterCount === 0) {
+        // Whoever comes now begins anew, and does not inherit that nobody waited.
+        this.#forget(key, preparation);
+        preparation.abort.abort(signal.reason);
+      }
     }
+  }
+
+  #forget(key: string, preparation: Preparation | undefined): void {
+    if (this.#preparing.get(key) === preparation) this.#preparing.delete(key);
   }
 
   async #ask(
@@ -337,7 +381,7 @@ export class TaskManager implements AsyncDisposable {
         stored.facts.credentialsDigest !== credentials
       )
         throw error;
-      return { task: stored, rangeable: true };
+      return { task: stored, rangeable: isProvable(stored.facts) };
     }
     if (stat.contentLength === undefined) return await this.#spool(request, credentials, signal);
     return {
@@ -353,21 +397,25 @@ export class TaskManager implements AsyncDisposable {
     credentials: string,
   ): Promise<StoredTask> {
     const { storage } = this.#options.dataPlane;
+    const flying = this.#flights.get(request.taskId);
+    const stored = flying?.flight.task ?? (await storage.openTask(request.taskId));
+    // A copy from a checked origin is good enough for somebody who does not want it checked.
+    const unchecked =
+      request.origin.insecure === true && stored?.facts.contentVersion !== stat.contentVersion;
     const facts: TaskFacts = {
       taskId: request.taskId,
       url: request.origin.url,
       contentLength,
       pieceLength: request.pieceLength ?? choosePieceLength(contentLength),
-      contentVersion: stat.contentVersion,
+      contentVersion: unchecked ? uncheckedVersion(stat.contentVersion) : stat.contentVersion,
       etag: stat.etag,
       lastModified: stat.lastModified,
       responseHeader: stat.responseHeader,
       credentialsDigest: credentials,
       createdAtMs: Date.now(),
     };
-    const flying = this.#flights.get(request.taskId);
     if (flying !== undefined && flying.flight.task.facts.contentVersion !== facts.contentVersion) {
-      flying.flight.abort(new OriginChanged());
+      flying.flight.abort(new OriginMoved());
       await flying.ended;
     }
     await this.#dropUnprovable(facts);
@@ -435,22 +483,32 @@ export class TaskManager implements AsyncDisposable {
     range: ByteRange | undefined,
     signal: AbortSignal,
   ): Promise<void> {
-    const { output, digest } = request;
-    if (output !== undefined) {
-      await task.output(output.path, {
-        overwrite: output.overwrite,
-        forceHardLink: output.forceHardLink,
-        ...(range === undefined ? {} : { range }),
-        ...(digest === undefined ? {} : { digest }),
-        signal,
-      });
-    } else if (digest !== undefined && range === undefined) {
-      const actual = await task.digest(digest.slice(0, digest.indexOf(":")));
-      if (actual !== digest)
-        throw new DaemonError(
-          "ERR_DIGEST_MISMATCH",
-          `Cannot deliver the file: its digest is ${actual}, expected ${digest}`,
-        );
+    const { output } = request;
+    // A digest is one of the whole file.
+    const digest = range === undefined ? request.digest : undefined;
+    try {
+      if (output !== undefined) {
+        await task.output(output.path, {
+          overwrite: output.overwrite,
+          forceHardLink: output.forceHardLink,
+          ...(range === undefined ? {} : { range }),
+          ...(digest === undefined ? {} : { digest }),
+          signal,
+        });
+      } else if (digest !== undefined) {
+        const actual = await task.digest(digest.slice(0, digest.indexOf(":")));
+        if (actual !== digest) {
+          const message = `Cannot deliver the file: its digest is ${actual}, expected ${digest}`;
+          throw new DaemonError("ERR_DIGEST_MISMATCH", message);
+        }
+      }
+    } catch (error) {
+      if (codeOf(error) !== "ERR_DIGEST_MISMATCH" || request.needBackToSource) throw error;
+      const fromPeers = [...task.pieces.values()].some(({ parentId }) => parentId !== "");
+      if (!fromPeers || request.disableBackToSource) throw error;
+      // Every piece was what its parent said it was: so a parent lied, or its copy is of another file. The origin decides.
+      await this.#options.dataPlane.storage.deleteTask(task.facts.taskId);
+      throw new PeersLied(error);
     }
   }
 
@@ -491,6 +549,8 @@ interface Preparation {
 }
 
 interface Shared {
+  /** Of the caller who began it: whom it asks, and with what rights. */
+  readonly request: DownloadRequest;
   readonly flight: Flight;
   /** Callers that wait for it. */
   riderCount: number;
@@ -512,19 +572,49 @@ function endUnlessWanted(shared: Shared): void {
   );
 }
 
-/** The file is another one now; everything starts anew. */
-class OriginChanged extends Error {
-  override readonly name = "OriginChanged";
-  readonly code = "ERR_ORIGIN_CHANGED";
-  constructor() {
-    super("Cannot go on downloading: the origin now serves another version of the file");
+/** The whole is not what the user says it is, though every piece is what a peer said it is. */
+class PeersLied extends Error {
+  override readonly name = "PeersLied";
+  readonly code = "ERR_DIGEST_MISMATCH";
+  constructor(cause: unknown) {
+    super("Cannot deliver the file: what the peers gave is not the file", { cause });
   }
+}
+
+function pieceMissing(number: number): StorageError {
+  return new StorageError(
+    "ERR_PIECE_MISSING",
+    `Cannot deliver piece ${number}: it is not there any more`,
+  );
+}
+
+/**
+ * What a caller may see: who is asking, and whose certificates are believed. Asked for with other rights than those it was fetched with, a
+ * copy is asked for at the origin first.
+ */
+function rightsOf({ origin }: DownloadRequest): string {
+  const credentials = credentialsDigest(origin.header);
+  if (origin.caCert === undefined && origin.insecure !== true) return credentials;
+  const trust = origin.insecure === true ? "unchecked" : origin.caCert;
+  return createHash("sha256")
+    .update(JSON.stringify([credentials, trust]))
+    .digest("hex");
+}
+
+/** Whether a download that failed on one request may succeed on another one for the same task. */
+function mayDoBetter(own: DownloadRequest, failed: DownloadRequest, error: unknown): boolean {
+  const code = codeOf(error);
+  if (own === failed) return false;
+  if (code === "ERR_NO_SOURCE") return failed.disableBackToSource && !own.disableBackToSource;
+  if (code !== "ERR_ORIGIN_STATUS" && code !== "ERR_ORIGIN_TLS") return false;
+  return own.origin.url !== failed.origin.url || rightsOf(own) !== rightsOf(failed);
 }
 
 /** What happened to a download that is worth beginning again; undefined for every other failure. */
 function whyAnew(error: unknown): string | undefined {
   const code = codeOf(error);
   if (code === "ERR_ORIGIN_CHANGED") return "the origin changed the file";
+  if (error instanceof PeersLied) return "the peers gave another file";
   if (!(error instanceof StorageError)) return undefined;
   if (code === "ERR_TASK_GONE") return "the task was deleted";
   if (code === "ERR_PIECE_MISSING") return "the file on disk was changed by somebody else";
@@ -542,9 +632,12 @@ function registrationOf(
   concurrentPieceCount: number,
 ): PeerRegistration {
   const { facts } = task;
+  const range = request.range?.(facts.contentLength);
   return {
     taskId: facts.taskId,
     peerId,
+    contentVersion: facts.contentVersion,
+    ...(range === undefined ? {} : { range }),
     url: request.origin.url,
     ...(request.digest === undefined ? {} : { digest: request.digest }),
     tag: request.tag,

@@ -44,6 +44,9 @@ export class FakeOrigin implements Origin {
   readCount = 0;
   /** Called before each body; may throw, wait, or change the origin. */
   beforeRead: (range: { offset: number; length: number }) => Promise<void> | void = () => {};
+  /** The next body is cut short after so many bytes, once; then `onCut` is called. */
+  cutAt: number | undefined;
+  onCut: () => void = () => {};
   /** Called before each answer to a stat. */
   beforeStat: (request: OriginRequest) => Promise<void> | void = () => {};
 
@@ -91,9 +94,16 @@ export class FakeOrigin implements Origin {
     const count = (length: number): void => {
       this.servedLength += length;
     };
+    const cutIfDue = (length: number): void => {
+      if (this.cutAt === undefined || length < this.cutAt) return;
+      this.cutAt = undefined;
+      this.onCut();
+      throw new OriginError("ERR_ORIGIN_TRUNCATED", "Cannot read: cut");
+    };
     async function* chunks(): AsyncGenerator<Uint8Array> {
       for (let offset = 0; offset < range.length; offset += 10_000) {
         const end = Math.min(offset + 10_000, range.length);
+        cutIfDue(offset);
         count(end - offset);
         yield content.subarray(range.offset + offset, range.offset + end);
       }
@@ -281,7 +291,7 @@ export async function openFakeCluster(contentLength: number): Promise<FakeCluste
         ...(script === undefined ? {} : { scheduler }),
         channel,
         host: { id: `127.0.0.1-${name}`, ip: "127.0.0.1", hostname: name, seed: false },
-        limits: { schedulerLostMs: 50, idleMs: 500, ...options.limits },
+        limits: { schedulerLostMs: 50, idleMs: 20_000, ...options.limits },
         logger: SILENT_LOGGER,
       });
       let closed = false;
