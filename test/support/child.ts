@@ -21,7 +21,7 @@ export interface ChildOptions {
 }
 
 /** Long enough for a busy machine, short enough for a test to say what it waited for. Milliseconds. */
-const WAIT_MS = 20_000;
+const WAIT_MS = 60_000;
 const TAIL_LINE_COUNT = 25;
 
 /** A process whose output is kept, and waited for. It ends with the process of the test, whatever happens to that. */

@@ -4,7 +4,7 @@ import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { afterAll, afterEach, beforeAll, beforeEach } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach, vi } from "vitest";
 import type { TlsIdentity } from "@damselfly/transport";
 import {
   createAuthority,
@@ -119,6 +119,8 @@ export interface RunningDfget {
   readonly child: Child;
   readonly output: string;
   readonly result: Promise<DfgetResult>;
+  /** Resolves when a piece has arrived. */
+  untilProgress(): Promise<void>;
   /** What the daemon said of the task. */
   untilStarted(): Promise<DfgetStarted>;
 }
@@ -243,6 +245,9 @@ export class Cluster {
       child,
       output,
       result: this.#resultOf(child, events),
+      untilProgress: async () => {
+        await child.until("progress", () => events().find(({ event }) => event === "progress"));
+      },
       untilStarted: () =>
         child.until("it started", () =>
           events().find((event): event is DfgetStarted => event.event === "started"),
@@ -341,6 +346,8 @@ export class Cluster {
 
 /** A cluster for every test, or one for all of the file. Its processes end and its directory goes with it; logs are shown when a test fails. */
 export function useCluster(lifetime: "test" | "file"): Cluster {
+  // A dozen processes on a busy machine take their time; whatever waits in vain says so before this.
+  vi.setConfig({ testTimeout: 150_000, hookTimeout: 150_000 });
   const cluster = new Cluster();
   const open = (): Promise<void> => cluster.open();
   const close = (): Promise<void> => cluster.close();

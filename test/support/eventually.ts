@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 
 /** Long enough for a busy machine. Milliseconds. */
-const WAIT_MS = 20_000;
+const WAIT_MS = 60_000;
 const INTERVAL_MS = 20;
 
 /** For what other processes do without saying so: looks until something is found. @throws {Error} naming `what`, if it never is */

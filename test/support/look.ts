@@ -27,7 +27,7 @@ export async function untilHolding(
     taskId: task.taskId,
     interestedPieceNumbers: Array.from({ length: task.pieceCount }, (_, number) => number),
   };
-  const signal = AbortSignal.timeout(20_000);
+  const signal = AbortSignal.timeout(60_000);
   let held = 0;
   for await (const { length } of client.syncPieces(request, { signal })) {
     if (length > 0) held += 1;

@@ -1,0 +1,170 @@
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { status } from "@damselfly/rpc";
+import {
+  sha256,
+  useCluster,
+  type LogLine,
+  type RunningDaemon,
+  type RunningScheduler,
+} from "./support/daemon.ts";
+import { digestOf, openLiar, tellTruth, type Lie, type LiarOptions } from "./support/liar.ts";
+import { untilAnnounced } from "./support/look.ts";
+import { openOriginServer, seededContent, type OriginServer } from "./support/origin-server.ts";
+
+const PIECE_LENGTH = 4 * 2 ** 20;
+/** Three pieces, the last one short. */
+const LENGTH = 2 * PIECE_LENGTH + 100_003;
+const CONTENT = seededContent(LENGTH);
+const SHA256 = sha256(CONTENT);
+
+/** One bit of every piece is another. */
+const wrongBytes: Lie = (piece, content) => tellTruth(piece, flipped(content));
+
+const wrongBytesWithTheirDigest: Lie = (piece, content) => {
+  const wrong = flipped(content);
+  return tellTruth({ ...piece, digest: digestOf(wrong) }, wrong);
+};
+
+const noDigest: Lie = (piece, content) => tellTruth({ ...piece, digest: "" }, content);
+
+const anotherPlace: Lie = (piece, content) =>
+  tellTruth({ ...piece, offset: piece.offset + 1 }, content);
+
+const anotherLength: Lie = (piece, content) =>
+  tellTruth({ ...piece, length: piece.length - 1 }, content.subarray(1));
+
+const tooFew: Lie = (piece, content) => tellTruth(piece, content.subarray(0, -1));
+
+const tooMany: Lie = (piece, content) => tellTruth(piece, Buffer.concat([content, content]));
+
+const nothing: Lie = async function* (_piece, _content, signal) {
+  await aborted(signal);
+  yield* [];
+};
+
+const nothingAfterHalf: Lie = async function* (piece, content, signal) {
+  yield* tellTruth(piece, content.subarray(0, content.byteLength / 2));
+  await aborted(signal);
+};
+
+const anError: Lie = () => {
+  throw status("DATA_LOSS", "the disk is gone");
+};
+
+const anErrorAfterHalf: Lie = async function* (piece, content) {
+  yield* tellTruth(piece, content.subarray(0, content.byteLength / 2));
+  throw status("DATA_LOSS", "the disk is gone");
+};
+
+const notFound: Lie = () => {
+  throw status("NOT_FOUND", "no such piece");
+};
+
+function flipped(content: Uint8Array): Uint8Array {
+  const copy = Uint8Array.from(content);
+  copy[copy.byteLength >> 1]! ^= 1;
+  return copy;
+}
+
+async function aborted(signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return;
+  await new Promise<void>((resolve) => {
+    signal.addEventListener("abort", () => resolve(), { once: true });
+  });
+}
+
+/** What it does, and what the log of its child says about it. */
+const LIES: readonly (readonly [what: string, lie: Lie, reason: RegExp])[] = [
+  ["sends wrong bytes", wrongBytes, /digest is crc32:\d+, expected crc32:\d+/],
+  [
+    "sends wrong bytes under a digest to match",
+    wrongBytesWithTheirDigest,
+    /it says piece \d is crc32:\d+, who read the origin says crc32:\d+/,
+  ],
+  ["names no digest", noDigest, /without a digest/],
+  ["names another place", anotherPlace, /bytes at \d+, expected piece/],
+  ["names another length", anotherLength, /bytes at \d+, expected piece/],
+  ["sends too few bytes", tooFew, /ended after \d+ of \d+ bytes/],
+  ["sends too many bytes", tooMany, /more arrived than|follow|after its end/],
+  ["sends nothing", nothing, /not announced within 1000 ms|nothing came in 1000 ms/],
+  ["sends nothing after half a piece", nothingAfterHalf, /nothing arrived for \d+ ms/],
+  ["sends an error", anError, /./],
+  ["sends an error after half a piece", anErrorAfterHalf, /./],
+  ["has not what it said it has", notFound, /./],
+];
+
+const cluster = useCluster("file");
+let origin: OriginServer;
+let scheduler: RunningScheduler;
+
+beforeAll(async () => {
+  origin = await openOriginServer();
+  scheduler = await cluster.startScheduler();
+});
+afterAll(async () => {
+  await origin[Symbol.asyncDispose]();
+});
+
+let count = 0;
+
+/** What to open a liar with, about a file of its own. */
+function about(lie: Lie, length = LENGTH): LiarOptions & { readonly path: string } {
+  count += 1;
+  const path = `/file-${count}`;
+  const content = CONTENT.subarray(0, length);
+  origin.set(path, { content });
+  return {
+    name: `liar-${count}`,
+    scheduler,
+    url: `${origin.url}${path}`,
+    path,
+    content,
+    pieceLength: PIECE_LENGTH,
+    lie,
+  };
+}
+
+/** What the daemon says of the end of this parent. */
+function droppings(daemon: RunningDaemon, hostId: string): LogLine[] {
+  return daemon.log.filter(
+    ({ msg, parent }) => parent === hostId && msg.startsWith("parent dropped: "),
+  );
+}
+
+describe.each(["grpc", "quic"] as const)("a parent that, over %s,", (protocol) => {
+  let daemon: RunningDaemon;
+
+  beforeAll(async () => {
+    daemon = await cluster.startDaemon({
+      name: protocol,
+      protocol,
+      scheduler: scheduler.address,
+      settings: { "download.pieceTimeout": "1s" },
+    });
+    await untilAnnounced(scheduler, [daemon]);
+  });
+
+  it.concurrent.each(LIES)("%s is dropped, and the file is right", async (_, lie, reason) => {
+    const options = about(lie);
+    await using liar = await openLiar(options);
+    const got = await cluster.fetch(options.url, { daemon });
+    expect(got).toMatchObject({ sha256: SHA256, fromOrigin: LENGTH, fromParents: {} });
+    expect(liar.asked.length).toBeGreaterThan(0);
+    const [dropping, ...others] = droppings(daemon, liar.hostId);
+    expect(dropping?.msg).toMatch(reason);
+    expect(others).toEqual([]);
+  });
+
+  it.concurrent("tells the truth is believed", async () => {
+    const options = about(tellTruth);
+    await using liar = await openLiar(options);
+    const got = await cluster.fetch(options.url, { daemon });
+    expect(got).toMatchObject({
+      sha256: SHA256,
+      fromOrigin: 0,
+      fromParents: { [liar.hostId]: LENGTH },
+    });
+    expect(origin.bodyBytes(options.path)).toBe(0);
+    expect(droppings(daemon, liar.hostId)).toEqual([]);
+  });
+});
