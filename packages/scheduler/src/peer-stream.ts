@@ -180,7 +180,14 @@ class PeerStream implements PeerVoice {
     this.#checkHost(hostId);
     const extension = registerPeerRequest?.extension ?? null;
     this.#peer = this.#scheduling.register(
-      { hostId, taskId, peerId, download, takesPushes: extension !== null },
+      {
+        hostId,
+        taskId,
+        peerId,
+        download,
+        takesPushes: extension !== null,
+        contentVersion: extension?.contentVersion ?? "",
+      },
       this,
     );
   }

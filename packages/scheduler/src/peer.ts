@@ -38,6 +38,8 @@ export class Peer {
   readonly download: Download__Output;
   /** Takes parents that it did not ask for. */
   readonly takesPushes: boolean;
+  /** Of its copy of the file, as it says itself; empty: it does not say. */
+  readonly contentVersion: string;
   readonly createdAtMs: number;
   updatedAtMs: number;
   state: PeerState = "Pending";
@@ -73,6 +75,7 @@ export class Peer {
     readonly task: Task;
     readonly download: Download__Output;
     readonly takesPushes: boolean;
+    readonly contentVersion?: string | undefined;
     readonly voice: PeerVoice | undefined;
     readonly nowMs: number;
   }) {
@@ -81,6 +84,7 @@ export class Peer {
     this.task = options.task;
     this.download = options.download;
     this.takesPushes = options.takesPushes;
+    this.contentVersion = options.contentVersion ?? "";
     this.voice = options.voice;
     this.createdAtMs = options.nowMs;
     this.updatedAtMs = options.nowMs;
@@ -121,8 +125,11 @@ export class Peer {
     );
   }
 
-  /** Whether its pieces are of the same content as the other's, as far as their lengths tell. */
+  /** Whether its pieces are of the same content as the other's, as far as versions and lengths tell. */
   isCompatible(other: Peer): boolean {
+    const versions = new Set([this.contentVersion, other.contentVersion]);
+    versions.delete("");
+    if (versions.size > 1) return false;
     return (
       this.contentLength === undefined ||
       other.contentLength === undefined ||

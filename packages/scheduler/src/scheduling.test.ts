@@ -251,6 +251,18 @@ describe("Scheduling of peers", () => {
     expect(cluster.join("b", { download: { actualContentLength: 7 } }).kinds).toEqual(["origin"]);
   });
 
+  it("does not mix versions of a file, nor hand on digests of another one", () => {
+    const cluster = new TestCluster();
+    const old = cluster.join("a", { contentVersion: "1" });
+    cluster.originPiece(old, 0, "crc32:1");
+    cluster.scheduling.finished(old.peer);
+    const reader = cluster.join("b", { contentVersion: "2" });
+    expect(reader.kinds).toEqual(["origin"]);
+    expect(reader.peer.task.digests).toEqual([]);
+    expect(cluster.join("c", { contentVersion: "2" }).lastParents).toEqual(["b"]);
+    expect(cluster.join("d", { contentVersion: "1" }).lastParents).toEqual(["a"]);
+  });
+
   it("refuses a peer id that another host has", () => {
     const cluster = new TestCluster();
     cluster.join("a");

@@ -29,6 +29,8 @@ export interface Registration {
   readonly download: Download__Output;
   /** Takes parents that it did not ask for. */
   readonly takesPushes: boolean;
+  /** Of its copy of the file; absent or empty: it does not say. */
+  readonly contentVersion?: string;
 }
 
 /** Failures of one parent after which a child is not offered it for a while. */

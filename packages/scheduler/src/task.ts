@@ -40,6 +40,7 @@ export class Task {
     number,
     { readonly facts: PieceFacts; readonly reporter: Peer }
   >();
+  #contentVersion = "";
   #contentLength: number | undefined;
   #pieceCount: number | undefined;
 
@@ -73,10 +74,17 @@ export class Task {
   learnSizes(peer: Peer, options: { readonly replace: boolean }): void {
     const { actualContentLength, actualPieceCount } = peer.download;
     if (actualContentLength === undefined) return;
-    if (this.#contentLength !== undefined && this.#contentLength !== actualContentLength) {
+    const { contentVersion } = peer;
+    const isOther =
+      (this.#contentLength !== undefined && this.#contentLength !== actualContentLength) ||
+      (this.#contentVersion !== "" &&
+        contentVersion !== "" &&
+        this.#contentVersion !== contentVersion);
+    if (isOther) {
       if (!options.replace) return;
       this.#forgetDigests();
     }
+    this.#contentVersion = contentVersion;
     this.#contentLength = actualContentLength;
     this.#pieceCount = actualPieceCount ?? this.#pieceCount;
   }

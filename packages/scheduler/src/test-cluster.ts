@@ -125,6 +125,7 @@ export class TestCluster {
     options: {
       readonly download?: Download;
       readonly host?: string;
+      readonly contentVersion?: string;
       readonly pushes?: boolean;
       readonly task?: string;
       readonly fake?: FakePeer;
@@ -142,6 +143,7 @@ export class TestCluster {
         taskId: options.task ?? "task",
         download: downloadFacts(options.download),
         takesPushes: options.pushes ?? true,
+        ...(options.contentVersion === undefined ? {} : { contentVersion: options.contentVersion }),
       },
       fake,
     );
