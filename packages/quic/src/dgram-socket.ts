@@ -11,7 +11,7 @@ import {
 } from "./udp-socket.ts";
 
 /** A plain `node:dgram` socket: works everywhere, one system call a datagram each way. */
-export async function openDgramSocket(options: UdpSocketOptions): Promise<UdpSocket> {
+export async function openDgramSocket(options: UdpSocketOptions): Promise<DgramSocket> {
   const family = isIPv6(options.address.ip) ? 6 : 4;
   const socket = createSocket({
     type: family === 6 ? "udp6" : "udp4",
@@ -28,21 +28,25 @@ export async function openDgramSocket(options: UdpSocketOptions): Promise<UdpSoc
     socket.close();
     throw error;
   }
-  const received = socket.getRecvBufferSize() / (platform() === "linux" ? 2 : 1); // Linux reports twice what it grants
-  if (received < options.bufferLength) options.onSmallBuffer(received);
+  const factor = platform() === "linux" ? 2 : 1; // Linux reports twice what it grants
+  const receive = socket.getRecvBufferSize() / factor;
+  const send = socket.getSendBufferSize() / factor;
+  if (Math.min(receive, send) < options.bufferLength) options.onSmallBuffer({ receive, send });
   return new DgramSocket(socket, options);
 }
 
 /** Spare send buffers kept; more are given to the garbage collector. 2 MiB. */
 const SPARE_COUNT_MAX = 32;
 
-class DgramSocket implements UdpSocket {
+export class DgramSocket implements UdpSocket {
   readonly address: QuicAddress;
   readonly #socket: Socket;
   readonly #options: UdpSocketOptions;
   readonly #spare: Uint8Array[] = [];
   #sendCallCount = 0;
   #sendErrorCount = 0;
+  #receiveCallCount = 0;
+  #unsentCount = 0;
   #closing: Promise<void> | undefined;
 
   constructor(socket: Socket, options: UdpSocketOptions) {
@@ -51,13 +55,23 @@ class DgramSocket implements UdpSocket {
     this.#socket = socket;
     this.#options = options;
     socket.on("message", (datagram, from) => {
+      this.#receiveCallCount++;
       options.onMessage(datagram, from.address, from.port);
     });
     socket.on("error", (error) => options.onError(error, "", 0));
   }
 
   get counters(): UdpCounters {
-    return { sendCallCount: this.#sendCallCount, sendErrorCount: this.#sendErrorCount };
+    return {
+      sendCallCount: this.#sendCallCount,
+      sendErrorCount: this.#sendErrorCount,
+      receiveCallCount: this.#receiveCallCount,
+    };
+  }
+
+  /** Whether something given to `send` may still be waiting for room in the kernel. */
+  get isSending(): boolean {
+    return this.#unsentCount > 0;
   }
 
   takeBuffer(): Uint8Array {
@@ -77,8 +91,10 @@ class DgramSocket implements UdpSocket {
       this.#socket.send(buffer, offset, segmentLength, port, ip);
     }
     this.#sendCallCount++;
+    this.#unsentCount++;
     // Datagrams leave in order, so the buffer is free when its last one has left.
     this.#socket.send(buffer, offset, length - offset, port, ip, (error) => {
+      this.#unsentCount--;
       this.returnBuffer(buffer);
       if (error === null) return;
       this.#sendErrorCount++;

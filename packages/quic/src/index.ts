@@ -2,6 +2,7 @@ export { describeCloseReason } from "./close-reason.ts";
 export { openDgramSocket } from "./dgram-socket.ts";
 export { DEFAULT_QUIC_LIMITS } from "./endpoint-options.ts";
 export { QuicError, type QuicErrorCode } from "./errors.ts";
+export { openGsoSocket } from "./gso-socket.ts";
 export { loadQuiche } from "./load-quiche.ts";
 export type {
   QuicAddress,
@@ -17,6 +18,7 @@ export type {
   QuicLogger,
   QuicStream,
   QuicTls,
+  QuicUdp,
 } from "./quic.ts";
 export { openQuicEndpoint } from "./quiche-endpoint.ts";
 export {

@@ -1,11 +1,15 @@
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { openLossySocket } from "./testing/lossy-socket.ts";
-import { createQueue, withPair } from "./testing/open-pair.ts";
+import { openLossy } from "./testing/lossy-socket.ts";
+import { createQueue, pairOver } from "./testing/open-pair.ts";
 import { failureOf, pattern, readAll, serveEcho } from "./testing/stream-bytes.ts";
 import type { QuicStream } from "./quic.ts";
+import { UDP_KINDS } from "./testing/udp-kinds.ts";
+import { udpSocketFactory } from "./udp-socket-factory.ts";
 
-describe("QuicStream", () => {
+describe.each(UDP_KINDS)("QuicStream over %s", (udp) => {
+  const withPair = pairOver(udp);
+
   it("echoes what was written", async () => {
     await withPair({}, async ({ dialled, accepted }) => {
       serveEcho(accepted);
@@ -110,7 +114,7 @@ describe("QuicStream", () => {
 
   it("delivers everything over a path that loses, repeats and reorders", async () => {
     await withPair(
-      { both: { udp: openLossySocket, packetLength: 1350 } },
+      { both: { udp: openLossy(udpSocketFactory(udp)), packetLength: 1350 } },
       async ({ dialled, accepted }) => {
         serveEcho(accepted);
         const echoes = Array.from({ length: 40 }, async (_, index) => {

@@ -147,6 +147,11 @@ export interface QuicEndpointStats {
   /** Calls that sent them: fewer where the socket takes several at a time. */
   readonly sendCallCount: number;
   readonly sendErrorCount: number;
+  /** Messages that brought the received ones: fewer where the kernel puts several together. */
+  readonly receiveCallCount: number;
+  /** On average since the start; 0 before the first. */
+  readonly datagramsPerSendCall: number;
+  readonly datagramsPerReceiveCall: number;
   /** Datagrams that were no QUIC packet for anybody here. */
   readonly droppedDatagramCount: number;
 }
@@ -165,6 +170,13 @@ export interface QuicLogger {
 }
 
 export type QuicCongestionControl = "cubic" | "reno" | "bbr";
+
+/**
+ * `dgram`: plain `node:dgram`, one system call a datagram. `gso`: on Linux with koffi installed, the kernel cuts
+ * what is sent and puts together what is received (UDP_SEGMENT, UDP_GRO); where it cannot be had, the endpoint does
+ * not open. `auto`: `gso` where it can be had, otherwise `dgram`.
+ */
+export type QuicUdp = "auto" | "dgram" | "gso";
 
 export interface QuicEndpointOptions {
   /** A concrete address of this machine is best; `0.0.0.0` and `::` work. Port 0 picks a free one. */
@@ -196,8 +208,8 @@ export interface QuicEndpointOptions {
   readonly keyLogPath?: string | undefined;
   /** Asked of the kernel for the socket's buffers, in bytes each way; default 4 MiB. */
   readonly bufferLength?: number | undefined;
-  /** How datagrams travel; default `openDgramSocket`. */
-  readonly udp?: UdpSocketFactory | undefined;
+  /** How datagrams travel; default `auto`. */
+  readonly udp?: QuicUdp | UdpSocketFactory | undefined;
   readonly logger?: QuicLogger | undefined;
 }
 

@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import { isIPv6 } from "node:net";
 import type { HostPort, NativeConfig, NativeHeader, QuicheBinding } from "./binding.ts";
 import { closeError } from "./close-reason.ts";
-import { openDgramSocket } from "./dgram-socket.ts";
+import { udpSocketFactory } from "./udp-socket-factory.ts";
 import {
   assertAddress,
   assertInteger,
@@ -113,11 +113,14 @@ class QuicheEndpoint implements QuicEndpoint, ConnectionHost {
       onSmallBuffer: (granted) => {
         logger?.warn(
           { asked: bufferLength, granted },
-          "The kernel gives QUIC a small receive buffer and bursts will be lost: raise it with sysctl net.core.rmem_max",
+          `The kernel gives QUIC small socket buffers and bursts will be lost: raise them with ` +
+            `sysctl net.core.rmem_max=${bufferLength} net.core.wmem_max=${bufferLength}`,
         );
       },
+      isOwnId: (key) => this.#byKey.has(key),
+      onPlain: (cause) => logger?.debug({ err: cause }, "QUIC datagrams travel one by one"),
     };
-    this.#socket = await (this.options.udp ?? openDgramSocket)(socketOptions);
+    this.#socket = await udpSocketFactory(this.options.udp)(socketOptions);
     // The destination address of a datagram is not known under a wildcard: one constant stands for all of ours.
     this.#local = { host: this.#socket.address.ip, port: this.#socket.address.port };
   }
@@ -140,6 +143,7 @@ class QuicheEndpoint implements QuicEndpoint, ConnectionHost {
   }
 
   stats(): QuicEndpointStats {
+    const { counters } = this.socket;
     return {
       connectionCount: this.#connections.size,
       dialledCount: this.#dialledCount,
@@ -147,7 +151,9 @@ class QuicheEndpoint implements QuicEndpoint, ConnectionHost {
       refusedCount: this.#refusedCount,
       receivedDatagramCount: this.#receivedDatagramCount,
       sentDatagramCount: this.#sentDatagramCount,
-      ...this.socket.counters,
+      ...counters,
+      datagramsPerSendCall: this.#sentDatagramCount / Math.max(1, counters.sendCallCount),
+      datagramsPerReceiveCall: this.#receivedDatagramCount / Math.max(1, counters.receiveCallCount),
       droppedDatagramCount: this.#droppedDatagramCount,
     };
   }

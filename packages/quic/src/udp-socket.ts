@@ -1,7 +1,10 @@
 import type { QuicAddress } from "./quic.ts";
 
-/** Room in a send buffer, in bytes: the most that one call of the kernel takes for several datagrams at once. */
-export const SEND_BUFFER_LENGTH = 65_536;
+/**
+ * Room in a send buffer, in bytes: about the most that one call of the kernel takes for several datagrams at once,
+ * which is what fits an IP packet with its headers.
+ */
+export const SEND_BUFFER_LENGTH = 65_000;
 
 /** How an endpoint's datagrams reach the network. One implementation per way of doing that. */
 export interface UdpSocket {
@@ -23,6 +26,8 @@ export interface UdpSocket {
 export interface UdpCounters {
   readonly sendCallCount: number;
   readonly sendErrorCount: number;
+  /** Messages taken from the kernel: several datagrams each, where it puts them together. */
+  readonly receiveCallCount: number;
 }
 
 export interface UdpSocketOptions {
@@ -32,8 +37,12 @@ export interface UdpSocketOptions {
   /** One datagram, which belongs to the callee: it is decrypted in place. */
   readonly onMessage: (datagram: Buffer, ip: string, port: number) => void;
   readonly onError: (error: Error, ip: string, port: number) => void;
-  /** The kernel gave less than `bufferLength` for receiving: bursts will be lost. */
-  readonly onSmallBuffer: (bufferLength: number) => void;
+  /** The kernel gave less than `bufferLength` one way or the other: bursts will be lost. Called once at most. */
+  readonly onSmallBuffer: (granted: { readonly receive: number; readonly send: number }) => void;
+  /** Whether this is the id of a connection here, 16 bytes as latin1: what datagrams put together are cut by. */
+  readonly isOwnId?: ((key: string) => boolean) | undefined;
+  /** From here on, and for the reason given, datagrams leave one by one. */
+  readonly onPlain?: ((cause: Error) => void) | undefined;
 }
 
 /** @throws the system's error when the address cannot be bound */

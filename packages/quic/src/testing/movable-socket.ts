@@ -1,14 +1,16 @@
-import { openDgramSocket } from "../dgram-socket.ts";
 import type { UdpSocket, UdpSocketFactory } from "../udp-socket.ts";
 
 /** A socket whose port changes under its owner, as behind a NAT that has forgotten it. */
-export function createMovableSocket(): { readonly open: UdpSocketFactory; move(): void } {
+export function createMovableSocket(openSocket: UdpSocketFactory): {
+  readonly open: UdpSocketFactory;
+  move(): void;
+} {
   let current: UdpSocket;
   let next: UdpSocket;
   return {
     open: async (options) => {
-      current = await openDgramSocket(options);
-      next = await openDgramSocket({ ...options, address: { ...options.address, port: 0 } });
+      current = await openSocket(options);
+      next = await openSocket({ ...options, address: { ...options.address, port: 0 } });
       const [first, second] = [current, next];
       return {
         address: first.address,

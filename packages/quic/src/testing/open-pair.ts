@@ -1,4 +1,4 @@
-import type { QuicConnection, QuicEndpoint, QuicEndpointOptions } from "../quic.ts";
+import type { QuicConnection, QuicEndpoint, QuicEndpointOptions, QuicUdp } from "../quic.ts";
 import { openQuicEndpoint } from "../quiche-endpoint.ts";
 
 export const LOOPBACK = { ip: "127.0.0.1", port: 0 } as const;
@@ -31,6 +31,11 @@ export async function withPair(
     await client[Symbol.asyncDispose]();
     await server[Symbol.asyncDispose]();
   }
+}
+
+/** The same, over one way of UDP unless told otherwise. */
+export function pairOver(udp: QuicUdp): typeof withPair {
+  return (options, test) => withPair({ ...options, both: { udp, ...options.both } }, test);
 }
 
 /** Hands what is pushed to whoever waits for it, in order. */

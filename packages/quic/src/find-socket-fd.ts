@@ -1,0 +1,31 @@
+import { readdir, readFile, readlink } from "node:fs/promises";
+
+/**
+ * Finds this process's file descriptor of a bound UDP socket by the way the kernel shows it: its address leads to
+ * an inode, the inode to a descriptor. Node has the number too, but only where no program should look.
+ *
+ * @param procAddress as `toProcAddress` spells it
+ * @throws {Error} if there is none, or more than one
+ */
+export async function findSocketFd(procAddress: string, family: 4 | 6): Promise<number> {
+  const table = await readFile(`/proc/self/net/udp${family === 6 ? "6" : ""}`, "utf8");
+  const links = new Set<string>();
+  for (const line of table.split("\n")) {
+    // Columns: number, local address, remote address, state, queues, timer, retransmits, uid, timeout, inode.
+    const columns = line.trim().split(/\s+/);
+    if (columns[1] === procAddress && columns[9] !== undefined) links.add(`socket:[${columns[9]}]`);
+  }
+  const found: number[] = [];
+  for (const fd of await readdir("/proc/self/fd")) {
+    try {
+      if (links.has(await readlink(`/proc/self/fd/${fd}`))) found.push(Number(fd));
+    } catch {
+      // Closed since it was listed: not the one, which is open.
+    }
+  }
+  const [fd] = found;
+  if (fd === undefined || found.length > 1) {
+    throw new Error(`Cannot find the socket at ${procAddress}: ${found.length} descriptors fit`);
+  }
+  return fd;
+}
