@@ -14,6 +14,12 @@ import type { PieceQueue } from "./piece-queue.ts";
 /** Failures in a row that a parent survives when the fault may be passing. */
 const STRIKES_MAX = 2;
 
+/**
+ * Pieces in flight from one parent. More fill the pipe no better, but every piece in flight shares the parent's uplink with all the others:
+ * with eight each, four children of a young seed have 32 pieces under way and for long not one to pass on.
+ */
+const PIECES_PER_PARENT_MAX = 4;
+
 export interface SwarmOptions {
   readonly task: StoredTask;
   readonly queue: PieceQueue<Parent>;
@@ -124,7 +130,7 @@ export class Swarm implements AsyncDisposable {
   pump(): void {
     const { queue, concurrentPieceCount, random } = this.#options;
     const share = Math.ceil((2 * concurrentPieceCount) / Math.max(this.#parents.size, 1));
-    const inFlightMax = Math.max(2, Math.min(concurrentPieceCount, share));
+    const inFlightMax = Math.max(2, Math.min(PIECES_PER_PARENT_MAX, share));
     while (!this.#closed && this.#inFlight < concurrentPieceCount) {
       const taken = queue.take((parent) => parent.cost({ inFlightMax, random }));
       if (taken === undefined) return;
