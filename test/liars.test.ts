@@ -88,9 +88,36 @@ const LIES: readonly (readonly [what: string, lie: Lie, reason: RegExp])[] = [
   ["sends too many bytes", tooMany, /more arrived than|follow|after its end/],
   ["sends nothing", nothing, /not announced within 1000 ms|nothing came in 1000 ms/],
   ["sends nothing after half a piece", nothingAfterHalf, /nothing arrived for \d+ ms/],
-  ["sends an error", anError, /./],
-  ["sends an error after half a piece", anErrorAfterHalf, /./],
-  ["has not what it said it has", notFound, /./],
+  ["sends an error", anError, /the disk is gone/],
+  ["sends an error after half a piece", anErrorAfterHalf, /the disk is gone|reset it/],
+  ["has not what it said it has", notFound, /no such piece/],
+];
+
+/** What it says that it has, while it would serve everything as it is. */
+const TALES: readonly (readonly [what: string, tell: LiarOptions["tell"], reason: RegExp])[] = [
+  ["nothing", async function* () {}, /it has nothing left that it can give/],
+  [
+    "pieces of another length",
+    async function* (pieces) {
+      for (const piece of pieces) yield { ...piece, length: piece.length - 1 };
+    },
+    /it says piece 0 is \d+ bytes at 0, expected \d+ at 0/,
+  ],
+  [
+    "pieces that there are not",
+    async function* ([piece]) {
+      yield { ...piece, number: 3 };
+    },
+    /it says piece 3 is \d+ bytes at 0, the task has 3 pieces/,
+  ],
+  [
+    "an error",
+    async function* () {
+      yield* [];
+      throw status("INTERNAL", "the disk is gone");
+    },
+    /the disk is gone/,
+  ],
 ];
 
 const cluster = useCluster("file");
@@ -108,7 +135,7 @@ afterAll(async () => {
 let count = 0;
 
 /** What to open a liar with, about a file of its own. */
-function about(lie: Lie, length = LENGTH): LiarOptions & { readonly path: string } {
+function about(lie: Lie, length = LENGTH): Omit<LiarOptions, "tell"> & { readonly path: string } {
   count += 1;
   const path = `/file-${count}`;
   const content = CONTENT.subarray(0, length);
@@ -155,6 +182,16 @@ describe.each(["grpc", "quic"] as const)("a parent that, over %s,", (protocol) =
     expect(others).toEqual([]);
   });
 
+  it.concurrent("has only one piece, and sends too little of it, is not waited for", async () => {
+    const length = 100_003;
+    const options = about(tooFew, length);
+    await using liar = await openLiar(options);
+    const got = await cluster.fetch(options.url, { daemon });
+    expect(got).toMatchObject({ fromOrigin: length, fromParents: {} });
+    expect(got.sha256).toBe(sha256(CONTENT.subarray(0, length)));
+    expect(droppings(daemon, liar.hostId)[0]?.msg).toMatch(/ended after \d+ of 100003 bytes/);
+  });
+
   it.concurrent("tells the truth is believed", async () => {
     const options = about(tellTruth);
     await using liar = await openLiar(options);
@@ -166,5 +203,22 @@ describe.each(["grpc", "quic"] as const)("a parent that, over %s,", (protocol) =
     });
     expect(origin.bodyBytes(options.path)).toBe(0);
     expect(droppings(daemon, liar.hostId)).toEqual([]);
+  });
+});
+
+describe("a parent that says it has", () => {
+  let daemon: RunningDaemon;
+
+  beforeAll(async () => {
+    daemon = await cluster.startDaemon({ name: "listener", scheduler: scheduler.address });
+    await untilAnnounced(scheduler, [daemon]);
+  });
+
+  it.concurrent.each(TALES)("%s is dropped, and the file is right", async (_, tell, reason) => {
+    const options = { ...about(tellTruth), tell };
+    await using liar = await openLiar(options);
+    const got = await cluster.fetch(options.url, { daemon });
+    expect(got).toMatchObject({ sha256: SHA256, fromOrigin: LENGTH, fromParents: {} });
+    expect(droppings(daemon, liar.hostId)[0]?.msg).toMatch(reason);
   });
 });

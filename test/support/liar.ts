@@ -5,6 +5,7 @@ import {
   createSchedulerClient,
   durationFromMs,
   implementService,
+  RpcError,
   serveRpc,
   timestampFromDate,
   type AnnouncePeerRequest,
@@ -12,7 +13,7 @@ import {
 } from "@damselfly/rpc";
 import type { PieceInfo } from "@damselfly/transport";
 import { ALPN } from "@damselfly/transport-quic";
-import { encodePacket, PacketDecoder, Tag } from "@damselfly/vortex";
+import { encodePacket, ErrorCode, PacketDecoder, Tag } from "@damselfly/vortex";
 import { computeTaskId } from "../../packages/dfdaemon/src/identity/task-id.ts";
 import { LOOPBACK, type RunningScheduler } from "./daemon.ts";
 
@@ -45,7 +46,7 @@ export interface LiarOptions {
   readonly pieceLength: number;
   readonly lie: Lie;
   /** What it says it has, in place of the truth. */
-  readonly tell?: (pieces: readonly PieceInfo[]) => AsyncIterable<SyncPiecesResponse>;
+  readonly tell?: ((pieces: readonly PieceInfo[]) => AsyncIterable<SyncPiecesResponse>) | undefined;
 }
 
 export interface Liar extends AsyncDisposable {
@@ -149,9 +150,23 @@ async function answer(
     if (packet?.kind === "request") number = packet.pieceNumber;
   }
   stream.stopReading(0);
-  for await (const part of serve(number))
-    await stream.write(part instanceof Uint8Array ? part : announcement(part));
-  await stream.end();
+  let announced = false;
+  try {
+    for await (const part of serve(number)) {
+      await stream.write(part instanceof Uint8Array ? part : announcement(part));
+      announced = true;
+    }
+    await stream.end();
+  } catch (error) {
+    if (announced) throw error;
+    await stream.end(refusal(error));
+  }
+}
+
+function refusal(error: unknown): Uint8Array {
+  const notFound = error instanceof RpcError && error.code === "NOT_FOUND";
+  const code = notFound ? ErrorCode.NotFound : ErrorCode.Internal;
+  return encodePacket({ kind: "error", id: 0, tag: Tag.Error, code, message: String(error) });
 }
 
 function announcement({ number, ...piece }: PieceInfo): Uint8Array {
