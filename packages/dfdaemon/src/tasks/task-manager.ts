@@ -1,37 +1,24 @@
-import { createHash, randomUUID } from "node:crypto";
-import {
-  StorageError,
-  type PieceRecord,
-  type Spool,
-  type StoredTask,
-  type TaskFacts,
-} from "@damselfly/storage";
+import { randomUUID } from "node:crypto";
+import type { PieceRecord, StoredTask } from "@damselfly/storage";
 import { codeOf } from "../code-of.ts";
-import { countBytes } from "../count-bytes.ts";
 import type { DataPlane } from "../data-plane/data-plane.ts";
 import { DaemonError } from "../errors.ts";
-import { credentialsDigest } from "../identity/credentials-digest.ts";
 import { formatPeerId } from "../identity/peer-id.ts";
-import { choosePieceLength } from "../identity/piece-length.ts";
 import type { Logger } from "../logger.ts";
-import { messageOf } from "../message-of.ts";
-import type { Origin, OriginStat } from "../origins/origin.ts";
+import type { Origin } from "../origins/origin.ts";
 import type { ParentChannel } from "../parents/parent-channel.ts";
-import type { PeerRegistration, SchedulerLink } from "../scheduling/scheduler-link.ts";
+import type { SchedulerLink } from "../scheduling/scheduler-link.ts";
 import { toError } from "../to-error.ts";
+import { mayDoBetter, PeersLied, pieceMissing, whyAnew } from "./begin-anew.ts";
 import { piecesOfRange, type ByteRange } from "./byte-range.ts";
-import { cutContent } from "./cut-content.ts";
 import type { DownloadRequest } from "./download-request.ts";
-import { isPassingFault, isProvable, OriginMoved } from "./origin-reader.ts";
-import { uncheckedVersion } from "./file-version.ts";
 import { DEFAULT_FLIGHT_LIMITS, Flight, type FlightLimits, type FlightObserver } from "./flight.ts";
 import { followPieces } from "./follow-pieces.ts";
+import { TaskPreparer, type RunningFlight } from "./task-preparer.ts";
+import { registrationOf } from "./registration-of.ts";
 
 /** How often a task starts anew because its origin changed under it. */
 const RESTARTS_MAX = 3;
-/** How often a body that cannot be resumed is asked for. */
-const SPOOL_ATTEMPTS_MAX = 3;
-
 export type DownloadEvent =
   /** Comes first; comes again if the origin changed and everything started anew: what was said before is void. */
   | {
@@ -73,7 +60,7 @@ export class TaskManager implements AsyncDisposable {
   readonly #options: TaskManagerOptions;
   readonly #limits: FlightLimits;
   readonly #flights = new Map<string, Shared>();
-  readonly #preparing = new Map<string, Preparation>();
+  readonly #preparer: TaskPreparer;
   readonly #background = new Set<Promise<void>>();
   readonly #closing = new AbortController();
   #callerCount = 0;
@@ -82,6 +69,15 @@ export class TaskManager implements AsyncDisposable {
   constructor(options: TaskManagerOptions) {
     this.#options = options;
     this.#limits = { ...DEFAULT_FLIGHT_LIMITS, ...options.limits };
+    const { dataPlane, origin, logger, observer } = options;
+    this.#preparer = new TaskPreparer({
+      storage: dataPlane.storage,
+      origin,
+      flightOf: (taskId) => this.#flightOf(taskId),
+      closing: this.#closing.signal,
+      logger,
+      ...(observer === undefined ? {} : { observer }),
+    });
   }
 
   /** Downloads under way, up to the delivery of the last byte, and children that follow them. */
@@ -178,7 +174,7 @@ export class TaskManager implements AsyncDisposable {
     request: DownloadRequest,
     signal: AbortSignal,
   ): AsyncGenerator<DownloadEvent, void, undefined> {
-    const { task, rangeable, fresh = false } = await this.#prepare(request, signal);
+    const { task, rangeable, fresh = false } = await this.#preparer.prepare(request, signal);
     const range = request.range?.(task.facts.contentLength);
     const pieceNumbers = piecesOfRange(task.facts, range);
     const finished = pieceNumbers.every((number) => task.pieces.has(number));
@@ -305,175 +301,11 @@ export class TaskManager implements AsyncDisposable {
     return shared;
   }
 
-  /** The task on disk, with facts that hold: from the disk when nothing speaks against it, else from the origin. */
-  async #prepare(request: DownloadRequest, signal: AbortSignal): Promise<Prepared> {
-    const { storage } = this.#options.dataPlane;
-    const stored = await storage.openTask(request.taskId);
-    const credentials = rightsOf(request);
-    if (
-      stored !== undefined &&
-      !request.revalidate &&
-      stored.facts.credentialsDigest === credentials
-    ) {
-      const wanted = piecesOfRange(stored.facts, request.range?.(stored.facts.contentLength));
-      const here = wanted.every((number) => stored.pieces.has(number));
-      if (here || this.#flights.get(request.taskId)?.flight.task === stored)
-        return { task: stored, rangeable: isProvable(stored.facts) };
-    }
-    const key = JSON.stringify([request.taskId, credentials, request.revalidate]);
-    let preparation = this.#preparing.get(key);
-    if (preparation === undefined) {
-      const abort = new AbortController();
-      const prepared = this.#ask(
-        request,
-        stored,
-        credentials,
-        AbortSignal.any([abort.signal, this.#closing.signal]),
-      );
-      preparation = {
-        prepared: prepared.finally(() => this.#forget(key, preparation)),
-        abort,
-        waiterCount: 0,
-      };
-      this.#preparing.set(key, preparation);
-    }
-    preparation.waiterCount += 1;
-    try {
-      return await abortable(preparation.prepared, signal);
-    } finally {
-      preparation.waiterCount -= 1;
-      if (preparation.waiterCount === 0) {
-        // Whoever comes now begins anew, and does not inherit that nobody waited.
-        this.#forget(key, preparation);
-        preparation.abort.abort(signal.reason);
-      }
-    }
-  }
-
-  #forget(key: string, preparation: Preparation | undefined): void {
-    if (this.#preparing.get(key) === preparation) this.#preparing.delete(key);
-  }
-
-  async #ask(
-    request: DownloadRequest,
-    stored: StoredTask | undefined,
-    credentials: string,
-    signal: AbortSignal,
-  ): Promise<Prepared> {
-    const { origin } = this.#options;
-    let stat: OriginStat;
-    try {
-      stat = await origin.stat(request.origin, {
-        signal,
-        onWait: ({ reason, waitMs }) =>
-          this.#options.logger.info(
-            { taskId: request.taskId, waitMs },
-            `waiting for the origin: ${reason}`,
-          ),
-      });
-    } catch (error) {
-      // Peers may have what an origin that is down has not, if we know what to ask them for.
-      const down = codeOf(error) === "ERR_ORIGIN_UNREACHABLE";
-      if (
-        !down ||
-        stored === undefined ||
-        request.revalidate ||
-        stored.facts.credentialsDigest !== credentials
-      )
-        throw error;
-      return { task: stored, rangeable: isProvable(stored.facts) };
-    }
-    if (stat.contentLength === undefined) return await this.#spool(request, credentials, signal);
-    return {
-      task: await this.#create(request, stat, stat.contentLength, credentials),
-      rangeable: stat.rangeable,
-    };
-  }
-
-  async #create(
-    request: DownloadRequest,
-    stat: OriginStat,
-    contentLength: number,
-    credentials: string,
-  ): Promise<StoredTask> {
-    const { storage } = this.#options.dataPlane;
-    const flying = this.#flights.get(request.taskId);
-    const stored = flying?.flight.task ?? (await storage.openTask(request.taskId));
-    // A copy from a checked origin is good enough for somebody who does not want it checked.
-    const unchecked =
-      request.origin.insecure === true && stored?.facts.contentVersion !== stat.contentVersion;
-    const facts: TaskFacts = {
-      taskId: request.taskId,
-      url: request.origin.url,
-      contentLength,
-      pieceLength: request.pieceLength ?? choosePieceLength(contentLength),
-      contentVersion: unchecked ? uncheckedVersion(stat.contentVersion) : stat.contentVersion,
-      etag: stat.etag,
-      lastModified: stat.lastModified,
-      responseHeader: stat.responseHeader,
-      credentialsDigest: credentials,
-      createdAtMs: Date.now(),
-    };
-    if (flying !== undefined && flying.flight.task.facts.contentVersion !== facts.contentVersion) {
-      flying.flight.abort(new OriginMoved());
-      await flying.ended;
-    }
-    await this.#dropUnprovable(facts);
-    return await storage.createTask(facts);
-  }
-
-  /**
-   * Without ETag and Last-Modified nobody can tell whether the first half of a file on disk and the second half at the origin are of one
-   * version: what an earlier, broken-off download left is not built upon.
-   */
-  async #dropUnprovable({ taskId, etag, lastModified }: TaskFacts): Promise<void> {
-    if (etag !== "" || lastModified !== "" || this.#flights.has(taskId)) return;
-    const { storage } = this.#options.dataPlane;
-    const stored = await storage.openTask(taskId);
-    if (stored !== undefined && !stored.complete) await storage.deleteTask(taskId);
-  }
-
-  /** An origin that does not say how long the file is has to be read to the end before anything else. */
-  async #spool(
-    request: DownloadRequest,
-    credentials: string,
-    signal: AbortSignal,
-  ): Promise<Prepared> {
-    const { stat, spool: received } = await this.#receiveAll(request, signal);
-    await using spool = received;
-    const task = await this.#create(request, stat, spool.length, credentials);
-    await using content = cutContent(spool.read({ offset: 0, length: spool.length }));
-    for (let number = 0; number < task.pieceCount; number += 1) {
-      const slice = content.next(task.bounds(number).length);
-      const piece = await task.writePiece(
-        { number, trafficType: "BACK_TO_SOURCE", parentId: "" },
-        slice,
-      );
-      this.#options.observer?.piece(piece);
-      for await (const _ of slice);
-    }
-    return { task, rangeable: false, fresh: true };
-  }
-
-  /** The whole body in a spool; a transfer that broke is begun again, since there is nothing to go on from. */
-  async #receiveAll(
-    request: DownloadRequest,
-    signal: AbortSignal,
-  ): Promise<{ readonly stat: OriginStat; readonly spool: Spool }> {
-    const { origin, dataPlane, observer } = this.#options;
-    for (let attempt = 1; ; attempt += 1) {
-      try {
-        await using body = await origin.readAll(request.origin, { signal });
-        const content = countBytes(body.content, (length) => observer?.bytes(length));
-        return { stat: body.stat, spool: await dataPlane.storage.spool(content) };
-      } catch (error) {
-        if (!isPassingFault(error) || attempt === SPOOL_ATTEMPTS_MAX) throw error;
-        this.#options.logger.warn(
-          { taskId: request.taskId },
-          `reading the origin from the start again: ${messageOf(error)}`,
-        );
-      }
-    }
+  #flightOf(taskId: string): RunningFlight | undefined {
+    const shared = this.#flights.get(taskId);
+    if (shared === undefined) return undefined;
+    const { flight, ended } = shared;
+    return { task: flight.task, abort: (reason) => flight.abort(reason), ended };
   }
 
   /** The last steps: the digest, and the file where the user wants it. */
@@ -534,20 +366,6 @@ export class TaskManager implements AsyncDisposable {
   }
 }
 
-interface Prepared {
-  readonly task: StoredTask;
-  readonly rangeable: boolean;
-  /** What is on disk came from the origin just now, for those who ask. */
-  readonly fresh?: boolean;
-}
-
-/** Asking the origin what a task is, shared by all who want to know. */
-interface Preparation {
-  readonly prepared: Promise<Prepared>;
-  readonly abort: AbortController;
-  waiterCount: number;
-}
-
 interface Shared {
   /** Of the caller who began it: whom it asks, and with what rights. */
   readonly request: DownloadRequest;
@@ -572,99 +390,6 @@ function endUnlessWanted(shared: Shared): void {
   );
 }
 
-/** The whole is not what the user says it is, though every piece is what a peer said it is. */
-class PeersLied extends Error {
-  override readonly name = "PeersLied";
-  readonly code = "ERR_DIGEST_MISMATCH";
-  constructor(cause: unknown) {
-    super("Cannot deliver the file: what the peers gave is not the file", { cause });
-  }
-}
-
-function pieceMissing(number: number): StorageError {
-  return new StorageError(
-    "ERR_PIECE_MISSING",
-    `Cannot deliver piece ${number}: it is not there any more`,
-  );
-}
-
-/**
- * What a caller may see: who is asking, and whose certificates are believed. Asked for with other rights than those it was fetched with, a
- * copy is asked for at the origin first.
- */
-function rightsOf({ origin }: DownloadRequest): string {
-  const credentials = credentialsDigest(origin.header);
-  if (origin.caCert === undefined && origin.insecure !== true) return credentials;
-  const trust = origin.insecure === true ? "unchecked" : origin.caCert;
-  return createHash("sha256")
-    .update(JSON.stringify([credentials, trust]))
-    .digest("hex");
-}
-
-/** Whether a download that failed on one request may succeed on another one for the same task. */
-function mayDoBetter(own: DownloadRequest, failed: DownloadRequest, error: unknown): boolean {
-  const code = codeOf(error);
-  if (own === failed) return false;
-  if (code === "ERR_NO_SOURCE") return failed.disableBackToSource && !own.disableBackToSource;
-  if (code !== "ERR_ORIGIN_STATUS" && code !== "ERR_ORIGIN_TLS") return false;
-  return own.origin.url !== failed.origin.url || rightsOf(own) !== rightsOf(failed);
-}
-
-/** What happened to a download that is worth beginning again; undefined for every other failure. */
-function whyAnew(error: unknown): string | undefined {
-  const code = codeOf(error);
-  if (code === "ERR_ORIGIN_CHANGED") return "the origin changed the file";
-  if (error instanceof PeersLied) return "the peers gave another file";
-  if (!(error instanceof StorageError)) return undefined;
-  if (code === "ERR_TASK_GONE") return "the task was deleted";
-  if (code === "ERR_PIECE_MISSING") return "the file on disk was changed by somebody else";
-  return undefined;
-}
-
 function local(piece: PieceRecord): PieceRecord {
   return { ...piece, trafficType: "LOCAL_PEER" };
-}
-
-function registrationOf(
-  request: DownloadRequest,
-  task: StoredTask,
-  peerId: string,
-  concurrentPieceCount: number,
-): PeerRegistration {
-  const { facts } = task;
-  const range = request.range?.(facts.contentLength);
-  return {
-    taskId: facts.taskId,
-    peerId,
-    contentVersion: facts.contentVersion,
-    ...(range === undefined ? {} : { range }),
-    url: request.origin.url,
-    ...(request.digest === undefined ? {} : { digest: request.digest }),
-    tag: request.tag,
-    application: request.application,
-    priority: request.priority,
-    filteredQueryParams: request.filteredQueryParams,
-    ...(request.pieceLength === undefined ? {} : { requestedPieceLength: request.pieceLength }),
-    contentLength: facts.contentLength,
-    pieceLength: facts.pieceLength,
-    pieceCount: task.pieceCount,
-    concurrentPieceCount,
-    needBackToSource: request.needBackToSource,
-    disableBackToSource: request.disableBackToSource,
-    requestHeader: request.origin.header,
-  };
-}
-
-async function abortable<Value>(promise: Promise<Value>, signal: AbortSignal): Promise<Value> {
-  signal.throwIfAborted();
-  let onAbort: () => void = () => {};
-  const aborted = new Promise<never>((_, reject) => {
-    onAbort = () => reject(toError(signal.reason));
-    signal.addEventListener("abort", onAbort, { once: true });
-  });
-  try {
-    return await Promise.race([promise, aborted]);
-  } finally {
-    signal.removeEventListener("abort", onAbort);
-  }
 }

@@ -1,0 +1,45 @@
+import { StorageError } from "@damselfly/storage";
+import { codeOf } from "../code-of.ts";
+import type { DownloadRequest } from "./download-request.ts";
+import { rightsOf } from "./rights-of.ts";
+
+/** The whole is not what the user says it is, though every piece is what a peer said it is. */
+export class PeersLied extends Error {
+  override readonly name = "PeersLied";
+  readonly code = "ERR_DIGEST_MISMATCH";
+  constructor(cause: unknown) {
+    super("Cannot deliver the file: what the peers gave is not the file", { cause });
+  }
+}
+
+/** A piece that was there a moment ago; whoever fetches it again has it. */
+export function pieceMissing(number: number): StorageError {
+  return new StorageError(
+    "ERR_PIECE_MISSING",
+    `Cannot deliver piece ${number}: it is not there any more`,
+  );
+}
+
+/** What happened to a download that is worth beginning again; undefined for every other failure. */
+export function whyAnew(error: unknown): string | undefined {
+  const code = codeOf(error);
+  if (code === "ERR_ORIGIN_CHANGED") return "the origin changed the file";
+  if (error instanceof PeersLied) return "the peers gave another file";
+  if (!(error instanceof StorageError)) return undefined;
+  if (code === "ERR_TASK_GONE") return "the task was deleted";
+  if (code === "ERR_PIECE_MISSING") return "the file on disk was changed by somebody else";
+  return undefined;
+}
+
+/** Whether a download that failed on one request may succeed on another one for the same task. */
+export function mayDoBetter(
+  own: DownloadRequest,
+  failed: DownloadRequest,
+  error: unknown,
+): boolean {
+  const code = codeOf(error);
+  if (own === failed) return false;
+  if (code === "ERR_NO_SOURCE") return failed.disableBackToSource && !own.disableBackToSource;
+  if (code !== "ERR_ORIGIN_STATUS" && code !== "ERR_ORIGIN_TLS") return false;
+  return own.origin.url !== failed.origin.url || rightsOf(own) !== rightsOf(failed);
+}

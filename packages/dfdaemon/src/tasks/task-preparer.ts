@@ -1,0 +1,245 @@
+import type { Spool, Storage, StoredTask, TaskFacts } from "@damselfly/storage";
+import { codeOf } from "../code-of.ts";
+import { countBytes } from "../count-bytes.ts";
+import { choosePieceLength } from "../identity/piece-length.ts";
+import type { Logger } from "../logger.ts";
+import { messageOf } from "../message-of.ts";
+import type { Origin, OriginStat } from "../origins/origin.ts";
+import { toError } from "../to-error.ts";
+import { piecesOfRange } from "./byte-range.ts";
+import { cutContent } from "./cut-content.ts";
+import type { DownloadRequest } from "./download-request.ts";
+import { uncheckedVersion } from "./file-version.ts";
+import type { FlightObserver } from "./flight.ts";
+import { isPassingFault, isProvable, OriginMoved } from "./origin-reader.ts";
+import { rightsOf } from "./rights-of.ts";
+
+/** How often a body that cannot be resumed is asked for. */
+const SPOOL_ATTEMPTS_MAX = 3;
+
+/** A task whose facts are known, so that its pieces can be fetched. */
+export interface Prepared {
+  readonly task: StoredTask;
+  readonly rangeable: boolean;
+  /** What is on disk came from the origin just now, for those who ask. */
+  readonly fresh?: boolean;
+}
+
+export interface TaskPreparerOptions {
+  readonly storage: Storage;
+  readonly origin: Origin;
+  /** The download of a task under way, if there is one. */
+  readonly flightOf: (taskId: string) => RunningFlight | undefined;
+  /** Ends every question to an origin. */
+  readonly closing: AbortSignal;
+  readonly logger: Logger;
+  readonly observer?: FlightObserver;
+}
+
+export interface RunningFlight {
+  readonly task: StoredTask;
+  abort(reason: Error): void;
+  readonly ended: Promise<unknown>;
+}
+
+/** Finds out what a task is: from the disk, else from its origin. Several callers of one task share one question. */
+export class TaskPreparer {
+  readonly #options: TaskPreparerOptions;
+  readonly #preparing = new Map<string, Preparation>();
+
+  constructor(options: TaskPreparerOptions) {
+    this.#options = options;
+  }
+
+  /** The task on disk, with facts that hold: from the disk when nothing speaks against it, else from the origin. */
+  async prepare(request: DownloadRequest, signal: AbortSignal): Promise<Prepared> {
+    const { storage, flightOf } = this.#options;
+    const stored = await storage.openTask(request.taskId);
+    const credentials = rightsOf(request);
+    if (
+      stored !== undefined &&
+      !request.revalidate &&
+      stored.facts.credentialsDigest === credentials
+    ) {
+      const wanted = piecesOfRange(stored.facts, request.range?.(stored.facts.contentLength));
+      const here = wanted.every((number) => stored.pieces.has(number));
+      if (here || flightOf(request.taskId)?.task === stored)
+        return { task: stored, rangeable: isProvable(stored.facts) };
+    }
+    const key = JSON.stringify([request.taskId, credentials, request.revalidate]);
+    let preparation = this.#preparing.get(key);
+    if (preparation === undefined) {
+      const abort = new AbortController();
+      const prepared = this.#ask(
+        request,
+        stored,
+        credentials,
+        AbortSignal.any([abort.signal, this.#options.closing]),
+      );
+      preparation = {
+        prepared: prepared.finally(() => this.#forget(key, preparation)),
+        abort,
+        waiterCount: 0,
+      };
+      this.#preparing.set(key, preparation);
+    }
+    preparation.waiterCount += 1;
+    try {
+      return await abortable(preparation.prepared, signal);
+    } finally {
+      preparation.waiterCount -= 1;
+      if (preparation.waiterCount === 0) {
+        // Whoever comes now begins anew, and does not inherit that nobody waited.
+        this.#forget(key, preparation);
+        preparation.abort.abort(signal.reason);
+      }
+    }
+  }
+
+  #forget(key: string, preparation: Preparation | undefined): void {
+    if (this.#preparing.get(key) === preparation) this.#preparing.delete(key);
+  }
+
+  async #ask(
+    request: DownloadRequest,
+    stored: StoredTask | undefined,
+    credentials: string,
+    signal: AbortSignal,
+  ): Promise<Prepared> {
+    const { origin } = this.#options;
+    let stat: OriginStat;
+    try {
+      stat = await origin.stat(request.origin, {
+        signal,
+        onWait: ({ reason, waitMs }) =>
+          this.#options.logger.info(
+            { taskId: request.taskId, waitMs },
+            `waiting for the origin: ${reason}`,
+          ),
+      });
+    } catch (error) {
+      // Peers may have what an origin that is down has not, if we know what to ask them for.
+      const down = codeOf(error) === "ERR_ORIGIN_UNREACHABLE";
+      if (
+        !down ||
+        stored === undefined ||
+        request.revalidate ||
+        stored.facts.credentialsDigest !== credentials
+      )
+        throw error;
+      return { task: stored, rangeable: isProvable(stored.facts) };
+    }
+    if (stat.contentLength === undefined) return await this.#spool(request, credentials, signal);
+    return {
+      task: await this.#create(request, stat, stat.contentLength, credentials),
+      rangeable: stat.rangeable,
+    };
+  }
+
+  async #create(
+    request: DownloadRequest,
+    stat: OriginStat,
+    contentLength: number,
+    credentials: string,
+  ): Promise<StoredTask> {
+    const { storage } = this.#options;
+    const flying = this.#options.flightOf(request.taskId);
+    const stored = flying?.task ?? (await storage.openTask(request.taskId));
+    // A copy from a checked origin is good enough for somebody who does not want it checked.
+    const unchecked =
+      request.origin.insecure === true && stored?.facts.contentVersion !== stat.contentVersion;
+    const facts: TaskFacts = {
+      taskId: request.taskId,
+      url: request.origin.url,
+      contentLength,
+      pieceLength: request.pieceLength ?? choosePieceLength(contentLength),
+      contentVersion: unchecked ? uncheckedVersion(stat.contentVersion) : stat.contentVersion,
+      etag: stat.etag,
+      lastModified: stat.lastModified,
+      responseHeader: stat.responseHeader,
+      credentialsDigest: credentials,
+      createdAtMs: Date.now(),
+    };
+    if (flying !== undefined && flying.task.facts.contentVersion !== facts.contentVersion) {
+      flying.abort(new OriginMoved());
+      await flying.ended;
+    }
+    await this.#dropUnprovable(facts);
+    return await storage.createTask(facts);
+  }
+
+  /**
+   * Without ETag and Last-Modified nobody can tell whether the first half of a file on disk and the second half at the origin are of one
+   * version: what an earlier, broken-off download left is not built upon.
+   */
+  async #dropUnprovable({ taskId, etag, lastModified }: TaskFacts): Promise<void> {
+    if (etag !== "" || lastModified !== "" || this.#options.flightOf(taskId) !== undefined) return;
+    const { storage } = this.#options;
+    const stored = await storage.openTask(taskId);
+    if (stored !== undefined && !stored.complete) await storage.deleteTask(taskId);
+  }
+
+  /** An origin that does not say how long the file is has to be read to the end before anything else. */
+  async #spool(
+    request: DownloadRequest,
+    credentials: string,
+    signal: AbortSignal,
+  ): Promise<Prepared> {
+    const { stat, spool: received } = await this.#receiveAll(request, signal);
+    await using spool = received;
+    const task = await this.#create(request, stat, spool.length, credentials);
+    await using content = cutContent(spool.read({ offset: 0, length: spool.length }));
+    for (let number = 0; number < task.pieceCount; number += 1) {
+      const slice = content.next(task.bounds(number).length);
+      const piece = await task.writePiece(
+        { number, trafficType: "BACK_TO_SOURCE", parentId: "" },
+        slice,
+      );
+      this.#options.observer?.piece(piece);
+      for await (const _ of slice);
+    }
+    return { task, rangeable: false, fresh: true };
+  }
+
+  /** The whole body in a spool; a transfer that broke is begun again, since there is nothing to go on from. */
+  async #receiveAll(
+    request: DownloadRequest,
+    signal: AbortSignal,
+  ): Promise<{ readonly stat: OriginStat; readonly spool: Spool }> {
+    const { origin, storage, observer } = this.#options;
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        await using body = await origin.readAll(request.origin, { signal });
+        const content = countBytes(body.content, (length) => observer?.bytes(length));
+        return { stat: body.stat, spool: await storage.spool(content) };
+      } catch (error) {
+        if (!isPassingFault(error) || attempt === SPOOL_ATTEMPTS_MAX) throw error;
+        this.#options.logger.warn(
+          { taskId: request.taskId },
+          `reading the origin from the start again: ${messageOf(error)}`,
+        );
+      }
+    }
+  }
+}
+
+/** Asking the origin what a task is, shared by all who want to know. */
+interface Preparation {
+  readonly prepared: Promise<Prepared>;
+  readonly abort: AbortController;
+  waiterCount: number;
+}
+
+async function abortable<Value>(promise: Promise<Value>, signal: AbortSignal): Promise<Value> {
+  signal.throwIfAborted();
+  let onAbort: () => void = () => {};
+  const aborted = new Promise<never>((_, reject) => {
+    onAbort = () => reject(toError(signal.reason));
+    signal.addEventListener("abort", onAbort, { once: true });
+  });
+  try {
+    return await Promise.race([promise, aborted]);
+  } finally {
+    signal.removeEventListener("abort", onAbort);
+  }
+}
