@@ -1,5 +1,5 @@
 import type { PeerCertificate } from "node:tls";
-import { status } from "@damselfly/rpc";
+import { NODE_CERTIFICATE_NAME, status } from "@damselfly/rpc";
 
 /** What the names of a certificate are called in `subjectaltname`. */
 const DNS_PREFIX = "DNS:";
@@ -15,13 +15,18 @@ export function assertHostIdentity(hostId: string, certificate: PeerCertificate 
   const names = (certificate.subjectaltname ?? "")
     .split(", ")
     .filter((name) => name.startsWith(DNS_PREFIX))
-    .map((name) => name.slice(DNS_PREFIX.length));
-  const hostnames = names.filter(
-    (name) => hostId.endsWith(`-${name}`) || hostId.endsWith(`-${name}-seed`),
-  );
-  if (hostnames.length > 0) return;
+    .map((name) => name.slice(DNS_PREFIX.length))
+    // Stands in every node's certificate.
+    .filter((name) => name !== NODE_CERTIFICATE_NAME);
+  // There is no dash in an address. The end alone would let "two" speak for "number-two".
+  const hostname = hostId.slice(hostId.indexOf("-") + 1);
+  if (names.some((name) => hostId.includes("-") && isNamed(hostname, name))) return;
   throw status(
     "PERMISSION_DENIED",
     `Cannot serve host '${hostId}': its certificate names ${names.join(", ") || "no host"}`,
   );
+}
+
+function isNamed(hostname: string, name: string): boolean {
+  return hostname === name || hostname === `${name}-seed`;
 }
