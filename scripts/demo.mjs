@@ -59,8 +59,9 @@ try {
     console.error(
       `\n${red("The demo failed:")} ${error instanceof ChildError ? error.message : (error.stack ?? error)}`,
     );
-    process.exitCode = 1;
     await killAll();
+    // Downloads that were cut off may keep connections for a while; nobody waits for them.
+    process.exit(1);
   }
 }
 
