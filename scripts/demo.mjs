@@ -56,12 +56,9 @@ try {
   process.exitCode = await main(process.argv.slice(2));
 } catch (error) {
   if (!isStopping) {
-    console.error(
-      `\n${red("The demo failed:")} ${error instanceof ChildError ? error.message : (error.stack ?? error)}`,
-    );
-    await killAll();
-    // Downloads that were cut off may keep connections for a while; nobody waits for them.
-    process.exit(1);
+    const reason = error instanceof ChildError ? error.message : (error.stack ?? error);
+    console.error(`\n${red("The demo failed:")} ${reason}\n`);
+    stop(1);
   }
 }
 
@@ -126,7 +123,7 @@ async function usableProtocols() {
 
 /** One protocol, from nothing to five copies. Returns whether all of them are right. */
 async function runRound({ protocol, origin, certificates }) {
-  console.log(`\n${bold(`Pieces over ${PROTOCOL_NAMES[protocol]}`)}   ${formatLegend()}\n`);
+  console.log(`\n${bold(`Pieces over ${PROTOCOL_NAMES[protocol]}`)}${formatLegend()}\n`);
   const work = join(directory, protocol);
   const scheduler = await startScheduler({ directory: work, certificates });
   const start = (name) =>

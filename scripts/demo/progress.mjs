@@ -30,7 +30,7 @@ export function restoreTerminal() {
 /** The legend of the bars; empty where there are none. */
 export function formatLegend() {
   return isTerminal
-    ? `${yellow("▓")} ${dim("from the origin")}  ${green("█")} ${dim("from other nodes")}`
+    ? `   ${yellow("▓")} ${dim("from the origin")}  ${green("█")} ${dim("from other nodes")}`
     : "";
 }
 
