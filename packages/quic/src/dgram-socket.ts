@@ -85,10 +85,15 @@ export class DgramSocket implements UdpSocket {
 
   send(buffer: Uint8Array, length: number, segmentLength: number, ip: string, port: number): void {
     if (this.#closing !== undefined) return;
+    const onDone = (error: Error | null): void => {
+      if (error === null) return;
+      this.#sendErrorCount++;
+      if (this.#closing === undefined) this.#options.onError(error, ip, port);
+    };
     let offset = 0;
     for (; offset + segmentLength < length; offset += segmentLength) {
       this.#sendCallCount++;
-      this.#socket.send(buffer, offset, segmentLength, port, ip);
+      this.#socket.send(buffer, offset, segmentLength, port, ip, onDone);
     }
     this.#sendCallCount++;
     this.#unsentCount++;
@@ -96,9 +101,7 @@ export class DgramSocket implements UdpSocket {
     this.#socket.send(buffer, offset, length - offset, port, ip, (error) => {
       this.#unsentCount--;
       this.returnBuffer(buffer);
-      if (error === null) return;
-      this.#sendErrorCount++;
-      if (this.#closing === undefined) this.#options.onError(error, ip, port);
+      onDone(error);
     });
   }
 

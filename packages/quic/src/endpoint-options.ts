@@ -27,7 +27,7 @@ export const DEFAULT_QUIC_LIMITS: QuicLimits = {
 };
 
 /** QUIC's own minimum (RFC 9000, section 14). */
-const PACKET_LENGTH_MIN = 1200;
+export const PACKET_LENGTH_MIN = 1200;
 /** The binding writes no longer packet, whatever it is given. */
 const PACKET_LENGTH_MAX = 16_383;
 

@@ -1,14 +1,15 @@
-import { readdir, readFile, readlink } from "node:fs/promises";
+import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 
 /**
  * Finds this process's file descriptor of a bound UDP socket by the way the kernel shows it: its address leads to
- * an inode, the inode to a descriptor. Node has the number too, but only where no program should look.
+ * an inode, the inode to a descriptor. Node has the number too, but only where no program should look. Synchronous:
+ * nothing here waits for a disk, and a trip to another thread for each descriptor takes long on a busy machine.
  *
  * @param procAddress as `toProcAddress` spells it
  * @throws {Error} if there is none, or more than one
  */
-export async function findSocketFd(procAddress: string, family: 4 | 6): Promise<number> {
-  const table = await readFile(`/proc/self/net/udp${family === 6 ? "6" : ""}`, "utf8");
+export function findSocketFd(procAddress: string, family: 4 | 6): number {
+  const table = readFileSync(`/proc/self/net/udp${family === 6 ? "6" : ""}`, "utf8");
   const links = new Set<string>();
   for (const line of table.split("\n")) {
     // Columns: number, local address, remote address, state, queues, timer, retransmits, uid, timeout, inode.
@@ -16,9 +17,9 @@ export async function findSocketFd(procAddress: string, family: 4 | 6): Promise<
     if (columns[1] === procAddress && columns[9] !== undefined) links.add(`socket:[${columns[9]}]`);
   }
   const found: number[] = [];
-  for (const fd of await readdir("/proc/self/fd")) {
+  for (const fd of readdirSync("/proc/self/fd")) {
     try {
-      if (links.has(await readlink(`/proc/self/fd/${fd}`))) found.push(Number(fd));
+      if (links.has(readlinkSync(`/proc/self/fd/${fd}`))) found.push(Number(fd));
     } catch {
       // Closed since it was listed: not the one, which is open.
     }

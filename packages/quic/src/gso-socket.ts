@@ -17,6 +17,9 @@ import {
 
 const SOL_UDP = 17;
 const UDP_GRO = 104;
+/** Level and name of the option that forbids fragments (`IP_MTU_DISCOVER`), by family. */
+const MTU_DISCOVER = { 4: [0, 10], 6: [41, 23] } as const;
+const PMTUDISC_DO = 2;
 
 /**
  * A `node:dgram` socket on Linux that leaves cutting and joining to the kernel: what is sent goes down in one
@@ -38,7 +41,12 @@ export async function openGsoSocket(options: UdpSocketOptions): Promise<UdpSocke
     const { ip, port } = plain.address;
     const bound = toSocketAddress(libc, ip, port);
     if (bound === undefined) throw new Error(`Cannot use UDP offloads: ${ip} has a zone`);
-    const fd = await findSocketFd(toProcAddress(bound), isIPv6(ip) ? 6 : 4);
+    const family = isIPv6(ip) ? 6 : 4;
+    const fd = findSocketFd(toProcAddress(bound), family);
+    // Too long is an error then, by the interface's MTU or what routers tell, and not a datagram in fragments. Where
+    // it cannot be set, there are fragments as before.
+    const [level, name] = MTU_DISCOVER[family];
+    libc.setsockopt(fd, level, name, Uint8Array.of(PMTUDISC_DO, 0, 0, 0), 4);
     const on = Uint8Array.of(1, 0, 0, 0);
     if (libc.setsockopt(fd, SOL_UDP, UDP_GRO, on, on.byteLength) !== 0) {
       throw new Error(`Cannot use UDP offloads: no UDP_GRO here (${nameOf(libc.errno())})`);

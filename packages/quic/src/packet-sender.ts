@@ -1,4 +1,5 @@
 import type { HostPort, NativeConnection } from "./binding.ts";
+import { PACKET_LENGTH_MIN } from "./endpoint-options.ts";
 import type { QuicAddress } from "./quic.ts";
 import type { UdpSocket } from "./udp-socket.ts";
 
@@ -9,7 +10,7 @@ const SEND_LENGTH_PER_TURN = 120_000;
 export class PacketSender {
   readonly #native: NativeConnection;
   readonly #socket: UdpSocket;
-  readonly #packetLength: number;
+  #packetLength: number;
   #remote: QuicAddress;
   /** `#remote` as the binding spells it. */
   #target: HostPort;
@@ -35,6 +36,11 @@ export class PacketSender {
 
   get datagramCount(): number {
     return this.#datagramCount;
+  }
+
+  /** Packets as they are do not fit the path: from here on they are as short as QUIC allows. */
+  shrinkPackets(): void {
+    this.#packetLength = PACKET_LENGTH_MIN;
   }
 
   /**

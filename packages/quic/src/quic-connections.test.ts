@@ -8,6 +8,7 @@ import { describe, expect, it } from "vitest";
 import type { QuicEndpointOptions, QuicStream } from "./quic.ts";
 import { openQuicEndpoint } from "./quiche-endpoint.ts";
 import { createMovableSocket } from "./testing/movable-socket.ts";
+import { openNarrow } from "./testing/narrow-socket.ts";
 import { createQueue, LOOPBACK, pairOver, withPair } from "./testing/open-pair.ts";
 import { failureOf, readAll, serveEcho } from "./testing/stream-bytes.ts";
 import { UDP_KINDS } from "./testing/udp-kinds.ts";
@@ -343,6 +344,21 @@ describe.each(UDP_KINDS)("QuicConnection over %s", (udp) => {
       expect(await reading).toEqual(Buffer.alloc(120_000, 1));
       expect(accepted.remoteAddress.port).not.toBe(before);
     });
+  });
+
+  it("goes on with shorter packets where the path takes no longer ones", async () => {
+    const narrow = openNarrow(udpSocketFactory(udp), 1300);
+    await withPairHere(
+      { both: { udp: narrow, packetLength: 1350 } },
+      async ({ dialled, accepted, client, server }) => {
+        serveEcho(accepted);
+        const stream = dialled.openStream();
+        const reading = readAll(stream);
+        await stream.end(Buffer.alloc(100_000, 1));
+        expect(await reading).toEqual(Buffer.alloc(100_000, 1));
+        for (const { connectionCount } of [client, server]) expect(connectionCount).toBe(1);
+      },
+    );
   });
 
   it("counts packets, bytes and streams", async () => {

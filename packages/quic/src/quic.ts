@@ -198,8 +198,9 @@ export interface QuicEndpointOptions {
    */
   readonly deadAfterMs?: number | undefined;
   /**
-   * Largest UDP payload sent, 1200 to 16 383; above the path's MTU the kernel fragments or drops it. Default
-   * `auto`: 16 383 to loopback addresses, 1350 to others.
+   * Largest UDP payload sent, 1200 to 16 383. Where the kernel says that this is too long for the path, the
+   * connection goes on with 1200 (`gso`); plain `dgram` lets the kernel fragment it. Default `auto`: 16 383 to
+   * loopback addresses, 1350 to others.
    */
   readonly packetLength?: number | "auto" | undefined;
   /** Default `cubic`. Decides for what this side sends. */
@@ -208,7 +209,7 @@ export interface QuicEndpointOptions {
   readonly keyLogPath?: string | undefined;
   /** Asked of the kernel for the socket's buffers, in bytes each way; default 4 MiB. */
   readonly bufferLength?: number | undefined;
-  /** How datagrams travel; default `auto`. */
+  /** How datagrams travel; default `dgram`: `gso` still delays handshakes on a machine with too much to do. */
   readonly udp?: QuicUdp | UdpSocketFactory | undefined;
   readonly logger?: QuicLogger | undefined;
 }

@@ -267,6 +267,11 @@ export class QuicheConnection implements QuicConnection, StreamCarrier {
     this.touch();
   }
 
+  /** The kernel says that the last packets were too long for the path. */
+  shrinkPackets(): void {
+    this.#sender.shrinkPackets();
+  }
+
   /** Does what has become possible; true if there is more to do. */
   turn(): boolean {
     if (this.#phase === "removed") return false;

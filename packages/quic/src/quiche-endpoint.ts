@@ -312,6 +312,12 @@ class QuicheEndpoint implements QuicEndpoint, ConnectionHost {
 
   #onError(error: Error, ip: string, port: number): void {
     this.options.logger?.debug({ err: error, ip, port }, "Cannot send a datagram");
+    if ("code" in error && error.code === "EMSGSIZE") {
+      for (const connection of this.#connections) {
+        const { remoteAddress } = connection;
+        if (remoteAddress.ip === ip && remoteAddress.port === port) connection.shrinkPackets();
+      }
+    }
     for (const connection of this.#dials.keys()) {
       const { remoteAddress } = connection;
       if (!connection.isInHandshake || remoteAddress.ip !== ip || remoteAddress.port !== port)
