@@ -77,32 +77,39 @@ describe("one node", () => {
     await daemon.child.end();
   });
 
-  it("that is killed on the way, and asked again, fetches only what it has not", async () => {
-    const settings = { "download.backToSourceConcurrentPieceCount": 1 };
-    const start = (): Promise<RunningDaemon> =>
-      cluster.startDaemon({ name: "restarted", settings });
-    const file = serveHalf();
-    const first = await start();
-    const broken = cluster.startDfget(file.url, { daemon: first });
-    await untilHolding(first, await broken.untilStarted(), 4);
-    await first.child.end();
-    const { exit, error } = await broken.result;
-    expect(exit.code).toBe(1);
-    expect(error?.message).toContain("went away");
-    expect(existsSync(broken.output)).toBe(false);
+  it.each([
+    ["killed", "SIGKILL", null, /went away/],
+    // What runs may finish for five seconds, which is not enough for a file that is held.
+    ["stopped", "SIGTERM", 0, /the daemon is stopping|went away/],
+  ] as const)(
+    "that is %s half-way, and asked again, fetches only what it has not",
+    async (name, signal, code, reason) => {
+      const settings = { "download.backToSourceConcurrentPieceCount": 1 };
+      const start = (): Promise<RunningDaemon> => cluster.startDaemon({ name, settings });
+      const file = serveHalf();
+      const first = await start();
+      const broken = cluster.startDfget(file.url, { daemon: first });
+      await untilHolding(first, await broken.untilStarted(), 4);
+      first.child.kill(signal);
+      const { exit, error } = await broken.result;
+      expect(exit.code).toBe(1);
+      expect(error?.message).toMatch(reason);
+      expect(existsSync(broken.output)).toBe(false);
+      expect((await first.child.exited).code).toBe(code);
 
-    const second = await start();
-    await file.untilGivenUp();
-    file.release();
-    const got = await cluster.fetch(file.url, { daemon: second });
-    expect(got).toMatchObject({
-      sha256: SHA256,
-      fromLocal: 4 * PIECE_LENGTH,
-      fromOrigin: LENGTH - 4 * PIECE_LENGTH,
-    });
-    expectServedOnce(file.path);
-    await second.child.end();
-  });
+      const second = await start();
+      await file.untilGivenUp();
+      file.release();
+      const got = await cluster.fetch(file.url, { daemon: second });
+      expect(got).toMatchObject({
+        sha256: SHA256,
+        fromLocal: 4 * PIECE_LENGTH,
+        fromOrigin: LENGTH - 4 * PIECE_LENGTH,
+      });
+      expectServedOnce(file.path);
+      await second.child.end();
+    },
+  );
 });
 
 describe.each(["grpc", "quic"] as const)("ten nodes with mutual TLS, over %s", (protocol) => {
@@ -203,6 +210,15 @@ describe("a seed and three nodes without certificates", () => {
     const again = serve();
     await expectComplete(nodes.slice(1).map((daemon) => cluster.startDfget(again.url, { daemon })));
     expectServedOnce(again.path);
+  });
+
+  it("finish although the seed is frozen half-way, and leave it aside", async () => {
+    const { file, downloads } = await halfWay();
+    nodes[0]!.child.kill("SIGSTOP");
+    file.release();
+    await expectComplete(downloads);
+    expect(origin.bodyBytes(file.path)).toBeLessThanOrEqual(LENGTH + PIECE_LENGTH);
+    nodes[0]!.child.kill("SIGCONT");
   });
 
   it("finish although nobody can tell them of each other", async () => {
