@@ -166,9 +166,8 @@ export class RpcPeerSession implements PeerSession {
       this.#backlog.splice(Math.max(oldest, 0), 1);
     }
     this.#backlog.push(body);
-    this.#sending ??= this.#drain().finally(() => {
-      this.#sending = undefined;
-    });
+    // Over only after its first write, and so after it is kept here.
+    this.#sending ??= this.#drain();
   }
 
   /** Sends one after another. A stream that has broken says so through `events`: nothing is lost that is not known there. */
