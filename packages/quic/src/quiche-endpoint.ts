@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { isIPv6 } from "node:net";
-import type { HostPort, NativeConfig, NativeHeader, QuicheBinding } from "./binding.ts";
+import { Arrivals, type ArrivalsHost } from "./arrivals.ts";
+import type { HostPort, NativeConfig, QuicheBinding } from "./binding.ts";
 import { closeError } from "./close-reason.ts";
 import { udpSocketFactory } from "./udp-socket-factory.ts";
 import {
@@ -14,7 +15,6 @@ import { QuicError } from "./errors.ts";
 import { loadQuiche } from "./load-quiche.ts";
 import { createCredentials, createNativeConfig, type Credentials } from "./native-config.ts";
 import { CONNECTION_ID_LENGTH, readDestinationId, toKey } from "./packet-header.ts";
-import { toHostPort } from "./packet-sender.ts";
 import type {
   QuicAddress,
   QuicConnection,
@@ -23,11 +23,9 @@ import type {
   QuicEndpointOptions,
   QuicEndpointStats,
 } from "./quic.ts";
-import { type ConnectionHost, QuicheConnection } from "./quiche-connection.ts";
+import { type ConnectionHost, type ConnectionInit, QuicheConnection } from "./quiche-connection.ts";
 import type { UdpSocket, UdpSocketOptions } from "./udp-socket.ts";
 
-/** A peer that began a handshake has this long to finish it. */
-const ACCEPT_TIMEOUT_MS = 10_000;
 const DIAL_TIMEOUT_MS = 10_000;
 /** Connections being turned away at once; beyond it their packets are dropped unanswered. */
 const REFUSING_COUNT_MAX = 64;
@@ -35,12 +33,6 @@ const REFUSING_COUNT_MAX = 64;
 const TURNS_PER_TICK = 16;
 /** How long a graceful close waits for finished streams to be acknowledged. */
 const FLUSH_TIMEOUT_MS = 1_000;
-
-/** Every datagram that holds an Initial packet is at least this long (RFC 9000, section 14.1). */
-const INITIAL_LENGTH_MIN = 1200;
-/** A client's first destination id is at least this long (RFC 9000, section 7.2). */
-const FIRST_ID_LENGTH_MIN = 8;
-const PACKET_TYPE_INITIAL = 0;
 
 /**
  * Opens a UDP port that speaks QUIC: it takes connections if `options.accept` is given, and dials in any case.
@@ -71,9 +63,10 @@ export async function openQuicEndpoint(options: QuicEndpointOptions): Promise<Qu
  * The loop: datagrams are decrypted as they come, which marks their connection; once a burst each marked
  * connection gets a turn, and those with work left queue up again behind the others.
  */
-class QuicheEndpoint implements QuicEndpoint, ConnectionHost {
+class QuicheEndpoint implements QuicEndpoint, ConnectionHost, ArrivalsHost {
   readonly options: ResolvedOptions;
-  readonly #quiche: QuicheBinding;
+  readonly quiche: QuicheBinding;
+  readonly #arrivals: Arrivals = new Arrivals(this);
   readonly #credentials: Credentials;
   /** By packet length. */
   readonly #configs = new Map<number, NativeConfig>();
@@ -98,7 +91,7 @@ class QuicheEndpoint implements QuicEndpoint, ConnectionHost {
   #sentDatagramCount = 0;
 
   constructor(quiche: QuicheBinding, credentials: Credentials, options: ResolvedOptions) {
-    this.#quiche = quiche;
+    this.quiche = quiche;
     this.#credentials = credentials;
     this.options = options;
   }
@@ -170,7 +163,7 @@ class QuicheEndpoint implements QuicEndpoint, ConnectionHost {
     if (target.port === 0 || isIPv6(target.ip) !== isIPv6(this.#local.host)) {
       throw new QuicError("ERR_UNREACHABLE", `${what} from ${this.#local.host}: no such route`);
     }
-    if (this.#connections.size >= this.options.limits.connectionCountMax) {
+    if (this.#isFull) {
       throw new QuicError("ERR_REFUSED", `${what}: this endpoint is at its limit of connections`);
     }
     const connection = this.#connect(target, timeoutMs, serverName);
@@ -194,12 +187,12 @@ class QuicheEndpoint implements QuicEndpoint, ConnectionHost {
     const packetLength = packetLengthTo(target.ip, this.options.packetLength);
     const sourceId = randomBytes(CONNECTION_ID_LENGTH);
     const peer = { host: target.ip, port: target.port };
-    const native = this.#quiche.Connection.connect(
+    const native = this.quiche.Connection.connect(
       serverName,
       sourceId,
       this.#local,
       peer,
-      this.#configFor(packetLength),
+      this.configFor(packetLength),
     );
     if (this.options.keyLogPath !== undefined) native.setKeylog(this.options.keyLogPath);
     const connection = new QuicheConnection(this, {
@@ -210,16 +203,16 @@ class QuicheEndpoint implements QuicEndpoint, ConnectionHost {
       keys: [toKey(sourceId)],
       handshakeTimeoutMs: timeoutMs,
     });
-    this.#register(connection);
     this.#connections.add(connection);
+    this.#register(connection);
     this.touch(connection);
     return connection;
   }
 
-  #configFor(packetLength: number): NativeConfig {
+  configFor(packetLength: number): NativeConfig {
     let config = this.#configs.get(packetLength);
     if (config === undefined) {
-      config = createNativeConfig(this.#quiche, this.#credentials, this.options, packetLength);
+      config = createNativeConfig(this.quiche, this.#credentials, this.options, packetLength);
       this.#configs.set(packetLength, config);
     }
     return config;
@@ -238,76 +231,32 @@ class QuicheEndpoint implements QuicEndpoint, ConnectionHost {
     const id = readDestinationId(datagram);
     const connection = id === undefined ? undefined : this.#byKey.get(id);
     if (connection !== undefined) connection.receive(datagram, ip, port);
-    else if (!this.#onUnknown(datagram, ip, port)) this.#droppedDatagramCount++;
+    else if (!this.#arrivals.receive(datagram, ip, port)) this.#droppedDatagramCount++;
   }
 
-  /** A packet for no connection we have; false if it is nothing to answer. */
-  #onUnknown(datagram: Buffer, ip: string, port: number): boolean {
-    const isLong = ((datagram[0] ?? 0) & 0x80) !== 0;
-    if (!isLong || this.#closing !== undefined || this.options.accept === undefined) return false;
-    // What is too short for an Initial is not worth parsing; and an answer must not be longer than the question.
-    if (datagram.byteLength < INITIAL_LENGTH_MIN) return false;
-    let header: NativeHeader;
-    try {
-      header = this.#quiche.Header.fromSlice(datagram, CONNECTION_ID_LENGTH);
-    } catch {
-      return false; // not QUIC
-    }
-    if (header.version === 0) return false; // itself a version negotiation
-    if (!this.#quiche.versionIsSupported(header.version)) {
-      this.#negotiateVersion(header, ip, port);
-      return true;
-    }
-    if (header.ty !== PACKET_TYPE_INITIAL || header.dcid.byteLength < FIRST_ID_LENGTH_MIN)
-      return false;
-    return this.#take(datagram, header, ip, port);
+  get isTaking(): boolean {
+    return this.#closing === undefined && this.options.accept !== undefined;
   }
 
-  #negotiateVersion(header: NativeHeader, ip: string, port: number): void {
-    const buffer = this.socket.takeBuffer();
-    try {
-      const length = this.#quiche.negotiateVersion(header.scid, header.dcid, buffer);
-      this.socket.send(buffer, length, length, ip, port);
-    } catch (error) {
-      this.socket.returnBuffer(buffer);
-      this.options.logger?.debug(
-        { err: error, ip },
-        "Cannot answer a QUIC packet of another version",
-      );
-    }
+  canAdopt(): boolean {
+    return !this.#isFull || this.#refusing.size < REFUSING_COUNT_MAX;
   }
 
-  #take(datagram: Buffer, header: NativeHeader, ip: string, port: number): boolean {
-    const isFull = this.#connections.size >= this.options.limits.connectionCountMax;
-    if (isFull && this.#refusing.size >= REFUSING_COUNT_MAX) return false;
-    const sourceId = randomBytes(CONNECTION_ID_LENGTH);
-    const packetLength = packetLengthTo(ip, this.options.packetLength);
-    const peer = toHostPort(ip, port);
-    const native = this.#quiche.Connection.accept(
-      sourceId,
-      null,
-      this.#local,
-      peer,
-      this.#configFor(packetLength),
-    );
-    if (this.options.keyLogPath !== undefined) native.setKeylog(this.options.keyLogPath);
-    const connection = new QuicheConnection(this, {
-      native,
-      packetLength,
-      isDialler: false,
-      remote: { ip, port },
-      // Until the client has our answer it goes on using the id that it made up.
-      keys: [toKey(sourceId), toKey(header.dcid)],
-      handshakeTimeoutMs: ACCEPT_TIMEOUT_MS,
-    });
+  adopt(init: ConnectionInit): QuicheConnection {
+    const connection = new QuicheConnection(this, init);
+    (this.#isFull ? this.#refusing : this.#connections).add(connection);
     this.#register(connection);
-    (isFull ? this.#refusing : this.#connections).add(connection);
-    connection.receive(datagram, ip, port);
-    if (isFull) {
-      this.#refusedCount++;
-      connection.refuse();
-    }
-    return true;
+    return connection;
+  }
+
+  settle(connection: QuicheConnection): void {
+    if (!this.#refusing.has(connection)) return;
+    this.#refusedCount++;
+    connection.refuse();
+  }
+
+  get #isFull(): boolean {
+    return this.#connections.size >= this.options.limits.connectionCountMax;
   }
 
   #onError(error: Error, ip: string, port: number): void {
