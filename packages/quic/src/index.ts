@@ -1,8 +1,15 @@
-export { describeCloseReason } from "./close-reason.ts";
+export { closeError, describeCloseReason } from "./close-reason.ts";
 export { openDgramSocket } from "./dgram-socket.ts";
-export { DEFAULT_QUIC_LIMITS } from "./endpoint-options.ts";
+export {
+  assertAddress,
+  assertInteger,
+  DEFAULT_QUIC_LIMITS,
+  type ResolvedOptions,
+  resolveOptions,
+} from "./endpoint-options.ts";
 export { QuicError, type QuicErrorCode } from "./errors.ts";
 export { openGsoSocket } from "./gso-socket.ts";
+export { KeepAlive, type KeepAliveInit } from "./keep-alive.ts";
 export { loadQuiche } from "./load-quiche.ts";
 export type {
   QuicAddress,

@@ -92,6 +92,8 @@ describe("QuicEndpoint", () => {
       unreachable,
     );
     expect(await failureOf(client.dial({ ip: "localhost", port: 1 }))).toBeInstanceOf(RangeError);
+    const keyed = client.dial({ ip: "127.0.0.1", port: 1 }, { peerKey: "12D3KooW" });
+    expect(await failureOf(keyed)).toBeInstanceOf(TypeError);
     await client[Symbol.asyncDispose]();
   });
 

@@ -34,6 +34,11 @@ export interface QuicDialOptions {
   readonly timeoutMs?: number | undefined;
   /** The name the peer's certificate must carry; default is the endpoint's `serverName`. */
   readonly serverName?: string | undefined;
+  /**
+   * The key that the peer must hold, as its endpoint says it. For backends whose peers are known by their keys
+   * (`@damselfly/quinn`), which need it; quiche has certificates, and refuses it.
+   */
+  readonly peerKey?: string | undefined;
 }
 
 export interface QuicConnection {

@@ -156,6 +156,9 @@ class QuicheEndpoint implements QuicEndpoint, ConnectionHost, ArrivalsHost {
     signal?.throwIfAborted();
     assertAddress(target, "target");
     assertInteger("timeoutMs", timeoutMs, 1, 2 ** 31 - 1);
+    if (options.peerKey !== undefined) {
+      throw new TypeError("Cannot expect a key of a peer: its certificate says who it is here");
+    }
     const what = `Cannot connect to ${target.ip} port ${target.port}`;
     if (this.#closing !== undefined) {
       throw new QuicError("ERR_CLOSED", `${what}: this endpoint is closed`);
