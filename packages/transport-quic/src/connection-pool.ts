@@ -72,7 +72,7 @@ export class ConnectionPool {
 
   /** @throws whatever the dial throws */
   async acquire(target: Target): Promise<Lease> {
-    const key = `${target.ip} ${target.port} ${target.hostname ?? ""}`;
+    const key = `${target.ip} ${target.port} ${target.hostname ?? ""} ${target.peerKey ?? ""}`;
     const known = this.#entries.get(key);
     const entry = known ?? this.#open(key, target);
     const wasIdle = known !== undefined && entry.activeCount === 0;

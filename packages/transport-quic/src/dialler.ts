@@ -1,9 +1,9 @@
 import { X509Certificate } from "node:crypto";
 import { isIPv6 } from "node:net";
-import { openQuicEndpoint, type QuicConnection, type QuicEndpoint } from "@damselfly/quic";
+import type { QuicConnection, QuicEndpoint } from "@damselfly/quic";
 import { TransportError, type TlsIdentity } from "@damselfly/transport";
 import { ALPN } from "./codes.ts";
-import { type EndpointTuning, tuningOf } from "./endpoint-tuning.ts";
+import { type EndpointTuning, openerOf, tuningOf } from "./endpoint-tuning.ts";
 
 /** A parent's QUIC port, and who is expected behind it. */
 export interface Target {
@@ -11,6 +11,8 @@ export interface Target {
   readonly port: number;
   /** The name its certificate must carry beside the common one; undefined: any. */
   readonly hostname: string | undefined;
+  /** The key it must hold, where the endpoint's backend knows its peers by keys and not by certificates. */
+  readonly peerKey?: string | undefined;
 }
 
 export interface DiallerOptions extends EndpointTuning {
@@ -38,9 +40,11 @@ export class Dialler implements AsyncDisposable {
    * @throws {TransportError} `ERR_PARENT_UNTRUSTED` if somebody else answers
    */
   async dial(target: Target): Promise<QuicConnection> {
-    const { ip, port, hostname } = target;
+    const { ip, port, hostname, peerKey } = target;
     const endpoint = await this.#endpointFor(isIPv6(ip) ? "::" : "0.0.0.0");
-    const connection = await endpoint.dial({ ip, port }, { timeoutMs: this.#options.connectMs });
+    const timeoutMs = this.#options.connectMs;
+    const connection = await endpoint.dial({ ip, port }, { timeoutMs, peerKey });
+    if (peerKey !== undefined) return connection; // the endpoint has compared it
     if (this.#options.tls === undefined || hostname === undefined) return connection;
     if (names(connection.peerCertificates[0], hostname)) return connection;
     connection.close(0);
@@ -61,7 +65,7 @@ export class Dialler implements AsyncDisposable {
     const { tls, idleTimeoutMs, deadAfterMs, connectionCountMax } = this.#options;
     let opening = this.#endpoints.get(family);
     if (opening === undefined) {
-      opening = openQuicEndpoint({
+      opening = openerOf(this.#options)({
         ...tuningOf(this.#options),
         address: { ip: family, port: 0 },
         alpn: ALPN,

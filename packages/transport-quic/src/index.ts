@@ -2,6 +2,7 @@ export { ALPN } from "./codes.ts";
 export type { EndpointTuning } from "./endpoint-tuning.ts";
 export {
   createQuicDownloader,
+  type QuicBackend,
   type QuicDownloader,
   type QuicDownloaderOptions,
   type QuicParentStats,

@@ -36,7 +36,14 @@ export interface QuicDownloaderOptions extends EndpointTuning {
         readonly idleTimeoutMs?: number | undefined;
       }
     | undefined;
+  /**
+   * Which of a parent's ports are dialled: `quiche` those in `ports.quic`, `quinn` the one in `quinn`, with its key.
+   * Must fit `openEndpoint`. Default `quiche`.
+   */
+  readonly backend?: QuicBackend | undefined;
 }
+
+export type QuicBackend = "quiche" | "quinn";
 
 export interface QuicDownloader extends Downloader {
   readonly protocol: "quic";
@@ -66,6 +73,7 @@ interface Announced {
 class PooledDownloader implements QuicDownloader {
   readonly protocol = "quic";
   readonly #timeouts: DownloaderTimeouts;
+  readonly #backend: QuicBackend;
   readonly #dialler: Dialler;
   readonly #pool: ConnectionPool;
   readonly #buffers = new ReadBuffers();
@@ -76,6 +84,7 @@ class PooledDownloader implements QuicDownloader {
   constructor(options: QuicDownloaderOptions) {
     const { capacity = 1000, idleTimeoutMs = 300_000 } = options.pool ?? {};
     this.#timeouts = { ...DEFAULT_DOWNLOADER_TIMEOUTS, ...options.timeouts };
+    this.#backend = options.backend ?? "quiche";
     this.#dialler = new Dialler({
       ...options,
       tls: options.tls,
@@ -111,7 +120,7 @@ class PooledDownloader implements QuicDownloader {
     const what = `Cannot download piece ${request.pieceNumber} from ${parent.hostId}`;
     if (this.#closing !== undefined) throw closedError(what);
     signal?.throwIfAborted();
-    const target = targetOf(parent, request, what);
+    const target = targetOf(parent, request, { backend: this.#backend, what });
 
     const controller = new AbortController();
     const onAbort = (): void => controller.abort(signal?.reason);
@@ -283,8 +292,16 @@ function watchForSilence(
 }
 
 /** A parent with several QUIC ports has a process behind each: pieces are spread over them. */
-function targetOf(parent: ParentAddress, request: PieceRequest, what: string): Target {
-  const ports = parent.ports.quic ?? [];
+function targetOf(
+  parent: ParentAddress,
+  request: PieceRequest,
+  { backend, what }: { readonly backend: QuicBackend; readonly what: string },
+): Target {
+  if (backend === "quinn" && parent.quinn !== undefined) {
+    const { port, key } = parent.quinn;
+    return { ip: parent.ip, port, hostname: parent.hostname, peerKey: key };
+  }
+  const ports = (backend === "quiche" ? parent.ports.quic : undefined) ?? [];
   const port = ports[request.pieceNumber % ports.length];
   if (port === undefined) {
     throw new TransportError("ERR_PARENT_UNREACHABLE", `${what}: it does not offer QUIC`);

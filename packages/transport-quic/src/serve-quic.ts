@@ -1,4 +1,4 @@
-import { openQuicEndpoint, type QuicEndpoint, type QuicEndpointStats } from "@damselfly/quic";
+import type { QuicEndpoint, QuicEndpointStats } from "@damselfly/quic";
 import {
   DEFAULT_SERVER_LIMITS,
   type PieceServer,
@@ -9,7 +9,7 @@ import {
 } from "@damselfly/transport";
 import { ALPN } from "./codes.ts";
 import { PieceHandler } from "./piece-handler.ts";
-import { type EndpointTuning, tuningOf } from "./endpoint-tuning.ts";
+import { type EndpointTuning, openerOf, tuningOf } from "./endpoint-tuning.ts";
 
 export interface ServeQuicOptions extends EndpointTuning {
   readonly source: PieceSource;
@@ -48,7 +48,7 @@ export async function serveQuic(options: ServeQuicOptions): Promise<QuicPieceSer
   const { source, address, tls, closeMs = 5_000, idleTimeoutMs = 300_000 } = options;
   const limits = { ...DEFAULT_SERVER_LIMITS, ...options.limits };
   const handler = new PieceHandler(source, limits.requestCountMax, options.logger);
-  const endpoint = await openQuicEndpoint({
+  const endpoint = await openerOf(options)({
     ...tuningOf(options),
     idleTimeoutMs,
     address,

@@ -1,5 +1,10 @@
 import { createTestAuthority } from "@damselfly/rpc/testing";
-import { openQuicEndpoint, type QuicStream } from "@damselfly/quic";
+import {
+  openQuicEndpoint,
+  type QuicEndpoint,
+  type QuicEndpointOptions,
+  type QuicStream,
+} from "@damselfly/quic";
 import type { ParentAddress } from "@damselfly/transport";
 import { codeOf, createGate, readPiece, SyntheticSource } from "@damselfly/transport/conformance";
 import { encodePacket, ErrorCode, Tag } from "@damselfly/vortex";
@@ -275,6 +280,34 @@ describe("the pool", () => {
     const parent = { ...parentAt(server.address.port), ip: "::1" };
     const download = await downloader.downloadPiece(parent, source.add(0, { length: 300_000 }));
     expect(await readPiece(download)).toBe(300_000);
+    await downloader[Symbol.asyncDispose]();
+    await server[Symbol.asyncDispose]();
+  });
+});
+
+describe("another backend", () => {
+  it("is dialled at its own port, with the key that is expected there", async () => {
+    const source = new SyntheticSource();
+    const request = source.add(0, { length: 1000 });
+    const opened: string[] = [];
+    const keys: unknown[] = [];
+    const openEndpoint = async (options: QuicEndpointOptions): Promise<QuicEndpoint> => {
+      opened.push(options.address.ip);
+      const endpoint = await openQuicEndpoint(options);
+      const dial = endpoint.dial.bind(endpoint);
+      endpoint.dial = (target, { peerKey, ...rest } = {}) => {
+        keys.push(peerKey);
+        return dial(target, rest);
+      };
+      return endpoint;
+    };
+    const server = await serveQuic({ source, address: LOOPBACK, openEndpoint });
+    const downloader = createQuicDownloader({ openEndpoint, backend: "quinn" });
+    const parent = parentAt(1, { quinn: { port: server.address.port, key: "12D3KooW" } });
+    expect(await readPiece(await downloader.downloadPiece(parent, request))).toBe(1000);
+    const elsewhere = downloader.downloadPiece(parentAt(server.address.port), request);
+    expect(await codeOf(elsewhere)).toBe("ERR_PARENT_UNREACHABLE");
+    expect([opened, keys]).toEqual([["127.0.0.1", "0.0.0.0"], ["12D3KooW"]]);
     await downloader[Symbol.asyncDispose]();
     await server[Symbol.asyncDispose]();
   });

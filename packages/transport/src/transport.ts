@@ -18,6 +18,8 @@ export interface ParentAddress {
     readonly grpc?: number;
     readonly tcp?: number;
   };
+  /** Its second QUIC port, where peers are known by keys: `key` is the one it must show. Absent: not offered. */
+  readonly quinn?: { readonly port: number; readonly key: string };
 }
 
 export interface PieceRequest {
