@@ -6,6 +6,9 @@ import type { UdpSocket } from "./udp-socket.ts";
 /** Bytes sent a turn, up to the next full buffer: about 100 datagrams at 1350 bytes, 0.7 ms. */
 const SEND_LENGTH_PER_TURN = 120_000;
 
+/** Long packets sent by a connection that is closing, over its end: a close in each, and some repeats. */
+const CLOSING_LONG_PACKETS_MAX = 16;
+
 /** Takes a connection's datagrams out of the binding, several to a buffer, and gives them to the socket. */
 export class PacketSender {
   readonly #native: NativeConnection;
@@ -15,6 +18,9 @@ export class PacketSender {
   /** `#remote` as the binding spells it. */
   #target: HostPort;
   #datagramCount = 0;
+  #isClosing = false;
+  /** Since then. */
+  #longPacketCount = 0;
 
   /** @param packetLength of the largest datagram, in bytes */
   constructor(
@@ -43,21 +49,27 @@ export class PacketSender {
     this.#packetLength = PACKET_LENGTH_MIN;
   }
 
+  /** From here on only the close is to be sent. */
+  onClosing(): void {
+    this.#isClosing = true;
+  }
+
   /**
-   * Sends what there is to send, up to a turn's share.
+   * Sends what there is to send, up to `lengthMax` bytes and the rest of a buffer.
    *
-   * @returns true if the share was used up before
+   * @returns true if that was used up before
    * @throws the binding's error when it cannot go on; what it had given before has been sent
    */
-  flush(): boolean {
+  flush(lengthMax: number = SEND_LENGTH_PER_TURN): boolean {
     const packetLength = this.#packetLength;
     let buffer = this.#socket.takeBuffer();
     let length = 0;
-    let budget = SEND_LENGTH_PER_TURN;
+    let budget = lengthMax;
     try {
       while (budget > 0 || length > 0) {
         const sent = this.#native.send(buffer.subarray(length, length + packetLength));
         if (sent === null) break;
+        if (this.#isClosing) this.#countLong(buffer[length]);
         const [packet, { to }] = sent;
         this.#datagramCount++;
         budget -= packet;
@@ -84,6 +96,15 @@ export class PacketSender {
       else this.#send(buffer, length);
     }
     return budget <= 0;
+  }
+
+  /** The binding can get stuck on acknowledging handshakes, and would go on for ever: see `QuicheConnection`. */
+  #countLong(firstByte: number | undefined): void {
+    if (((firstByte ?? 0) & 0x80) === 0) return;
+    this.#longPacketCount++;
+    if (this.#longPacketCount > CLOSING_LONG_PACKETS_MAX) {
+      throw new Error("Cannot close QUIC connection: the binding sends handshake packets only");
+    }
   }
 
   #send(buffer: Uint8Array, length: number): void {

@@ -33,6 +33,8 @@ const POLLED_READERS_MAX = 32;
 const GATHER_MS = 5;
 
 const REASON_LENGTH_MAX = 256;
+/** Enough for what a client has to send to end its handshake, its certificates included. */
+const HANDSHAKE_LENGTH_MAX = 32_768;
 
 /** What a connection needs from its endpoint. */
 export interface ConnectionHost {
@@ -457,10 +459,10 @@ export class QuicheConnection implements QuicConnection, StreamCarrier {
     if (this.#lingering.size === 0) this.#onFlushed?.();
   }
 
-  #flush(): boolean {
+  #flush(lengthMax?: number): boolean {
     const before = this.#sender.datagramCount;
     try {
-      return this.#sender.flush();
+      return this.#sender.flush(lengthMax);
     } catch (error) {
       // The binding cannot go on: without this it would stay a zombie until its idle timer.
       this.#host.options.logger?.warn({ err: error }, "A QUIC connection failed while sending");
@@ -483,8 +485,15 @@ export class QuicheConnection implements QuicConnection, StreamCarrier {
   #closeNow(reason: QuicCloseReason): void {
     if (this.#closeReason !== undefined) return;
     const text = new TextEncoder().encode(reason.text).subarray(0, REASON_LENGTH_MAX);
+    // With a Handshake packet due, as after a timeout before the server has confirmed the handshake, the binding
+    // never comes to send an application's close, but acknowledgements without end: so that packet leaves before,
+    // and the close right after it, with no timer in between.
+    if (reason.isApplication) this.#flush(HANDSHAKE_LENGTH_MAX);
+    if (this.#closeReason !== undefined) return;
     this.native.close(reason.isApplication, reason.code, text);
     this.#end(reason);
+    this.#sender.onClosing();
+    this.#flush();
     this.touch();
   }
 
