@@ -2,6 +2,9 @@ import { createSocket, type Socket } from "node:dgram";
 import { once } from "node:events";
 import { isIPv6 } from "node:net";
 import { platform } from "node:os";
+import { findSocketFd } from "./find-socket-fd.ts";
+import { forbidFragments } from "./forbid-fragments.ts";
+import { loadLibc } from "./load-libc.ts";
 import type { QuicAddress } from "./quic.ts";
 import {
   SEND_BUFFER_LENGTH,
@@ -32,7 +35,18 @@ export async function openDgramSocket(options: UdpSocketOptions): Promise<DgramS
   const receive = socket.getRecvBufferSize() / factor;
   const send = socket.getSendBufferSize() / factor;
   if (Math.min(receive, send) < options.bufferLength) options.onSmallBuffer({ receive, send });
-  return new DgramSocket(socket, options);
+  return new DgramSocket(socket, options, await isMadeFragmentFree(socket));
+}
+
+/** Node has no option for it, so it takes what `gso` takes; where that is missing, the kernel may cut datagrams up. */
+async function isMadeFragmentFree(socket: Socket): Promise<boolean> {
+  const { address: ip, port } = socket.address();
+  try {
+    const libc = await loadLibc();
+    return forbidFragments(libc, findSocketFd(libc, { ip, port }), ip);
+  } catch {
+    return false; // who sends keeps to lengths that need no fragments
+  }
 }
 
 /** Spare send buffers kept; more are given to the garbage collector. 2 MiB. */
@@ -40,6 +54,7 @@ const SPARE_COUNT_MAX = 32;
 
 export class DgramSocket implements UdpSocket {
   readonly address: QuicAddress;
+  readonly isFragmentFree: boolean;
   readonly #socket: Socket;
   readonly #options: UdpSocketOptions;
   readonly #spare: Uint8Array[] = [];
@@ -49,16 +64,17 @@ export class DgramSocket implements UdpSocket {
   #unsentCount = 0;
   #closing: Promise<void> | undefined;
 
-  constructor(socket: Socket, options: UdpSocketOptions) {
+  constructor(socket: Socket, options: UdpSocketOptions, isFragmentFree: boolean) {
     const bound = socket.address();
     this.address = { ip: bound.address, port: bound.port };
     this.#socket = socket;
     this.#options = options;
+    this.isFragmentFree = isFragmentFree;
     socket.on("message", (datagram, from) => {
       this.#receiveCallCount++;
       options.onMessage(datagram, from.address, from.port);
     });
-    socket.on("error", (error) => options.onError(error, "", 0));
+    socket.on("error", (error) => options.onError(error, "", 0, 0));
   }
 
   get counters(): UdpCounters {
@@ -85,23 +101,25 @@ export class DgramSocket implements UdpSocket {
 
   send(buffer: Uint8Array, length: number, segmentLength: number, ip: string, port: number): void {
     if (this.#closing !== undefined) return;
-    const onDone = (error: Error | null): void => {
+    const onDone = (error: Error | null, sentLength: number = segmentLength): void => {
       if (error === null) return;
       this.#sendErrorCount++;
-      if (this.#closing === undefined) this.#options.onError(error, ip, port);
+      if (this.#closing === undefined) this.#options.onError(error, ip, port, sentLength);
     };
+    const onSent = (error: Error | null): void => onDone(error);
     let offset = 0;
     for (; offset + segmentLength < length; offset += segmentLength) {
       this.#sendCallCount++;
-      this.#socket.send(buffer, offset, segmentLength, port, ip, onDone);
+      this.#socket.send(buffer, offset, segmentLength, port, ip, onSent);
     }
+    const lastLength = length - offset;
     this.#sendCallCount++;
     this.#unsentCount++;
     // Datagrams leave in order, so the buffer is free when its last one has left.
-    this.#socket.send(buffer, offset, length - offset, port, ip, (error) => {
+    this.#socket.send(buffer, offset, lastLength, port, ip, (error) => {
       this.#unsentCount--;
       this.returnBuffer(buffer);
-      onDone(error);
+      onDone(error, lastLength);
     });
   }
 

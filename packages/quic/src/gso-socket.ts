@@ -1,4 +1,3 @@
-import { isIPv6 } from "node:net";
 import { constants } from "node:os";
 import { getSystemErrorName } from "node:util";
 import { type DgramSocket, openDgramSocket } from "./dgram-socket.ts";
@@ -6,7 +5,7 @@ import { findSocketFd } from "./find-socket-fd.ts";
 import { type Libc, loadLibc } from "./load-libc.ts";
 import type { QuicAddress } from "./quic.ts";
 import { SegmentedMessage } from "./segmented-message.ts";
-import { toProcAddress, toSocketAddress } from "./socket-address.ts";
+import { toSocketAddress } from "./socket-address.ts";
 import { CoalescedSplitter } from "./split-coalesced.ts";
 import {
   SEND_BUFFER_LENGTH,
@@ -17,9 +16,6 @@ import {
 
 const SOL_UDP = 17;
 const UDP_GRO = 104;
-/** Level and name of the option that forbids fragments (`IP_MTU_DISCOVER`), by family. */
-const MTU_DISCOVER = { 4: [0, 10], 6: [41, 23] } as const;
-const PMTUDISC_DO = 2;
 
 /**
  * A `node:dgram` socket on Linux that leaves cutting and joining to the kernel: what is sent goes down in one
@@ -38,15 +34,7 @@ export async function openGsoSocket(options: UdpSocketOptions): Promise<UdpSocke
     },
   });
   try {
-    const { ip, port } = plain.address;
-    const bound = toSocketAddress(libc, ip, port);
-    if (bound === undefined) throw new Error(`Cannot use UDP offloads: ${ip} has a zone`);
-    const family = isIPv6(ip) ? 6 : 4;
-    const fd = findSocketFd(toProcAddress(bound), family);
-    // Too long is an error then, by the interface's MTU or what routers tell, and not a datagram in fragments. Where
-    // it cannot be set, there are fragments as before.
-    const [level, name] = MTU_DISCOVER[family];
-    libc.setsockopt(fd, level, name, Uint8Array.of(PMTUDISC_DO, 0, 0, 0), 4);
+    const fd = findSocketFd(libc, plain.address);
     const on = Uint8Array.of(1, 0, 0, 0);
     if (libc.setsockopt(fd, SOL_UDP, UDP_GRO, on, on.byteLength) !== 0) {
       throw new Error(`Cannot use UDP offloads: no UDP_GRO here (${nameOf(libc.errno())})`);
@@ -116,6 +104,10 @@ export class GsoSocket implements UdpSocket {
 
   get address(): QuicAddress {
     return this.#plain.address;
+  }
+
+  get isFragmentFree(): boolean {
+    return this.#plain.isFragmentFree;
   }
 
   get counters(): UdpCounters {

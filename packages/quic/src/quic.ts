@@ -214,7 +214,7 @@ export interface QuicEndpointOptions {
   readonly keyLogPath?: string | undefined;
   /** Asked of the kernel for the socket's buffers, in bytes each way; default 4 MiB. */
   readonly bufferLength?: number | undefined;
-  /** How datagrams travel; default `dgram`: `gso` still delays handshakes on a machine with too much to do. */
+  /** How datagrams travel; default `auto`. */
   readonly udp?: QuicUdp | UdpSocketFactory | undefined;
   readonly logger?: QuicLogger | undefined;
 }

@@ -7,6 +7,7 @@ import { udpSocketFactory } from "./udp-socket-factory.ts";
 import {
   assertAddress,
   assertInteger,
+  PACKET_LENGTH_MIN,
   packetLengthTo,
   resolveOptions,
   type ResolvedOptions,
@@ -102,7 +103,7 @@ class QuicheEndpoint implements QuicEndpoint, ConnectionHost, ArrivalsHost {
       address,
       bufferLength,
       onMessage: (datagram, ip, port) => this.#onMessage(datagram, ip, port),
-      onError: (error, ip, port) => this.#onError(error, ip, port),
+      onError: (error, ip, port, length) => this.#onError(error, ip, port, length),
       onSmallBuffer: (granted) => {
         logger?.warn(
           { asked: bufferLength, granted },
@@ -262,13 +263,14 @@ class QuicheEndpoint implements QuicEndpoint, ConnectionHost, ArrivalsHost {
     return this.#connections.size >= this.options.limits.connectionCountMax;
   }
 
-  #onError(error: Error, ip: string, port: number): void {
-    this.options.logger?.debug({ err: error, ip, port }, "Cannot send a datagram");
-    if ("code" in error && error.code === "EMSGSIZE") {
+  #onError(error: Error, ip: string, port: number, length: number): void {
+    this.options.logger?.debug({ err: error, ip, port, length }, "Cannot send a datagram");
+    if ("code" in error && error.code === "EMSGSIZE" && length > PACKET_LENGTH_MIN) {
       for (const connection of this.#connections) {
         const { remoteAddress } = connection;
         if (remoteAddress.ip === ip && remoteAddress.port === port) connection.shrinkPackets();
       }
+      return; // handshakes are in shorter ones
     }
     for (const connection of this.#dials.keys()) {
       const { remoteAddress } = connection;

@@ -4,7 +4,7 @@ import type { QuicUdp } from "./quic.ts";
 import type { UdpSocket, UdpSocketFactory, UdpSocketOptions } from "./udp-socket.ts";
 
 /** What opens the sockets of an endpoint with this `udp` option. */
-export function udpSocketFactory(udp: QuicUdp | UdpSocketFactory = "dgram"): UdpSocketFactory {
+export function udpSocketFactory(udp: QuicUdp | UdpSocketFactory = "auto"): UdpSocketFactory {
   if (typeof udp === "function") return udp;
   if (udp === "dgram") return openDgramSocket;
   return udp === "gso" ? openGsoSocket : openBestSocket;

@@ -26,7 +26,7 @@ async function open(
       heard.datagrams.push(datagram);
       heard.from.push({ ip, port });
     },
-    onError: (error, ip, port) => void heard.errors.push({ error, ip, port }),
+    onError: (error, ip, port, length) => void heard.errors.push({ error, ip, port, length }),
     onSmallBuffer: (granted) => void heard.small.push(granted),
     isOwnId: (key) => key === ID.toString("latin1"),
     onPlain: (cause) => void heard.plain.push(cause.message),
@@ -140,6 +140,7 @@ describe.each(UDP_KINDS)("UdpSocket: %s", (kind) => {
       error: { code: "EACCES" },
       ip: "255.255.255.255",
       port: 9,
+      length: 100,
     });
     sendAll(socket, packets(2, 1200), socket);
     await expect.poll(() => socket.heard.datagrams.length).toBe(2);

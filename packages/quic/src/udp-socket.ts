@@ -9,6 +9,8 @@ export const SEND_BUFFER_LENGTH = 65_000;
 /** How an endpoint's datagrams reach the network. One implementation per way of doing that. */
 export interface UdpSocket {
   readonly address: QuicAddress;
+  /** Whether datagrams that are too long for the path are lost rather than cut up on the way. */
+  readonly isFragmentFree: boolean;
   /** Hands out `SEND_BUFFER_LENGTH` bytes to fill; they come back through `send` or `returnBuffer`. */
   takeBuffer(): Uint8Array;
   returnBuffer(buffer: Uint8Array): void;
@@ -36,7 +38,8 @@ export interface UdpSocketOptions {
   readonly bufferLength: number;
   /** One datagram, which belongs to the callee: it is decrypted in place. */
   readonly onMessage: (datagram: Buffer, ip: string, port: number) => void;
-  readonly onError: (error: Error, ip: string, port: number) => void;
+  /** `length` is that of the datagram that was not sent, where it is known, otherwise 0. */
+  readonly onError: (error: Error, ip: string, port: number, length: number) => void;
   /** The kernel gave less than `bufferLength` one way or the other: bursts will be lost. Called once at most. */
   readonly onSmallBuffer: (granted: { readonly receive: number; readonly send: number }) => void;
   /** Whether this is the id of a connection here, 16 bytes as latin1: what datagrams put together are cut by. */

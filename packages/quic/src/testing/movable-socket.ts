@@ -14,6 +14,7 @@ export function createMovableSocket(openSocket: UdpSocketFactory): {
       const [first, second] = [current, next];
       return {
         address: first.address,
+        isFragmentFree: first.isFragmentFree,
         counters: first.counters,
         takeBuffer: () => current.takeBuffer(),
         returnBuffer: (buffer) => current.returnBuffer(buffer),

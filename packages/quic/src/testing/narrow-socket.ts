@@ -12,7 +12,7 @@ export function openNarrow(open: UdpSocketFactory, lengthMax: number): UdpSocket
       }
       socket.returnBuffer(buffer);
       const error = Object.assign(new Error("send EMSGSIZE"), { code: "EMSGSIZE" });
-      setImmediate(() => options.onError(error, ip, port));
+      setImmediate(() => options.onError(error, ip, port, segmentLength));
     };
     return socket;
   };
