@@ -4,7 +4,7 @@ export default defineConfig({
   // Workspace packages are tested from their sources, without a build.
   ssr: { resolve: { conditions: ["source"] } },
   test: {
-    include: ["packages/*/src/**/*.test.ts", "test/**/*.test.ts"],
+    include: ["packages/*/src/**/*.test.ts", "test/**/*.test.ts", "bench/**/*.test.mjs"],
     testTimeout: 30_000,
     hookTimeout: 30_000,
     // Real sockets and processes on two cores: more workers only make each other late.

@@ -1,0 +1,107 @@
+// The comparison itself: every path, every mode, every backend, in rounds.
+import { BACKENDS } from "./backends.mjs";
+import { measureMemory, memorySizes } from "./memory-mode.mjs";
+import { listPaths } from "./paths.mjs";
+import { createIdentities } from "./identities.mjs";
+
+/**
+ * @param options - see options.mjs; `wanted` has the names of `paths`, `backends` and `modes`
+ * @param report - `line(text)` gets what a person who waits wants to read
+ * @returns `samples`, one for each backend and round, and `skipped`: what was not measured, and why
+ */
+export async function compare(options, report) {
+  const { wanted } = options;
+  const skipped = [];
+  const backends = await pick(BACKENDS, wanted.backends, skipped);
+  const paths = await pick(listPaths(options.link), wanted.paths, skipped);
+  for (const { name, why } of skipped) report.line(`skipped: ${name}: ${why}`);
+
+  const parts = paths.flatMap((path) =>
+    wanted.modes
+      .map((mode) => ({ path, mode, entrants: listEntrants(path, mode, backends) }))
+      .filter(({ entrants }) => entrants.length > 0),
+  );
+  const samples = [];
+  const endAt = performance.now() + options.minutes * 60_000;
+  for (const [index, part] of parts.entries()) {
+    const shareMs = (endAt - performance.now()) / (parts.length - index);
+    const measured = await measurePart(part, shareMs, options, report);
+    samples.push(...measured.samples);
+    if (measured.note !== undefined) {
+      skipped.push({ name: `${part.path.name}, ${part.mode}`, why: measured.note });
+    }
+  }
+  return { samples, skipped };
+}
+
+/** Those that are wanted and can be had here. */
+async function pick(candidates, names, skipped) {
+  const picked = [];
+  for (const candidate of candidates) {
+    if (!names.includes(candidate.name)) continue;
+    const why = await candidate.whyNot();
+    if (why === undefined) picked.push(candidate);
+    else skipped.push({ name: candidate.name, why });
+  }
+  return picked;
+}
+
+/** Whoever takes a turn: a backend, and the congestion control of TCP under it where that is varied. */
+function listEntrants(path, mode, backends) {
+  return backends
+    .filter((backend) => isOfMode(backend, mode))
+    .flatMap((backend) => {
+      const variants = backend.over === "tcp" ? path.tcpVariants : [undefined];
+      return variants.map((tcp) => ({ backend, tcp }));
+    });
+}
+
+function isOfMode(backend, mode) {
+  return mode === "file" || backend.serve !== undefined;
+}
+
+/** All rounds of a path and mode that fit into its share of the time; the first one in any case. */
+async function measurePart({ path, mode, entrants }, shareMs, options, report) {
+  report.line(`${path.title}, ${mode} to ${mode}`);
+  const endAt = performance.now() + shareMs;
+  const samples = [];
+  const open = await path.open();
+  const measure = await MEASURES[mode](path, open, options);
+  let round = 0;
+  let roundMs = 0;
+  try {
+    while (round < options.rounds && (round === 0 || performance.now() + roundMs < endAt)) {
+      const startedAt = performance.now();
+      for (const { backend, tcp } of entrants) {
+        if (tcp !== undefined) open.setTcp(tcp);
+        const measured = await measure.sample(backend);
+        const where = { path: path.name, mode, backend: backend.name };
+        const sample = { ...where, ...(tcp === undefined ? {} : { tcp }), round, ...measured };
+        samples.push(sample);
+        report.sample(sample);
+      }
+      roundMs = performance.now() - startedAt;
+      round += 1;
+    }
+  } finally {
+    await measure.close();
+    for (const line of await open.close()) report.line(line);
+  }
+  const isShort = round < options.rounds;
+  return {
+    samples,
+    note: isShort ? `${round} of ${options.rounds} rounds: out of time` : undefined,
+  };
+}
+
+/** How a mode is measured on an open path: `sample(backend)`, as often as wanted, then `close()`. */
+const MEASURES = {
+  async memory(path, open, options) {
+    const sizes = memorySizes({ ...options, isClean: path.isClean });
+    const identities = await createIdentities(open);
+    return {
+      sample: (backend) => measureMemory(open, backend, sizes, identities),
+      close: async () => {},
+    };
+  },
+};

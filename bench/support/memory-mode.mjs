@@ -1,0 +1,128 @@
+// Memory to memory: a process with pieces in memory, one that throws them away, and a transport between them. No digest is computed and
+// no file is touched, so what is measured is the transport.
+import { NotInTime, Peer } from "./peer/peer.mjs";
+
+const MIB = 2 ** 20;
+/** "10 KB": 10,000 bytes. */
+const SMALL = 10_000;
+
+/**
+ * How much a sample takes. `limitMs` bounds every timed transfer: what has come by then counts.
+ *
+ * @typedef {{ bulkBytes: number, pieceLength: number, parallel: number, limitMs: number, warmBytes: number, newCount: number, pooledCount: number, loads: object[] }} MemorySizes
+ */
+
+/** Transfers beside the large one: `[pieces, bytes each]`. */
+const LOADS = [
+  [1, SMALL],
+  [10, SMALL],
+  [1000, SMALL],
+  [1, 4 * MIB],
+  [10, 4 * MIB],
+];
+
+/** @returns {MemorySizes} */
+export function memorySizes({ isQuick, isClean, bulkBytes, parallel, limitMs = 10_000 }) {
+  return {
+    bulkBytes: bulkBytes ?? (isQuick ? 8 : 256) * MIB,
+    pieceLength: (isQuick ? 1 : 4) * MIB,
+    parallel,
+    limitMs,
+    // On a clean path what the compiler needs to see; on a bad one nothing that would open the congestion window before it is measured.
+    warmBytes: !isClean ? 0 : (isQuick ? 1 : 16) * MIB,
+    newCount: isQuick ? 2 : 5,
+    pooledCount: isQuick ? 5 : 20,
+    loads: isQuick ? LOADS.slice(0, 2) : LOADS,
+  };
+}
+
+/** What `loads` is called in tables. */
+export function nameLoad([count, length]) {
+  return `${count} x ${length === SMALL ? "10 KB" : `${length / MIB} MiB`}`;
+}
+
+/**
+ * One backend once, between two processes that are new.
+ *
+ * @param path - an open one, see paths.mjs
+ * @param identities - `{ server, client }`: the certificates
+ * @returns a sample; where something does not finish or fails, with what was measured before that, and `failure`
+ */
+export async function measureMemory(path, backend, sizes, identities) {
+  const sample = { loads: {} };
+  const server = new Peer(path.serverNamespace);
+  const client = new Peer(path.clientNamespace);
+  try {
+    const ports = await server.call("serve", {
+      backend: backend.name,
+      tls: identities.server,
+      tuning: backend.tuning,
+      ip: path.serverIp,
+    });
+    const parent = { hostId: "bench", ip: path.serverIp, ports };
+    await client.call("openDownloader", {
+      backend: backend.name,
+      tls: identities.client,
+      tuning: backend.tuning,
+      parent,
+    });
+    await measureAll(server, client, sizes, sample);
+  } catch (error) {
+    sample.failure = error instanceof NotInTime ? "did not finish" : error.message;
+    sample.failureDetail = error.stack;
+  } finally {
+    await Promise.all([client.end(), server.end()]);
+  }
+  return sample;
+}
+
+async function measureAll(server, client, sizes, sample) {
+  const { limitMs, pieceLength, parallel } = sizes;
+  const small = { pieceLength: SMALL };
+  const warmCount = Math.ceil(sizes.warmBytes / pieceLength);
+  await client.call("verify", { ...small, pieceCount: 3 }, limitMs);
+  await client.call("verify", { pieceLength, pieceCount: warmCount }, limitMs);
+
+  const fresh = await client.call("timeNew", { ...small, count: sizes.newCount }, limitMs);
+  sample.newMs = fresh.times;
+  sample.handshakeMs = fresh.handshakes;
+  const again = await client.call("timeAgain", { ...small, count: sizes.newCount }, limitMs);
+  sample.againMs = again.times;
+  sample.earlyCount = again.earlyCount;
+  sample.pooledMs = await client.call(
+    "timePooled",
+    { ...small, count: sizes.pooledCount },
+    limitMs,
+  );
+
+  const bulk = {
+    pieceLength,
+    pieceCount: Math.ceil(sizes.bulkBytes / pieceLength),
+    parallel,
+    limitMs,
+  };
+  const before = await Promise.all([server.call("usage"), client.call("usage")]);
+  sample.bulk = await fetch(client, bulk);
+  const after = await Promise.all([server.call("usage"), client.call("usage")]);
+  sample.bulk.wantedBytes = bulk.pieceCount * pieceLength;
+  const [serverSide, clientSide] = after.map(({ cpuSeconds, peakBytes }, side) => ({
+    cpuSeconds: cpuSeconds - before[side].cpuSeconds,
+    peakBytes,
+  }));
+  sample.server = serverSide;
+  sample.client = clientSide;
+  sample.connections = await client.call("connectionStats");
+
+  for (const [pieceCount, length] of sizes.loads) {
+    const load = { pieceLength: length, pieceCount, parallel: 64, limitMs };
+    sample.loads[nameLoad([pieceCount, length])] = await fetch(client, load);
+    // On a slow path the larger ones would take the limit each.
+    if (!sample.loads[nameLoad([pieceCount, length])].isWhole) break;
+  }
+  await client.call("verify", { ...small, pieceCount: 1 }, limitMs);
+}
+
+/** The process has a moment more than the transfer, to say what came of it. */
+function fetch(client, load) {
+  return client.call("fetch", load, load.limitMs + 10_000);
+}
