@@ -98,7 +98,7 @@ export class DiskStorage implements Storage {
     options?.signal?.throwIfAborted();
     try {
       const task = isTaskId(taskId) ? await this.#load(taskId) : undefined;
-      if (task !== undefined) return await task.openPiece(pieceNumber, options?.signal);
+      if (task !== undefined) return await task.openPiece(request, options?.signal);
     } catch (error) {
       if (!(error instanceof StorageError)) throw error;
       if (error.code !== "ERR_TASK_GONE") {

@@ -1,6 +1,12 @@
-import { TransportError, type PieceInfo, type PieceReader } from "@damselfly/transport";
+import {
+  type ByteRange,
+  type PieceInfo,
+  type PieceReader,
+  TransportError,
+} from "@damselfly/transport";
 
 import type { BufferPool } from "./buffer-pool.ts";
+import { checkPiece } from "./check-piece.ts";
 import { createDigester, parseDigest } from "./digester.ts";
 import { systemCode } from "./errors.ts";
 import { readFully } from "./file-io.ts";
@@ -8,13 +14,17 @@ import type { OpenFile } from "./open-files.ts";
 import type { PieceRecord } from "./storage.ts";
 
 /**
- * Reads a recorded piece for somebody else, and checks it once more on the way: the last chunk is held back until the
- * digest of the whole has matched, so a damaged piece is never delivered complete.
+ * Reads a recorded piece, or some bytes of it, for somebody else, and checks it once more: its last chunk is held
+ * back until the digest of the whole has matched, so a damaged piece is never delivered complete. The digest is
+ * computed on the way where the whole piece is read. Of ranges, the one that ends the piece has all of it read again
+ * for that (out of the page cache, where the others have just put it), and the others are not checked at all.
  */
 export class StoredPieceReader implements PieceReader {
   readonly piece: PieceInfo;
   readonly content: AsyncIterable<Uint8Array>;
   readonly #record: PieceRecord;
+  /** Within the piece. */
+  readonly #range: ByteRange;
   readonly #file: OpenFile;
   readonly #pool: BufferPool;
   readonly #onEnd: (delivered: boolean) => void;
@@ -25,9 +35,11 @@ export class StoredPieceReader implements PieceReader {
   /** @param options.file released when this ends, however it ends */
   constructor(options: {
     readonly record: PieceRecord;
+    /** Within the piece. */
+    readonly range: ByteRange;
     readonly file: OpenFile;
     readonly pool: BufferPool;
-    /** Called once. */
+    /** Called once; `delivered`: the piece has been read up to its end. */
     readonly onEnd: (delivered: boolean) => void;
     /** The bytes are not those that were recorded. */
     readonly onDamaged: () => Promise<void>;
@@ -35,6 +47,7 @@ export class StoredPieceReader implements PieceReader {
     const { number, offset, length, digest } = options.record;
     this.piece = { number, offset, length, digest };
     this.#record = options.record;
+    this.#range = options.range;
     this.#file = options.file;
     this.#pool = options.pool;
     this.#onEnd = options.onEnd;
@@ -50,26 +63,27 @@ export class StoredPieceReader implements PieceReader {
   async *#read(): AsyncGenerator<Uint8Array, void, undefined> {
     if (this.#started) throw new TypeError("the content of a piece can be iterated once");
     this.#started = true;
-    const digester = createDigester(parseDigest(this.#record.digest).algorithm);
+    const end = this.#range.offset + this.#range.length;
+    const isWhole = this.#range.length === this.piece.length;
+    const { algorithm } = parseDigest(this.#record.digest);
+    const digester = isWhole ? createDigester(algorithm) : undefined;
     const buffer = this.#pool.take();
     let delivered = false;
     try {
-      for (let done = 0; done < this.piece.length;) {
-        const length = Math.min(buffer.byteLength, this.piece.length - done);
-        await this.#fill(buffer, { length, position: this.piece.offset + done });
+      for (let position = this.#range.offset; position < end;) {
+        const length = Math.min(buffer.byteLength, end - position);
+        await this.#fill(buffer, { length, position: this.piece.offset + position });
         const chunk = buffer.subarray(0, length);
-        digester.update(chunk);
-        done += length;
-        if (done === this.piece.length && digester.text() !== this.#record.digest) {
-          await this.#failDamaged("its digest no longer matches");
-        }
+        digester?.update(chunk);
+        position += length;
+        if (position === this.piece.length) await this.#assertUndamaged(digester?.text());
         yield chunk;
       }
       delivered = true;
     } finally {
       // Only a consumer that asked for the end is known to be done with the last chunk.
       if (delivered) this.#pool.giveBack(buffer);
-      this.#end(delivered);
+      this.#end(delivered && end === this.piece.length);
     }
   }
 
@@ -84,13 +98,28 @@ export class StoredPieceReader implements PieceReader {
       count = await readFully(this.#file.handle, buffer, range);
     } catch (error) {
       // A sector that cannot be read is as good as missing.
-      if (systemCode(error) !== "EIO") {
-        throw new TransportError("ERR_PARENT_FAILED", this.#failure("the file cannot be read"), {
-          cause: error,
-        });
-      }
+      if (systemCode(error) !== "EIO") throw this.#unreadable(error);
     }
     if (count < range.length) await this.#failDamaged("its bytes are not there any more");
+  }
+
+  /** @param digest of what has been read, if that was the whole piece */
+  async #assertUndamaged(digest: string | undefined): Promise<void> {
+    const isGood = digest === undefined ? await this.#checkAll() : digest === this.#record.digest;
+    if (!isGood) await this.#failDamaged("its digest no longer matches");
+  }
+
+  async #checkAll(): Promise<boolean> {
+    try {
+      return await checkPiece(this.#record, { source: this.#file.handle, pool: this.#pool });
+    } catch (error) {
+      throw this.#unreadable(error);
+    }
+  }
+
+  #unreadable(cause: unknown): TransportError {
+    const message = this.#failure("the file cannot be read");
+    return new TransportError("ERR_PARENT_FAILED", message, { cause });
   }
 
   async #failDamaged(reason: string): Promise<never> {

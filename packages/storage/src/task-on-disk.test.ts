@@ -356,6 +356,36 @@ describe("openPiece", () => {
     expect([...task.pieces.keys()]).toEqual([0, 1]);
   });
 
+  it("serves any bytes of a piece, and counts the piece when its end is among them", async () => {
+    await writePieceOf(task, 1, CONTENT);
+    const piece = pieceOf(task, 1, CONTENT);
+    const serve = async (offset: number, length: number): Promise<Uint8Array> => {
+      const range = { offset, length };
+      const reader = await storage.openPiece({ taskId: TASK_ID, pieceNumber: 1, range });
+      expect(reader.piece).toMatchObject({ number: 1, offset: PIECE_LENGTH, length: PIECE_LENGTH });
+      return collect(reader.content);
+    };
+    expect(await serve(0, 300)).toEqual(piece.subarray(0, 300));
+    expect(await serve(299, 1)).toEqual(piece.subarray(299, 300));
+    expect(task).toMatchObject({ uploadingCount: 0, uploadedCount: 0 });
+    expect(await serve(300, 2 ** 52)).toEqual(piece.subarray(300));
+    expect(task).toMatchObject({ uploadingCount: 0, uploadedCount: 1 });
+    expect(await serve(PIECE_LENGTH, 1)).toEqual(new Uint8Array(0));
+    await expect(serve(PIECE_LENGTH + 1, 1)).rejects.toMatchObject({ code: "ERR_PIECE_NOT_FOUND" });
+    expect(task).toMatchObject({ uploadingCount: 0 });
+  });
+
+  it("holds back the end of a piece that is damaged elsewhere, and withdraws the piece", async () => {
+    await fill(task, CONTENT);
+    const range = { offset: PIECE_LENGTH - 10, length: 10 };
+    const reader = await storage.openPiece({ ...request, range });
+    await overwrite(fixture.contentPath(), 10);
+    const { chunks, error } = await readUntilError(reader.content);
+    expect(error).toMatchObject({ name: "TransportError", code: "ERR_PARENT_FAILED" });
+    expect(chunks).toEqual([]);
+    expect([...task.pieces.keys()]).toEqual([1, 2, 3]);
+  });
+
   it("serves every piece to many at once from few descriptors", async () => {
     await fill(task, CONTENT);
     const readers = Array.from({ length: 200 }, async (_, index) => {

@@ -1,4 +1,9 @@
-import { TransportError, type PieceReader } from "@damselfly/transport";
+import {
+  clipByteRange,
+  type PieceReader,
+  type PieceRequest,
+  TransportError,
+} from "@damselfly/transport";
 
 import type { StorageContext } from "./context.ts";
 import { ContentWriter } from "./content-writer.ts";
@@ -207,15 +212,19 @@ export class TaskOnDisk implements StoredTask, ContentOwner {
   }
 
   /** As `PieceSource.openPiece` has it. */
-  async openPiece(number: number, signal?: AbortSignal): Promise<PieceReader> {
+  async openPiece(
+    { pieceNumber: number, range }: Pick<PieceRequest, "pieceNumber" | "range">,
+    signal?: AbortSignal,
+  ): Promise<PieceReader> {
     for (;;) {
       signal?.throwIfAborted();
       await this.check();
       const { epoch } = this.content;
       const record = this.#pieces.get(number);
       if (record !== undefined) {
+        const part = clipByteRange(range, record.length);
         const file = await this.content.acquire();
-        if (epoch === this.content.epoch) return this.#serve(record, file);
+        if (epoch === this.content.epoch) return this.#serve(record, part, file);
         file.release();
         continue;
       }
@@ -382,11 +391,12 @@ export class TaskOnDisk implements StoredTask, ContentOwner {
     return piece;
   }
 
-  #serve(record: PieceRecord, file: OpenFile): PieceReader {
+  #serve(record: PieceRecord, range: ByteRange, file: OpenFile): PieceReader {
     const { epoch } = this.content;
     this.#uploadingCount++;
     return new StoredPieceReader({
       record,
+      range,
       file,
       pool: this.#context.readBuffers,
       onEnd: (delivered) => {

@@ -1,4 +1,6 @@
 import {
+  assertByteRange,
+  clipByteRange,
   createPieceDownload,
   DEFAULT_DOWNLOADER_TIMEOUTS,
   TransportError,
@@ -58,6 +60,7 @@ class PooledDownloader implements GrpcDownloader {
   ): Promise<PieceDownload> {
     const { hostId, ports } = parent;
     const action = `Cannot download piece ${request.pieceNumber} from ${hostId}`;
+    if (request.range !== undefined) assertByteRange(request.range);
     if (this.#isClosed) throw closedError(action);
     signal?.throwIfAborted();
     if (ports.grpc === undefined) {
@@ -77,9 +80,9 @@ class PooledDownloader implements GrpcDownloader {
     };
     try {
       const piece = await call.announcement();
-      const { stallMs } = this.#timeouts;
-      const chunks = call.chunks();
-      return createPieceDownload({ piece, hostId, chunks, stallMs, signal: call.signal, close });
+      const { length } = clipByteRange(request.range, piece.length);
+      const bounds = { length, stallMs: this.#timeouts.stallMs, signal: call.signal };
+      return createPieceDownload({ piece, hostId, chunks: call.chunks(), ...bounds, close });
     } catch (error) {
       close();
       throw error;

@@ -1,4 +1,8 @@
-import { RpcError, type DownloadPieceResponse__Output } from "@damselfly/rpc";
+import {
+  type DownloadPieceRequest,
+  type DownloadPieceResponse__Output,
+  RpcError,
+} from "@damselfly/rpc";
 import {
   TransportError,
   within,
@@ -31,7 +35,9 @@ export class PieceCall {
     this.#pooled = pooled;
     this.#options = options;
     options.signal?.addEventListener("abort", this.#onAbort, { once: true });
-    const replies = pooled.client.downloadPiece(options.request, { signal: this.signal });
+    const replies = pooled.client.downloadPiece(toMessage(options.request), {
+      signal: this.signal,
+    });
     this.#replies = replies[Symbol.asyncIterator]();
   }
 
@@ -123,6 +129,10 @@ export class PieceCall {
 }
 
 const CONNECT_STEP_COUNT = 8;
+
+function toMessage({ taskId, pieceNumber, range }: PieceRequest): DownloadPieceRequest {
+  return { taskId, pieceNumber, ...(range === undefined ? {} : { range }) };
+}
 
 /** @throws {TransportError} `ERR_PROTOCOL` for anything but a sane announcement of the piece asked for */
 function pieceInfo(

@@ -9,6 +9,8 @@ import {
   type StatusName,
 } from "@damselfly/rpc";
 import {
+  assertByteRange,
+  type ByteRange,
   DEFAULT_SERVER_LIMITS,
   toRefusal,
   type PieceReader,
@@ -90,13 +92,15 @@ class PieceHandler {
     { signal }: CallContext,
   ): AsyncGenerator<DownloadPieceResponse, void, undefined> {
     if (!TASK_ID.test(request.taskId)) throw status("INVALID_ARGUMENT", "task_id is no task id");
+    const range = rangeOf(request);
     if (this.#requestCount >= this.#requestCountMax) {
       throw status("RESOURCE_EXHAUSTED", `${this.#requestCount} pieces are being served already`);
     }
     this.#requestCount += 1;
     let reader: PieceReader | undefined;
     try {
-      reader = await this.#source.openPiece(request, { signal });
+      const { taskId, pieceNumber } = request;
+      reader = await this.#source.openPiece({ taskId, pieceNumber, range }, { signal });
       yield { metadata: reader.piece };
       for await (const chunk of reader.content) {
         for (let start = 0; start < chunk.byteLength; start += CONTENT_LENGTH_MAX) {
@@ -112,6 +116,16 @@ class PieceHandler {
       await reader?.[Symbol.asyncDispose]();
     }
   }
+}
+
+function rangeOf({ range }: DownloadPieceRequest__Output): ByteRange | undefined {
+  if (range === null) return undefined;
+  try {
+    assertByteRange(range);
+  } catch {
+    throw status("INVALID_ARGUMENT", "range is none");
+  }
+  return { offset: range.offset, length: range.length };
 }
 
 const TASK_ID = /^[0-9a-f]{64}$/;

@@ -1,3 +1,4 @@
+export { assertByteRange, type ByteRange, clipByteRange } from "./byte-range.ts";
 export { TransportError, type TransportErrorCode } from "./errors.ts";
 export {
   createMemoryTransport,

@@ -1,3 +1,4 @@
+import { assertByteRange, clipByteRange } from "./byte-range.ts";
 import { TransportError } from "./errors.ts";
 import { createPieceDownload } from "./piece-download.ts";
 import { toRefusal } from "./refusal.ts";
@@ -117,6 +118,7 @@ class MemoryDownloader implements Downloader {
     const { hostId } = parent;
     const { announceMs, stallMs } = this.#timeouts;
     const action = `Cannot download piece ${request.pieceNumber} from ${hostId}`;
+    if (request.range !== undefined) assertByteRange(request.range);
     if (this.#closed) throw closedError(action);
     signal?.throwIfAborted();
     const server = this.#find(parent);
@@ -145,8 +147,10 @@ class MemoryDownloader implements Downloader {
           ),
       });
       const chunks = receive(content);
+      const { length } = clipByteRange(request.range, piece.length);
       const { signal: cut } = line;
-      return createPieceDownload({ piece, hostId, chunks, stallMs, signal: cut, close: hangUp });
+      const bounds = { length, stallMs, signal: cut };
+      return createPieceDownload({ piece, hostId, chunks, ...bounds, close: hangUp });
     } catch (error) {
       hangUp();
       throw error;

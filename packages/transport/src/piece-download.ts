@@ -5,6 +5,8 @@ import { within } from "./within.ts";
 /** What a transport knows about a piece when it has been announced. */
 export interface PieceDownloadInit {
   readonly piece: PieceInfo;
+  /** How many bytes of it were asked for; default is all. */
+  readonly length?: number | undefined;
   /** Who sends it, for messages. */
   readonly hostId: string;
   /**
@@ -101,7 +103,7 @@ class ArrivingPiece implements PieceDownload, AsyncIterator<Uint8Array> {
   }
 
   #count(pulled: IteratorResult<Uint8Array>): void {
-    const { length } = this.piece;
+    const { length = this.piece.length } = this.#init;
     if (pulled.done === true) {
       if (this.#received === length) return;
       throw new TransportError(

@@ -1,3 +1,5 @@
+import type { ByteRange } from "./byte-range.ts";
+
 /** How pieces travel between two daemons. */
 export type Protocol = "quic" | "grpc" | "tcp";
 
@@ -27,6 +29,10 @@ export interface PieceRequest {
   readonly taskId: string;
   /** Zero-based position of the piece in its task. */
   readonly pieceNumber: number;
+  /** Only these bytes of it; the piece is announced as a whole all the same. */
+  readonly range?: ByteRange | undefined;
+  /** How long the piece is thought to be, in bytes: plans go by it, and nothing breaks if it is wrong. */
+  readonly expectedLength?: number | undefined;
 }
 
 /** A piece as its holder describes it. */
@@ -49,14 +55,15 @@ export interface PieceInfo {
 export interface PieceDownload extends AsyncDisposable {
   readonly piece: PieceInfo;
   /**
-   * Exactly `piece.length` bytes, in order, in chunks of any length above 0. Can be iterated once.
+   * Exactly the bytes asked for (`piece.length`, or what the piece has of the range), in order, in chunks of any
+   * length above 0. Can be iterated once.
    *
    * A chunk is the consumer's until it asks for the next one; then its memory may be used again: copy it to keep it.
    * Nothing is pulled from the network until `next()` is called, so a slow consumer slows the parent down.
    * Leaving the loop early cancels the transfer. The digest is *not* checked here: whoever stores the piece does.
    *
-   * Throws `ERR_PIECE_TRUNCATED`, `ERR_PARENT_STALLED`, `ERR_PARENT_FAILED`, `ERR_PROTOCOL`, or the reason of the signal given to
-   * `downloadPiece`.
+   * Throws `ERR_PIECE_TRUNCATED`, `ERR_PARENT_STALLED`, `ERR_PARENT_FAILED`, `ERR_PARENT_BUSY`, `ERR_PIECE_NOT_FOUND` (the parent has
+   * lost the piece meanwhile), `ERR_PROTOCOL`, or the reason of the signal given to `downloadPiece`.
    */
   readonly content: AsyncIterable<Uint8Array>;
 }
@@ -69,7 +76,11 @@ export interface Downloader extends AsyncDisposable {
    *
    * The signal covers the content too: when it aborts, the content throws its reason.
    *
+   * A range lets another parent finish what one has begun. One that begins beyond the end of the piece is
+   * `ERR_PIECE_NOT_FOUND`.
+   *
    * @throws {TransportError} every code but `ERR_PIECE_TRUNCATED`
+   * @throws {RangeError} for a range that no request can carry
    * @throws the signal's reason, when `options.signal` aborts
    */
   downloadPiece(
@@ -82,7 +93,10 @@ export interface Downloader extends AsyncDisposable {
 /** What a piece server serves from; implemented by storage. */
 export interface PieceSource {
   /**
-   * Opens a piece for reading. Waits for a piece that is arriving at this moment.
+   * Opens a piece for reading, or its bytes in `request.range`. Waits for a piece that is arriving at this moment.
+   *
+   * A piece may be found damaged while it is read; whoever reads its last byte, as part of the whole or of a range, is
+   * told so instead.
    *
    * @throws {TransportError} `ERR_PIECE_NOT_FOUND`, `ERR_PARENT_FAILED`, `ERR_PARENT_BUSY`
    * @throws the signal's reason, when `options.signal` aborts

@@ -90,7 +90,8 @@ export class InProcessDataPlane implements DataPlane {
 
   /** Over the first protocol that gets through to the parent. */
   async #download({ task, pieceNumber, parent, signal }: PieceFetch): Promise<PieceDownload> {
-    const request = { taskId: task.facts.taskId, pieceNumber };
+    const { length: expectedLength } = task.bounds(pieceNumber);
+    const request = { taskId: task.facts.taskId, pieceNumber, expectedLength };
     const offered = this.#downloaders.filter(({ protocol }) => offers(parent.ports, protocol));
     const usable = offered.filter(({ protocol }) => !this.#isDetoured(parent.hostId, protocol));
     let failure: Error | undefined;

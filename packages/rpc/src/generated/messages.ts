@@ -24,6 +24,7 @@ export { SizeScope, type SizeScope__Output } from "./common/v2/SizeScope.ts";
 export { type Task, type Task__Output } from "./common/v2/Task.ts";
 export { TaskType, type TaskType__Output } from "./common/v2/TaskType.ts";
 export { TrafficType, type TrafficType__Output } from "./common/v2/TrafficType.ts";
+export { type ByteRange, type ByteRange__Output } from "./damselfly/v1/ByteRange.ts";
 export { type DownloadExtension, type DownloadExtension__Output } from "./damselfly/v1/DownloadExtension.ts";
 export { type DownloadPieceRequest, type DownloadPieceRequest__Output } from "./damselfly/v1/DownloadPieceRequest.ts";
 export { type DownloadPieceResponse, type DownloadPieceResponse__Output } from "./damselfly/v1/DownloadPieceResponse.ts";

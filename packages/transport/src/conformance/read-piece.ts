@@ -4,16 +4,18 @@ import { fillContent } from "./synthetic-source.ts";
 /**
  * Reads a piece to its end and compares every byte with what the synthetic source holds.
  *
+ * @param offset of the first byte in its piece, where a range was asked for
  * @returns how many bytes it yielded
  * @throws {RangeError} naming the first chunk that is wrong
  */
 export async function readPiece(
   download: PieceDownload,
   onChunk?: (received: number) => Promise<void> | void,
+  offset = 0,
 ): Promise<number> {
   let received = 0;
   for await (const chunk of download.content) {
-    assertContent(chunk, download.piece.number, received);
+    assertContent(chunk, download.piece.number, offset + received);
     received += chunk.byteLength;
     await onChunk?.(received);
   }

@@ -1,3 +1,4 @@
+import { type ByteRange, clipByteRange } from "../byte-range.ts";
 import { TransportError } from "../errors.ts";
 import type { PieceInfo, PieceReader, PieceRequest, PieceSource } from "../transport.ts";
 import { createGate } from "./gate.ts";
@@ -75,7 +76,8 @@ export class SyntheticSource implements PieceSource {
     } finally {
       this.#note(() => (this.openingCount -= 1));
     }
-    return this.#read(request.pieceNumber, piece, signal);
+    const range = clipByteRange(request.range, piece.length);
+    return this.#read(request.pieceNumber, piece, { range, signal });
   }
 
   /** Waits until `condition` holds; it is looked at whenever something happens here. */
@@ -100,7 +102,11 @@ export class SyntheticSource implements PieceSource {
     await this.until(free, "every reader is freed");
   }
 
-  #read(pieceNumber: number, piece: SyntheticPiece, signal: AbortSignal | undefined): PieceReader {
+  #read(
+    pieceNumber: number,
+    piece: SyntheticPiece,
+    { range, signal }: { readonly range: ByteRange; readonly signal: AbortSignal | undefined },
+  ): PieceReader {
     const stop = new AbortController();
     const onAbort = (): void => stop.abort(signal?.reason);
     signal?.addEventListener("abort", onAbort, { once: true });
@@ -114,7 +120,7 @@ export class SyntheticSource implements PieceSource {
     this.#note(() => (this.openCount += 1));
     return {
       piece: this.info(pieceNumber),
-      content: this.#content(pieceNumber, piece, { signal: stop.signal, free }),
+      content: this.#content(pieceNumber, piece, { range, signal: stop.signal, free }),
       async [Symbol.asyncDispose]() {
         free();
       },
@@ -124,13 +130,20 @@ export class SyntheticSource implements PieceSource {
   async *#content(
     pieceNumber: number,
     piece: SyntheticPiece,
-    { signal, free }: { readonly signal: AbortSignal; readonly free: () => void },
+    {
+      range,
+      signal,
+      free,
+    }: { readonly range: ByteRange; readonly signal: AbortSignal; readonly free: () => void },
   ): AsyncGenerator<Uint8Array, void, undefined> {
-    const { length, contentLength = length, chunkLength = 65_536 } = piece;
+    const { length, contentLength: allLength = length, chunkLength = 65_536 } = piece;
+    const rangeEnd = range.offset + range.length;
+    // Content that is longer than announced shows at the end of the piece.
+    const contentLength = rangeEnd === length ? allLength : Math.min(allLength, rangeEnd);
     const { failAt = Infinity, pauseAt = Infinity } = piece;
     const chunk = new Uint8Array(chunkLength);
     try {
-      for (let position = 0; position < contentLength;) {
+      for (let position = range.offset; position < contentLength;) {
         if (position >= failAt) throw piece.failure ?? new Error("Cannot read piece: bad disk");
         if (position >= pauseAt) await unlessAborted(piece.pause?.(), signal);
         signal.throwIfAborted();

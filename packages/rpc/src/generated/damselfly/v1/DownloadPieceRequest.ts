@@ -1,5 +1,6 @@
 // Original file: proto/damselfly/v1/piece_transfer.proto
 
+import type { ByteRange as _damselfly_v1_ByteRange, ByteRange__Output as _damselfly_v1_ByteRange__Output } from '../../damselfly/v1/ByteRange.ts';
 
 export interface DownloadPieceRequest {
   /**
@@ -10,6 +11,10 @@ export interface DownloadPieceRequest {
    * Zero-based.
    */
   'pieceNumber'?: (number) | undefined;
+  /**
+   * Only these bytes of the piece; absent: all of it.
+   */
+  'range'?: (_damselfly_v1_ByteRange | null) | undefined;
 }
 
 export interface DownloadPieceRequest__Output {
@@ -21,4 +26,8 @@ export interface DownloadPieceRequest__Output {
    * Zero-based.
    */
   'pieceNumber': (number);
+  /**
+   * Only these bytes of the piece; absent: all of it.
+   */
+  'range': (_damselfly_v1_ByteRange__Output | null);
 }
