@@ -147,7 +147,9 @@ async function answer(
     const length = await stream.read(request);
     if (length === 0) return;
     const packet = decoder.push(request.subarray(0, length))?.packet;
-    if (packet?.kind === "request") number = packet.pieceNumber;
+    if (packet?.kind === "request" || packet?.kind === "range-request") {
+      number = packet.pieceNumber; // no piece here is longer than a range
+    }
   }
   stream.stopReading(0);
   let announced = false;

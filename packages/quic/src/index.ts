@@ -18,7 +18,6 @@ export type {
   QuicConnection,
   QuicConnectionStats,
   QuicDialOptions,
-  QuicEarlyData,
   QuicEndpoint,
   QuicEndpointOptions,
   QuicEndpointStats,

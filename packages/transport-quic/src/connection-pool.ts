@@ -70,9 +70,14 @@ export class ConnectionPool {
     return this.#connections;
   }
 
+  /** Requests to the target that are worth running at once: its connections. */
+  width(target: Target): number {
+    return this.#entries.peek(keyOf(target)) === undefined ? 0 : 1;
+  }
+
   /** @throws whatever the dial throws */
   async acquire(target: Target): Promise<Lease> {
-    const key = `${target.ip} ${target.port} ${target.hostname ?? ""} ${target.peerKey ?? ""}`;
+    const key = keyOf(target);
     const known = this.#entries.get(key);
     const entry = known ?? this.#open(key, target);
     const wasIdle = known !== undefined && entry.activeCount === 0;
@@ -157,4 +162,8 @@ export class ConnectionPool {
     entry.isRetired = true;
     if (entry.activeCount === 0) entry.connection?.close(0);
   }
+}
+
+function keyOf({ ip, port, hostname, peerKey }: Target): string {
+  return `${ip} ${port} ${hostname ?? ""} ${peerKey ?? ""}`;
 }

@@ -2,6 +2,7 @@ import { performance } from "node:perf_hooks";
 import { setTimeout } from "node:timers/promises";
 import type { QuicLogger, QuicStream } from "@damselfly/quic";
 import {
+  clipByteRange,
   type PieceInfo,
   type PieceReader,
   type PieceRequest,
@@ -21,7 +22,7 @@ import { readPacket } from "./read-packet.ts";
 const REQUEST_TIMEOUT_MS = 10_000;
 
 /** Between an announcement and the reset of a piece that fails at once. Long enough for a busy child to read it. */
-const HEAD_START_MS = 20;
+const HEAD_START_MS = 100;
 
 const TASK_ID = /^[0-9a-f]{64}$/;
 
@@ -104,7 +105,9 @@ export class PieceHandler {
     try {
       await using reader = await this.#source.openPiece(request, { signal });
       announcedAt = performance.now();
-      await unlessAborted(send(stream, reader), signal, () => stream.reset(StreamCode.Closing));
+      const { length } = clipByteRange(request.range, reader.piece.length);
+      const sending = send(stream, reader, length);
+      await unlessAborted(sending, signal, () => stream.reset(StreamCode.Closing));
     } catch (error) {
       if (signal.aborted) stream.reset(StreamCode.Closing);
       else if (announcedAt === undefined) await refuse(stream, error);
@@ -118,39 +121,48 @@ export class PieceHandler {
 
 async function readRequest(stream: QuicStream): Promise<PieceRequest> {
   const { packet, rest } = await readPacket(stream);
-  if (packet.kind !== "request" || packet.tag !== Tag.DownloadPiece || rest.byteLength > 0) {
+  const isRange = packet.kind === "range-request";
+  if (!(isRange || (packet.kind === "request" && packet.tag === Tag.DownloadPiece))) {
     throw new VortexError("ERR_VALUE", `Cannot serve a ${packet.kind} with tag ${packet.tag}`);
   }
   const { taskId, pieceNumber } = packet;
+  if (rest.byteLength > 0) throw new VortexError("ERR_VALUE", "Cannot serve piece: more follows");
   if (!TASK_ID.test(taskId)) throw new VortexError("ERR_VALUE", "Cannot serve piece: no task id");
-  return { taskId, pieceNumber };
+  if (!isRange) return { taskId, pieceNumber };
+  const { offset, length } = packet;
+  if (length === 0) throw new VortexError("ERR_VALUE", "Cannot serve piece: none of it is asked");
+  return { taskId, pieceNumber, range: { offset, length } };
 }
 
 /**
- * Sends announcement and content. The last byte leaves only after the source has ended well: it may find at its
+ * Sends announcement and content, which is `length` bytes. The last byte leaves only after the source has ended well: it may find at its
  * very end that the piece is damaged, and the child must not have taken it for complete by then.
  *
- * @throws {RangeError} if the source has more or fewer bytes than it announced
+ * @throws {RangeError} if the source has more or fewer bytes
  */
-async function send(stream: QuicStream, { piece, content }: PieceReader): Promise<void> {
+async function send(
+  stream: QuicStream,
+  { piece, content }: PieceReader,
+  length: number,
+): Promise<void> {
   const announcement = encodeAnnouncement(piece);
   let last = announcement;
-  if (piece.length > 0) await stream.write(announcement);
+  if (length > 0) await stream.write(announcement);
   let sent = 0;
   for await (const chunk of content) {
     sent += chunk.byteLength;
-    if (sent > piece.length) break;
-    if (sent < piece.length) {
+    if (sent > length) break;
+    if (sent < length) {
       await stream.write(chunk);
     } else if (chunk.byteLength > 0) {
       await stream.write(chunk.subarray(0, -1));
       last = Uint8Array.of(chunk[chunk.byteLength - 1] ?? 0); // the chunk's memory is the source's again
     }
   }
-  if (sent !== piece.length) {
-    const surplus = sent > piece.length ? " or more" : "";
+  if (sent !== length) {
+    const surplus = sent > length ? " or more" : "";
     throw new RangeError(
-      `Cannot send piece: its source has ${sent} bytes${surplus}, announced were ${piece.length}`,
+      `Cannot send piece: its source has ${sent} bytes${surplus}, expected were ${length}`,
     );
   }
   await stream.end(last);

@@ -1,26 +1,26 @@
-import type { QuicConnectionStats, QuicStream } from "@damselfly/quic";
+import type { QuicConnectionStats } from "@damselfly/quic";
 import {
+  assertByteRange,
+  type ByteRange,
+  clipByteRange,
   createPieceDownload,
   DEFAULT_DOWNLOADER_TIMEOUTS,
   type Downloader,
   type DownloaderTimeouts,
   type ParentAddress,
   type PieceDownload,
+  type PieceInfo,
   type PieceRequest,
   type TlsIdentity,
   TransportError,
-  within,
 } from "@damselfly/transport";
-import { type ContentPacket, encodePacket, Tag } from "@damselfly/vortex";
-import { StreamCode } from "./codes.ts";
-import { ConnectionPool, type Lease } from "./connection-pool.ts";
+import { ByteBudget } from "./byte-budget.ts";
+import { ConnectionPool } from "./connection-pool.ts";
 import { Dialler, type Target } from "./dialler.ts";
 import type { EndpointTuning } from "./endpoint-tuning.ts";
-import { createPacketId } from "./packet-id.ts";
-import { readChunks } from "./piece-chunks.ts";
+import { type Answer, type AskContext, PieceAsker } from "./piece-asker.ts";
+import { RANGE_LENGTH, RangedContent } from "./ranged-content.ts";
 import { ReadBuffers } from "./read-buffers.ts";
-import { readPacket } from "./read-packet.ts";
-import { refusalOf } from "./refusal-of.ts";
 import { toTransportError } from "./to-transport-error.ts";
 
 export interface QuicDownloaderOptions extends EndpointTuning {
@@ -41,6 +41,12 @@ export interface QuicDownloaderOptions extends EndpointTuning {
    * Must fit `openEndpoint`. Default `quiche`.
    */
   readonly backend?: QuicBackend | undefined;
+  /**
+   * Content that may be on its way at once, all parents together, in bytes; default 64 MiB. Beyond it new pieces wait,
+   * and those that run do with one range at a time. More keeps longer and faster paths full, and costs memory where
+   * content comes faster than it is taken.
+   */
+  readonly bytesInFlightMax?: number | undefined;
 }
 
 export type QuicBackend = "quiche" | "quinn";
@@ -49,6 +55,8 @@ export interface QuicDownloader extends Downloader {
   readonly protocol: "quic";
   /** Connections held, idle ones included. */
   readonly connectionCount: number;
+  /** Bytes asked for and not yet taken, as the budget counts them. */
+  readonly bytesInFlight: number;
   /** Of every connection held. */
   stats(): QuicParentStats[];
 }
@@ -63,12 +71,11 @@ export function createQuicDownloader(options: QuicDownloaderOptions = {}): QuicD
   return new PooledDownloader(options);
 }
 
-interface Announced {
-  readonly lease: Lease;
-  readonly stream: QuicStream;
-  readonly packet: ContentPacket;
-  readonly rest: Uint8Array;
-}
+/** What a piece takes of the budget before it is announced, if nobody said how long it is: Dragonfly's usual length. */
+const EXPECTED_LENGTH = 4 * 1024 * 1024;
+
+/** A parent that is silent for this long is dead, unless the bound on stalls wants to know earlier. */
+const DEAD_AFTER_MIN_MS = 1_000;
 
 class PooledDownloader implements QuicDownloader {
   readonly protocol = "quic";
@@ -76,6 +83,8 @@ class PooledDownloader implements QuicDownloader {
   readonly #backend: QuicBackend;
   readonly #dialler: Dialler;
   readonly #pool: ConnectionPool;
+  readonly #asker: PieceAsker;
+  readonly #budget: ByteBudget;
   readonly #buffers = new ReadBuffers();
   /** Ends each download that runs. */
   readonly #running = new Set<AbortController>();
@@ -89,7 +98,8 @@ class PooledDownloader implements QuicDownloader {
       ...options,
       tls: options.tls,
       connectMs: this.#timeouts.connectMs,
-      deadAfterMs: this.#timeouts.stallMs,
+      // Early enough to go on elsewhere before the piece counts as stalled.
+      deadAfterMs: Math.max(DEAD_AFTER_MIN_MS, this.#timeouts.stallMs / 2),
       // The pool closes idle connections, and says so to the parent; this one is for connections it lost.
       idleTimeoutMs: idleTimeoutMs + 2 * this.#timeouts.stallMs,
       connectionCountMax: 2 * capacity, // evicted ones that are still in use count too
@@ -98,10 +108,16 @@ class PooledDownloader implements QuicDownloader {
       capacity,
       idleTimeoutMs,
     });
+    this.#asker = new PieceAsker(this.#pool, this.#timeouts);
+    this.#budget = new ByteBudget(options.bytesInFlightMax ?? 64 * 1024 * 1024);
   }
 
   get connectionCount(): number {
     return this.#pool.connectionCount;
+  }
+
+  get bytesInFlight(): number {
+    return this.#budget.usedLength;
   }
 
   stats(): QuicParentStats[] {
@@ -118,6 +134,7 @@ class PooledDownloader implements QuicDownloader {
   ): Promise<PieceDownload> {
     const { signal } = options;
     const what = `Cannot download piece ${request.pieceNumber} from ${parent.hostId}`;
+    if (request.range !== undefined) assertByteRange(request.range);
     if (this.#closing !== undefined) throw closedError(what);
     signal?.throwIfAborted();
     const target = targetOf(parent, request, { backend: this.#backend, what });
@@ -131,8 +148,20 @@ class PooledDownloader implements QuicDownloader {
       this.#running.delete(controller);
     };
     try {
-      const announced = await this.#request(target, request, { what, signal: controller.signal });
-      return this.#toDownload(parent, announced, { what, signal: controller.signal, done });
+      const context = { what, signal: controller.signal };
+      const { piece, content, length } = await this.#open(target, request, context);
+      return createPieceDownload({
+        piece,
+        length,
+        hostId: parent.hostId,
+        chunks: content.chunks(),
+        stallMs: this.#timeouts.stallMs,
+        signal: controller.signal,
+        close: () => {
+          done();
+          content.close();
+        },
+      });
     } catch (error) {
       done();
       controller.signal.throwIfAborted();
@@ -154,141 +183,48 @@ class PooledDownloader implements QuicDownloader {
     await this.#dialler[Symbol.asyncDispose]();
   }
 
-  /** Asks on a pooled connection, and once more on a new one if that turns out to be dead. */
-  async #request(
+  /** Asks for the piece, or the first of it, as soon as the budget allows. */
+  async #open(
     target: Target,
     request: PieceRequest,
-    context: { readonly what: string; readonly signal: AbortSignal },
-  ): Promise<Announced> {
-    for (;;) {
-      const lease = await this.#acquire(target, context);
-      try {
-        return await this.#ask(lease, request, context);
-      } catch (error) {
-        const isDead = error instanceof SilentConnection || !lease.connection.isOpen;
-        if (!lease.wasIdle || !isDead || context.signal.aborted) throw error;
-      }
-    }
-  }
-
-  async #acquire(
-    target: Target,
-    { what, signal }: { readonly what: string; readonly signal: AbortSignal },
-  ): Promise<Lease> {
-    const acquiring = this.#pool.acquire(target);
+    context: AskContext,
+  ): Promise<{
+    readonly piece: PieceInfo;
+    readonly length: number;
+    readonly content: RangedContent;
+  }> {
+    const { offset, length: lengthMax } = request.range ?? { offset: 0, length: Infinity };
+    const expectedLength = Math.max(0, (request.expectedLength ?? EXPECTED_LENGTH) - offset);
+    const reservation = await this.#budget.reserve(
+      Math.min(RANGE_LENGTH, lengthMax, expectedLength),
+      context.signal,
+    );
+    const askFor = (range: ByteRange, signal: AbortSignal): Promise<Answer> =>
+      this.#asker.ask(target, { ...request, range }, { ...context, signal });
+    let first: Answer | undefined;
     try {
-      return await within(acquiring, {
-        ms: 2 * this.#timeouts.connectMs, // the dial has its own bound; this one never comes first
-        signal,
-        expired: () =>
-          new TransportError("ERR_PARENT_UNREACHABLE", `${what}: no connection in time`),
+      const length = Math.min(RANGE_LENGTH, lengthMax);
+      first = await askFor({ offset, length }, context.signal);
+      const { piece } = first;
+      const range = clipByteRange(request.range, piece.length);
+      const content = new RangedContent({
+        piece,
+        range,
+        first,
+        reservation,
+        ask: askFor,
+        width: () => this.#pool.width(target),
+        budget: this.#budget,
+        buffers: this.#buffers,
+        what: context.what,
       });
+      return { piece, length: range.length, content };
     } catch (error) {
-      // Others may wait for the same dial: it goes on, and what comes of it stays in the pool.
-      acquiring.then(
-        (lease) => lease.release("done"),
-        () => undefined,
-      );
+      reservation.release();
+      first?.free(false);
       throw error;
     }
   }
-
-  /** Sends the request and waits for its answer. Frees stream and lease if it is not an announcement. */
-  async #ask(
-    lease: Lease,
-    request: PieceRequest,
-    { what, signal }: { readonly what: string; readonly signal: AbortSignal },
-  ): Promise<Announced> {
-    const { announceMs, connectMs } = this.#timeouts;
-    let stream: QuicStream | undefined;
-    let isAnswered = false;
-    try {
-      stream = lease.connection.openStream();
-      const silence = lease.wasIdle ? watchForSilence(lease, connectMs) : undefined;
-      const answering = answerTo(stream, request);
-      const answer = await within(
-        silence === undefined ? answering : Promise.race([answering, silence.noticed]),
-        {
-          ms: announceMs,
-          signal,
-          expired: () => {
-            lease.retire(); // whoever asks next may be luckier on a new connection
-            return new TransportError(
-              "ERR_PARENT_STALLED",
-              `${what}: nothing came in ${announceMs} ms`,
-            );
-          },
-        },
-      ).finally(() => silence?.stop());
-      isAnswered = true;
-      if (answer.packet.kind === "error") throw refusalOf(answer.packet, what);
-      const { packet, rest } = answer;
-      if (
-        packet.kind !== "content" ||
-        packet.tag !== Tag.PieceContent ||
-        packet.pieceNumber !== request.pieceNumber
-      ) {
-        throw new TransportError("ERR_PROTOCOL", `${what}: the answer is for something else`);
-      }
-      return { lease, stream, packet, rest };
-    } catch (error) {
-      stream?.stopReading(StreamCode.Cancelled);
-      stream?.reset(StreamCode.Cancelled);
-      lease.release(isAnswered ? "done" : "abandoned");
-      throw error;
-    }
-  }
-
-  #toDownload(
-    parent: ParentAddress,
-    { lease, stream, packet, rest }: Announced,
-    { what, signal, done }: { what: string; signal: AbortSignal; done: () => void },
-  ): PieceDownload {
-    const { pieceNumber, offset, length, digest } = packet;
-    return createPieceDownload({
-      piece: { number: pieceNumber, offset, length, digest },
-      hostId: parent.hostId,
-      chunks: readChunks(stream, rest, { length, buffers: this.#buffers, what }),
-      stallMs: this.#timeouts.stallMs,
-      signal,
-      close: (failure) => {
-        done();
-        stream.stopReading(StreamCode.Cancelled); // does nothing to one that has ended
-        lease.release(failure === undefined ? "done" : "abandoned");
-      },
-    });
-  }
-}
-
-async function answerTo(
-  stream: QuicStream,
-  { taskId, pieceNumber }: PieceRequest,
-): ReturnType<typeof readPacket> {
-  const id = createPacketId();
-  await stream.end(
-    encodePacket({ kind: "request", id, tag: Tag.DownloadPiece, taskId, pieceNumber }),
-  );
-  return readPacket(stream);
-}
-
-/** Nothing came back on a connection that had been idle: its parent is gone, or was restarted. */
-class SilentConnection extends Error {}
-
-/** A living parent acknowledges a request at once, however long its answer takes. */
-function watchForSilence(
-  lease: Lease,
-  ms: number,
-): { readonly noticed: Promise<never>; stop(): void } {
-  const before = lease.connection.stats().receivedPacketCount;
-  let timer: NodeJS.Timeout | undefined;
-  const noticed = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => {
-      if (lease.connection.stats().receivedPacketCount > before) return;
-      lease.retire();
-      reject(new SilentConnection("Nothing is acknowledged"));
-    }, ms);
-  });
-  return { noticed, stop: () => clearTimeout(timer) };
 }
 
 /** A parent with several QUIC ports has a process behind each: pieces are spread over them. */

@@ -154,14 +154,15 @@ describe("who a parent is", () => {
     const source = new SyntheticSource();
     const request = source.add(0, { length: 1000 });
     const server = await serveQuic({ source, tls, address: LOOPBACK });
-    const downloader = createQuicDownloader({ tls });
+    const timeouts = { connectMs: 20_000 };
+    const downloader = createQuicDownloader({ tls, timeouts });
     const { port } = server.address;
     const as = (hostname: string): Promise<number> =>
       downloader.downloadPiece(parentAt(port, { hostname }), request).then(readPiece);
     expect(await as("node-7")).toBe(1000);
     expect(await codeOf(as("node-8"))).toBe("ERR_PARENT_UNTRUSTED");
     expect(await codeOf(as("node"))).toBe("ERR_PARENT_UNTRUSTED");
-    const nobody = createQuicDownloader();
+    const nobody = createQuicDownloader({ timeouts });
     const asking = nobody.downloadPiece(parentAt(port), request);
     expect(await codeOf(asking)).toBe("ERR_PARENT_UNTRUSTED");
     await nobody[Symbol.asyncDispose]();

@@ -10,6 +10,7 @@ import { testContent } from "./conformance/content.ts";
 import type { OpenFixture } from "./conformance/fixture.ts";
 import { testLifetime } from "./conformance/lifetime.ts";
 import { testParentFailure } from "./conformance/parent-failure.ts";
+import { testRanges } from "./conformance/ranges.ts";
 
 export {
   type Fixture,
@@ -34,6 +35,7 @@ export function testTransport(
   const { aheadLengthMax = 32 * 1024 * 1024 } = options;
   describe(`${name} as a transport`, () => {
     describe("content", () => testContent(open));
+    describe("ranges of a piece", () => testRanges(open));
     describe("cancellation", () => testCancellation(open));
     describe("a parent that fails", () => testParentFailure(open));
     describe("capacity", () => testCapacity(open, { aheadLengthMax }));

@@ -1,0 +1,200 @@
+import { codeOf, createGate, readPiece, SyntheticSource } from "@damselfly/transport/conformance";
+import { encodePacket, Tag } from "@damselfly/vortex";
+import { describe, expect, it } from "vitest";
+import { createQuicDownloader, type QuicDownloaderOptions } from "./quic-downloader.ts";
+import { type BreakingParent, openBreakingParent } from "./testing/open-breaking-parent.ts";
+
+const MIB = 1024 * 1024;
+const LENGTH = 20 * MIB + 1; // three ranges, the last one not full
+
+describe("a piece longer than a range", () => {
+  it("is asked for in ranges", async () => {
+    await withParent({}, async ({ source, download }) => {
+      const request = source.add(0, { length: LENGTH });
+      expect(await download(request)).toBe(LENGTH);
+      expect(source.requestCount).toBe(3);
+    });
+  });
+
+  it("is asked for in ranges of what was wanted of it", async () => {
+    await withParent({}, async ({ source, download }) => {
+      const range = { offset: 3 * MIB + 1, length: 9 * MIB };
+      expect(await download({ ...source.add(0, { length: LENGTH }), range })).toBe(9 * MIB);
+      expect(source.requestCount).toBe(2);
+    });
+  });
+
+  it("arrives from a parent that serves one request at a time", async () => {
+    await withParent({ requestCountMax: 1 }, async ({ source, download }) => {
+      expect(await download(source.add(0, { length: LENGTH }))).toBe(LENGTH);
+    });
+  });
+
+  it("keeps to a budget shorter than itself, as do its neighbours", async () => {
+    const options = { bytesInFlightMax: 8 * MIB };
+    await withParent({ options }, async ({ source, download, downloader }) => {
+      const lengths = [LENGTH, 5 * MIB, 9 * MIB, 1, 0];
+      const work = lengths.map((length, number) => download(source.add(number, { length })));
+      expect(await Promise.all(work)).toEqual(lengths);
+      expect(downloader.bytesInFlight).toBe(0);
+    });
+  });
+
+  it("counts in the budget only as long as it runs", async () => {
+    await withParent({}, async ({ source, parent, downloader }) => {
+      const request = source.add(0, { length: LENGTH });
+      const unread = await downloader.downloadPiece(parent.address, request);
+      expect(downloader.bytesInFlight).toBe(8 * MIB);
+      await unread[Symbol.asyncDispose]();
+      expect(downloader.bytesInFlight).toBe(0);
+      const missing = { ...request, pieceNumber: 99 };
+      expect(await codeOf(downloader.downloadPiece(parent.address, missing))).toBe(
+        "ERR_PIECE_NOT_FOUND",
+      );
+      expect(downloader.bytesInFlight).toBe(0);
+    });
+  });
+
+  it("waits for the budget no longer than its signal allows", async () => {
+    const options = { bytesInFlightMax: 1 };
+    await withParent({ options }, async ({ source, parent, downloader }) => {
+      const request = source.add(0, { length: 1000 });
+      const unread = await downloader.downloadPiece(parent.address, request);
+      const controller = new AbortController();
+      const { signal } = controller;
+      const waiting = downloader.downloadPiece(parent.address, request, { signal });
+      controller.abort(new Error("enough"));
+      await expect(waiting).rejects.toThrow("enough");
+      expect(await readPiece(unread)).toBe(1000);
+      expect(downloader.bytesInFlight).toBe(0);
+    });
+  });
+});
+
+describe("a piece whose connection breaks", () => {
+  it("is finished on another connection, without what has arrived being asked for again", async () => {
+    await withParent({}, async ({ source, parent, downloader }) => {
+      const request = source.add(0, { length: LENGTH });
+      const download = await downloader.downloadPiece(parent.address, request);
+      const breaks = [1 * MIB, 10 * MIB, 19 * MIB];
+      const received = await readPiece(download, (count) => {
+        if (count < (breaks[0] ?? Infinity)) return;
+        breaks.shift();
+        parent.breakConnections();
+      });
+      expect(received).toBe(LENGTH);
+      expect(parent.acceptedCount).toBe(4);
+      await source.untilFree();
+    });
+  });
+
+  it("is finished when the piece is short, too", async () => {
+    await withParent({}, async ({ source, parent, downloader }) => {
+      const held = createGate();
+      const pause = (): Promise<void> => held.opened;
+      const request = source.add(0, { length: 500_000, pauseAt: 300_000, pause });
+      const download = await downloader.downloadPiece(parent.address, request);
+      let isBroken = false;
+      const received = await readPiece(download, (count) => {
+        if (count < 200_000 || isBroken) return;
+        isBroken = true;
+        parent.breakConnections();
+        held.open();
+      });
+      expect(received).toBe(500_000);
+      expect(parent.acceptedCount).toBe(2);
+    });
+  });
+
+  it("is asked for again when it breaks before the announcement", async () => {
+    await withParent({}, async ({ source, parent, download }) => {
+      const arrival = createGate();
+      const request = source.add(0, { length: 1000, arrival: arrival.opened });
+      const downloading = download(request);
+      await source.until(() => source.openingCount === 1, "the parent is asked");
+      parent.breakConnections();
+      arrival.open();
+      expect(await downloading).toBe(1000);
+    });
+  });
+
+  it("fails when the parent has another piece in its place by then", async () => {
+    await withParent({}, async ({ source, parent, downloader }) => {
+      const request = source.add(0, { length: LENGTH, digest: "crc32:1" });
+      const download = await downloader.downloadPiece(parent.address, request);
+      const reading = readPiece(download, () => {
+        source.add(0, { length: LENGTH, digest: "crc32:2" });
+        parent.breakConnections();
+      });
+      expect(await codeOf(reading)).toBe("ERR_PARENT_FAILED");
+    });
+  });
+
+  it("fails as truncated when connections break again and again without a byte", async () => {
+    const source = new SyntheticSource();
+    const announcement = encodePacket({
+      kind: "content",
+      id: 1,
+      tag: Tag.PieceContent,
+      pieceNumber: 0,
+      offset: 0,
+      length: 1000,
+      digest: "crc32:1",
+      parentId: "",
+      trafficType: 1,
+      costSeconds: 0,
+      createdAtSeconds: 0,
+    });
+    await using parent = await openBreakingParent(source, {
+      answer: async (stream, connection) => {
+        await stream.write(announcement);
+        setTimeout(() => connection.close(0), 50);
+      },
+    });
+    await using downloader = createQuicDownloader();
+    const work = downloader.downloadPiece(parent.address, source.add(0, { length: 1000 }));
+    expect(await codeOf(work.then(readPiece))).toBe("ERR_PIECE_TRUNCATED");
+    expect(parent.acceptedCount).toBeLessThanOrEqual(12);
+    expect(downloader.bytesInFlight).toBe(0);
+  });
+
+  it("fails as truncated when nobody listens there any more", async () => {
+    const options = { timeouts: { connectMs: 500 } };
+    await withParent({ options }, async ({ source, parent, downloader }) => {
+      const request = source.add(0, { length: LENGTH });
+      const download = await downloader.downloadPiece(parent.address, request);
+      let closing: Promise<void> | undefined;
+      const reading = readPiece(download, () => {
+        closing ??= Promise.resolve(parent[Symbol.asyncDispose]());
+      });
+      expect(await codeOf(reading)).toBe("ERR_PIECE_TRUNCATED");
+      await closing;
+    });
+  });
+});
+
+async function withParent(
+  setUp: { readonly requestCountMax?: number; readonly options?: QuicDownloaderOptions },
+  test: (fixture: {
+    readonly source: SyntheticSource;
+    readonly parent: BreakingParent;
+    readonly downloader: ReturnType<typeof createQuicDownloader>;
+    readonly download: (request: Parameters<typeof readFrom>[1]) => Promise<number>;
+  }) => Promise<void>,
+): Promise<void> {
+  const { options, ...parentOptions } = setUp;
+  const source = new SyntheticSource();
+  await using parent = await openBreakingParent(source, parentOptions);
+  await using downloader = createQuicDownloader({ timeouts: { connectMs: 20_000 }, ...options });
+  const readFromIt: (request: Parameters<typeof readFrom>[1]) => Promise<number> = (request) =>
+    readFrom(downloader.downloadPiece(parent.address, request), request);
+  await test({ source, parent, downloader, download: readFromIt });
+  await source.untilFree();
+}
+
+async function readFrom(
+  downloading: ReturnType<ReturnType<typeof createQuicDownloader>["downloadPiece"]>,
+  { range }: Parameters<ReturnType<typeof createQuicDownloader>["downloadPiece"]>[1],
+): Promise<number> {
+  return readPiece(await downloading, undefined, range?.offset);
+}
