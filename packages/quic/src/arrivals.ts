@@ -1,10 +1,12 @@
 import { randomBytes } from "node:crypto";
-import type { HostPort, NativeConfig, NativeHeader, QuicheBinding } from "./binding.ts";
+import type { HostPort, NativeHeader, QuicheBinding } from "./binding.ts";
 import { packetLengthTo, type ResolvedOptions } from "./endpoint-options.ts";
+import type { NativeConfigs } from "./native-configs.ts";
 import { CONNECTION_ID_LENGTH, toKey } from "./packet-header.ts";
 import { toHostPort } from "./packet-sender.ts";
 import type { ConnectionInit, QuicheConnection } from "./quiche-connection.ts";
 import type { UdpSocket } from "./udp-socket.ts";
+import { readWish } from "./wish.ts";
 
 /** A peer that began a handshake has this long to finish it. */
 const ACCEPT_TIMEOUT_MS = 10_000;
@@ -23,7 +25,7 @@ export interface ArrivalsHost {
   readonly local: HostPort;
   /** Whether connections are taken at all, at this moment. */
   readonly isTaking: boolean;
-  configFor(packetLength: number): NativeConfig;
+  readonly configs: NativeConfigs;
   /** Whether there is room for one more, if only to be told that there is none. */
   canAdopt(): boolean;
   adopt(init: ConnectionInit): QuicheConnection;
@@ -80,12 +82,15 @@ export class Arrivals {
     const sourceId = randomBytes(CONNECTION_ID_LENGTH);
     const packetLength = packetLengthTo(ip, options.packetLength);
     const peer = toHostPort(ip, port);
-    const config = this.#host.configFor(packetLength);
+    const { congestionControl: pinned } = options;
+    const congestionControl = pinned === "auto" ? (readWish(header.scid) ?? "cubic") : pinned;
+    const config = this.#host.configs.get(packetLength, congestionControl);
     const native = quiche.Connection.accept(sourceId, null, local, peer, config);
     if (options.keyLogPath !== undefined) native.setKeylog(options.keyLogPath);
     const connection = this.#host.adopt({
       native,
       packetLength,
+      congestionControl,
       isDialler: false,
       remote: { ip, port },
       // Until the client has our answer it goes on using the id that it made up.

@@ -58,6 +58,9 @@ export interface NativeHeader {
 export interface NativeConfig {
   logKeys(): void;
   grease(on: boolean): void;
+  enableEarlyData(): void;
+  /** 48 bytes, no other count. May be called again; connections under way keep what they had. */
+  setTicketKey(key: Uint8Array): void;
   setApplicationProtos(names: string[]): void;
   setCcAlgorithmName(name: string): void;
   enableHystart(on: boolean): void;
@@ -78,6 +81,10 @@ export interface NativeConfig {
 /** Nothing to do is `null`; every other failure throws an `Error` whose message is quiche's name for it. */
 export interface NativeConnection {
   setKeylog(path: string): void;
+  /** Before the first `send`. @throws for what is no session */
+  setSession(session: Uint8Array): void;
+  /** What a later connection resumes with; `null` before the peer has sent a ticket. A copy. */
+  session(): Uint8Array | null;
   /** Decrypts in place. After a throw `send` must still be drained: it may hold the close frame. */
   recv(packet: Uint8Array, info: ReceiveInfo): number;
   /** Fills `into` with one datagram at most its length. A throw is fatal for the connection. */
@@ -101,6 +108,9 @@ export interface NativeConnection {
   applicationProto(): Uint8Array;
   peerCertChain(): Uint8Array[] | null;
   isEstablished(): boolean;
+  isResumed(): boolean;
+  /** Between the first packet under a ticket's keys and the end of the handshake, or the peer's refusal. */
+  isInEarlyData(): boolean;
   isDraining(): boolean;
   isClosed(): boolean;
   isTimedOut(): boolean;

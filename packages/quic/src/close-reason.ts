@@ -46,6 +46,7 @@ const TRANSPORT_CODES: Readonly<Record<number, string>> = {
 };
 
 export const CONNECTION_REFUSED = 0x2;
+export const CERTIFICATE_EXPIRED: number = TLS_ALERT_BASE + 45;
 
 /** Why a connection is over, read from the binding once it is draining or closed. */
 export function readCloseReason(native: NativeConnection): QuicCloseReason {

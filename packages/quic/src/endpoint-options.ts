@@ -5,6 +5,7 @@ import type {
   QuicEndpointOptions,
   QuicLimits,
 } from "./quic.ts";
+import { assertCongestionControl } from "./wish.ts";
 
 /** Options with every default filled in and every number checked: the binding aborts the process on some bad ones. */
 export interface ResolvedOptions extends QuicEndpointOptions {
@@ -13,7 +14,8 @@ export interface ResolvedOptions extends QuicEndpointOptions {
   readonly idleTimeoutMs: number;
   readonly deadAfterMs: number;
   readonly packetLength: number | "auto";
-  readonly congestionControl: QuicCongestionControl;
+  readonly congestionControl: QuicCongestionControl | "auto";
+  readonly earlyData: boolean;
   readonly bufferLength: number;
 }
 
@@ -22,6 +24,7 @@ const MIB = 1024 * 1024;
 export const DEFAULT_QUIC_LIMITS: QuicLimits = {
   connectionCountMax: 1000,
   streamCountMax: 1024,
+  earlyStreamCountMax: 16,
   streamWindow: 8 * MIB + 64 * 1024,
   peerStreamWindow: 64 * 1024,
 };
@@ -52,11 +55,13 @@ export function resolveOptions(options: QuicEndpointOptions): ResolvedOptions {
     idleTimeoutMs: options.idleTimeoutMs ?? 30_000,
     deadAfterMs: options.deadAfterMs ?? 15_000,
     packetLength: options.packetLength ?? "auto",
-    congestionControl: options.congestionControl ?? "cubic",
+    congestionControl: options.congestionControl ?? "auto",
+    earlyData: options.earlyData ?? false,
     bufferLength: options.bufferLength ?? 4 * MIB,
   };
   assertInteger("connectionCountMax", limits.connectionCountMax, 1, 1_000_000);
   assertInteger("streamCountMax", limits.streamCountMax, 0, 1_000_000);
+  assertInteger("earlyStreamCountMax", limits.earlyStreamCountMax, 0, 1_000_000);
   assertInteger("streamWindow", limits.streamWindow, 1, 1024 * MIB);
   assertInteger("peerStreamWindow", limits.peerStreamWindow, 1, 1024 * MIB);
   assertInteger("idleTimeoutMs", resolved.idleTimeoutMs, 1, 86_400_000);
@@ -65,6 +70,10 @@ export function resolveOptions(options: QuicEndpointOptions): ResolvedOptions {
     assertInteger("packetLength", resolved.packetLength, PACKET_LENGTH_MIN, PACKET_LENGTH_MAX);
   }
   assertInteger("bufferLength", resolved.bufferLength, 1, 1024 * MIB);
+  if (resolved.congestionControl !== "auto") assertCongestionControl(resolved.congestionControl);
+  // Any other count makes the binding refuse it, when it is too late to say so.
+  if (options.ticketKey !== undefined)
+    assertInteger("ticketKey.byteLength", options.ticketKey.byteLength, 48, 48);
   const protocolLength = Buffer.byteLength(options.alpn);
   if (protocolLength === 0 || protocolLength > 255) {
     throw new RangeError(

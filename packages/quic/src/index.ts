@@ -18,6 +18,7 @@ export type {
   QuicConnection,
   QuicConnectionStats,
   QuicDialOptions,
+  QuicEarlyData,
   QuicEndpoint,
   QuicEndpointOptions,
   QuicEndpointStats,

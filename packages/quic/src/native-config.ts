@@ -2,6 +2,7 @@ import { createPrivateKey, X509Certificate } from "node:crypto";
 import type { NativeConfig, QuicheBinding } from "./binding.ts";
 import type { ResolvedOptions } from "./endpoint-options.ts";
 import { QuicError } from "./errors.ts";
+import type { QuicCongestionControl } from "./quic.ts";
 import { createSelfSigned } from "./self-signed.ts";
 
 /** What TLS needs, checked: PEM texts as the binding takes them. */
@@ -39,6 +40,7 @@ export function createNativeConfig(
   credentials: Credentials,
   options: ResolvedOptions,
   packetLength: number,
+  congestionControl: QuicCongestionControl,
 ): NativeConfig {
   const { limits } = options;
   // `Config.verifyPeer` is never called: after `withBoringSslCtx` it would weaken what was set there.
@@ -53,8 +55,9 @@ export function createNativeConfig(
   config.setApplicationProtos([options.alpn]);
   config.grease(true);
   if (options.keyLogPath !== undefined) config.logKeys();
+  if (options.earlyData) config.enableEarlyData();
 
-  config.setCcAlgorithmName(options.congestionControl);
+  config.setCcAlgorithmName(congestionControl);
   config.enableHystart(true);
   // The binding's pacing times cannot be read from JavaScript, and ignoring them corrupts its RTT estimate.
   config.enablePacing(false);

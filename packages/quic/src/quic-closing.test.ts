@@ -24,7 +24,7 @@ describe.each(UDP_KINDS)("A connection over %s that is closed right after its ha
       for (const until = performance.now() + HELD_UP_MS; performance.now() < until;);
       dialled.close(7, "enough");
     }
-    await expect.poll(() => reasons.length).toBe(ROUND_COUNT);
+    await expect.poll(() => reasons.length, { timeout: 20_000 }).toBe(ROUND_COUNT);
     for (const reason of reasons) expect(reason).toContain("closed the connection with code 7");
     expect(client.stats().sentDatagramCount).toBeLessThan(ROUND_COUNT * 20);
     await client[Symbol.asyncDispose]();

@@ -16,6 +16,8 @@ export interface QuicEndpoint extends AsyncDisposable {
    * Resolves when the handshake is done and the peer's certificate has been accepted here. It is no proof that
    * the peer accepted ours: with TLS 1.3 a client hears of a refusal only one flight later, through its streams.
    *
+   * With `options.ticket` it resolves before the first packet has left: see `QuicConnection.isEarly`.
+   *
    * @throws {QuicError} `ERR_UNREACHABLE`, `ERR_DIAL_TIMEOUT`, `ERR_UNTRUSTED`, `ERR_TLS`, `ERR_REFUSED`,
    *   `ERR_CONNECTION_LOST`, `ERR_CLOSED`
    * @throws the signal's reason, when `options.signal` aborts
@@ -35,6 +37,17 @@ export interface QuicDialOptions {
   /** The name the peer's certificate must carry; default is the endpoint's `serverName`. */
   readonly serverName?: string | undefined;
   /**
+   * From `QuicConnection.ticket` of an earlier connection to this peer: what is written right after the dial travels
+   * with its first packet (0-RTT). One that is no good any more, or no ticket at all, costs nothing: the dial then
+   * takes its time as without. Needs `earlyData` on both sides.
+   */
+  readonly ticket?: Uint8Array | undefined;
+  /**
+   * What the peer is asked to send by, where it leaves that open (`auto`); and what this side sends by, where it
+   * leaves it open. It travels in clear, in the connection id.
+   */
+  readonly congestionControl?: QuicCongestionControl | undefined;
+  /**
    * The key that the peer must hold, as its endpoint says it. For backends whose peers are known by their keys
    * (`@damselfly/quinn`), which need it; quiche has certificates, and refuses it.
    */
@@ -45,6 +58,23 @@ export interface QuicConnection {
   readonly remoteAddress: QuicAddress;
   /** Whether this side dialled. */
   readonly isDialler: boolean;
+  /**
+   * Data travels already, though the handshake is not over. For a dialler: its first streams may be repeated by
+   * anybody who has recorded them (once more at each repetition: the peer cannot tell), and `peerCertificates` are
+   * those the ticket was issued under; should the peer not honour it, they change with `established`, and what was
+   * written then travels again, to whoever proved to be the peer by these.
+   * For the accepting side: what is read may be such a repetition, by somebody at another address. Answer nothing
+   * that changes anything, counts anything or is large to find; wait for `established` with that.
+   */
+  readonly isEarly: boolean;
+  /** The handshake is over. Rejects with the `QuicError` that ended the connection before; nobody has to listen. */
+  readonly established: Promise<void>;
+  /**
+   * For `QuicDialOptions.ticket`: of a dialled connection, from soon after the handshake; undefined before, without
+   * `earlyData`, and where the peer issues none. A later look may find a fresher one. Good for an hour at most, and
+   * as often as wanted. A secret: whoever has it passes for this node until then.
+   */
+  readonly ticket: Uint8Array | undefined;
   /** What the peer showed, DER, leaf first; empty when it showed none. Not checked where the endpoint is insecure. */
   readonly peerCertificates: readonly Uint8Array[];
   /** False from the moment either side has closed, or silence did. */
@@ -121,9 +151,18 @@ export interface QuicCloseReason {
   readonly text: string;
 }
 
+/**
+ * `pending`: some travels, and the peer has not said whether it took it. `refused`: the peer did not honour the
+ * ticket, and the same data travels again after the handshake. The accepting side does not hear of what it refused.
+ */
+export type QuicEarlyData = "none" | "pending" | "accepted" | "refused";
+
 export interface QuicConnectionStats {
   /** From the first packet to the end of the handshake; 0 before that. Milliseconds. */
   readonly handshakeMs: number;
+  readonly earlyData: QuicEarlyData;
+  /** Of this side. */
+  readonly congestionControl: QuicCongestionControl;
   /** Whole milliseconds: 0 on a LAN. */
   readonly rttMs: number;
   readonly congestionWindowBytes: number;
@@ -147,6 +186,9 @@ export interface QuicEndpointStats {
   readonly acceptedCount: number;
   /** Turned away at the connection limit. */
   readonly refusedCount: number;
+  /** Connections of either side whose early data was taken, or was not. */
+  readonly earlyAcceptedCount: number;
+  readonly earlyRefusedCount: number;
   readonly receivedDatagramCount: number;
   readonly sentDatagramCount: number;
   /** Calls that sent them: fewer where the socket takes several at a time. */
@@ -192,7 +234,10 @@ export interface QuicEndpointOptions {
   readonly tls: QuicTls | "insecure";
   /** What a dialled peer's certificate must name; default `d7y`. Not an IP address: those are not matched. */
   readonly serverName?: string | undefined;
-  /** Called with each connection from outside once its handshake is done. Must not throw. Without it none is taken. */
+  /**
+   * Called with each connection from outside once its handshake is done, or with `earlyData` as soon as there is some
+   * to read. Must not throw. Without it none is taken.
+   */
   readonly accept?: ((connection: QuicConnection) => void) | undefined;
   readonly limits?: Partial<QuicLimits> | undefined;
   /** Silence that ends a connection, in milliseconds; the smaller of both sides' counts. Default 30 000. */
@@ -208,8 +253,18 @@ export interface QuicEndpointOptions {
    * loopback addresses, 1350 to others.
    */
   readonly packetLength?: number | "auto" | undefined;
-  /** Default `cubic`. Decides for what this side sends. */
-  readonly congestionControl?: QuicCongestionControl | undefined;
+  /** Decides for what this side sends. Default `auto`: what the dialling side wishes, otherwise `cubic`. */
+  readonly congestionControl?: QuicCongestionControl | "auto" | undefined;
+  /**
+   * Lets tickets be issued and used, and data travel before the handshake is over (0-RTT). Default false: the
+   * application must keep to what `QuicConnection.isEarly` says.
+   */
+  readonly earlyData?: boolean | undefined;
+  /**
+   * Seals the tickets issued here: 48 secret bytes. Endpoints with the same one honour each other's tickets, and an
+   * endpoint opened anew its former ones, so it must change with the authority. Default: random, and replaced daily.
+   */
+  readonly ticketKey?: Uint8Array | undefined;
   /** TLS secrets are appended to this file for packet analysers. Debugging only: it gives everything away. */
   readonly keyLogPath?: string | undefined;
   /** Asked of the kernel for the socket's buffers, in bytes each way; default 4 MiB. */
@@ -227,6 +282,11 @@ export interface QuicLimits {
    * A peer with this many refused streams on one connection loses the connection.
    */
   readonly streamCountMax: number;
+  /**
+   * Streams taken in before the handshake is over: what one repeated flight can ask for. More wait for its end.
+   * Default 16.
+   */
+  readonly earlyStreamCountMax: number;
   /**
    * Bytes that a peer may send unread on a stream opened here; default 8 MiB + 64 KiB. Content longer than this
    * costs round trips: the binding renews credit in small steps.

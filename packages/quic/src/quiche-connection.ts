@@ -1,18 +1,27 @@
 import { performance } from "node:perf_hooks";
 import type { HostPort, NativeConnection, ReceiveInfo } from "./binding.ts";
-import { CONNECTION_REFUSED, closeError, readCloseReason } from "./close-reason.ts";
+import {
+  CERTIFICATE_EXPIRED,
+  CONNECTION_REFUSED,
+  closeError,
+  readCloseReason,
+} from "./close-reason.ts";
 import { assertInteger, type ResolvedOptions } from "./endpoint-options.ts";
 import { QuicError } from "./errors.ts";
+import { Handshake } from "./handshake.ts";
 import { KeepAlive } from "./keep-alive.ts";
 import { PacketSender, toHostPort } from "./packet-sender.ts";
 import type {
   QuicAddress,
   QuicCloseReason,
+  QuicCongestionControl,
   QuicConnection,
   QuicConnectionStats,
+  QuicEarlyData,
   QuicStream,
 } from "./quic.ts";
 import { QuicheStream, type StreamCarrier } from "./quiche-stream.ts";
+import { TICKET_AGE_MAX_MS, type TicketScope, toTicket, validUntil } from "./ticket.ts";
 import type { UdpSocket } from "./udp-socket.ts";
 
 // One turn of one connection is bounded by these, so that a fat transfer starves neither other connections nor
@@ -43,6 +52,8 @@ export interface ConnectionHost {
   readonly local: HostPort;
   /** Gives the connection a turn soon. */
   touch(connection: QuicheConnection): void;
+  /** Data can travel; the handshake may not be over. */
+  onOpen(connection: QuicheConnection): void;
   onEstablished(connection: QuicheConnection): void;
   onEnded(connection: QuicheConnection): void;
   /** The binding is done with it: no late packet needs an answer any more. */
@@ -59,6 +70,12 @@ export interface ConnectionInit {
   /** Under these connection ids the endpoint finds it. */
   readonly keys: readonly string[];
   readonly handshakeTimeoutMs: number;
+  /** As configured in `native`. */
+  readonly congestionControl: QuicCongestionControl;
+  /** Of a dialled connection, where tickets are used. */
+  readonly ticketScope?: TicketScope | undefined;
+  /** `native` was given a ticket with this last moment of use, in milliseconds since 1970. */
+  readonly ticketExpiresAt?: number | undefined;
 }
 
 /**
@@ -85,7 +102,8 @@ export class QuicheConnection implements QuicConnection, StreamCarrier {
   readonly #streams = new Map<number, QuicheStream>();
   /** Over on both ways, but the peer may not have everything yet. */
   readonly #lingering = new Set<QuicheStream>();
-  readonly #startedAt = performance.now();
+  readonly #handshake: Handshake;
+  readonly #init: ConnectionInit;
   /** What the last packet came with; one object as long as nothing changes, for it is read on every packet. */
   #receiveInfo: ReceiveInfo;
   #receivedFromIp: string;
@@ -96,7 +114,9 @@ export class QuicheConnection implements QuicConnection, StreamCarrier {
   #settleClosed!: (reason: QuicCloseReason) => void;
   #onStream: ((stream: QuicStream) => void) | undefined;
 
-  #handshakeMs = 0;
+  /** These two in milliseconds since 1970. */
+  #establishedAt = 0;
+  #certificatesExpireAt = Number.POSITIVE_INFINITY;
   #handshakeTimer: NodeJS.Timeout | undefined;
   #timer: NodeJS.Timeout | undefined;
   #timerDueAt = Number.POSITIVE_INFINITY;
@@ -125,7 +145,10 @@ export class QuicheConnection implements QuicConnection, StreamCarrier {
 
   constructor(host: ConnectionHost, init: ConnectionInit) {
     this.#host = host;
+    this.#init = init;
     this.native = init.native;
+    const isResuming = init.ticketExpiresAt !== undefined;
+    this.#handshake = new Handshake(init.native, { isDialler: init.isDialler, isResuming });
     this.#sender = new PacketSender(init.native, host.socket, init);
     this.isDialler = init.isDialler;
     this.keys = init.keys;
@@ -143,6 +166,10 @@ export class QuicheConnection implements QuicConnection, StreamCarrier {
       // An event loop that was held up looks at its socket before it gives up.
       setImmediate(() => setImmediate(() => this.#onHandshakeTimeout()));
     }, init.handshakeTimeoutMs);
+    if (isResuming) {
+      this.#phase = "open";
+      this.#learnPeer();
+    }
   }
 
   get remoteAddress(): QuicAddress {
@@ -154,7 +181,29 @@ export class QuicheConnection implements QuicConnection, StreamCarrier {
   }
 
   get isInHandshake(): boolean {
-    return this.#phase === "handshake";
+    return this.#handshake.isRunning;
+  }
+
+  get isEarly(): boolean {
+    return this.#handshake.isEarly;
+  }
+
+  get earlyData(): QuicEarlyData {
+    return this.#handshake.earlyData;
+  }
+
+  get established(): Promise<void> {
+    return this.#handshake.established;
+  }
+
+  get ticket(): Uint8Array | undefined {
+    const { ticketScope, ticketExpiresAt = Number.POSITIVE_INFINITY } = this.#init;
+    const session = ticketScope === undefined ? null : this.native.session();
+    if (ticketScope === undefined || session === null) return undefined;
+    const ownEnd = this.#establishedAt + TICKET_AGE_MAX_MS;
+    const resumedEnd = this.native.isResumed() ? ticketExpiresAt : Number.POSITIVE_INFINITY;
+    const expiresAt = Math.min(ownEnd, resumedEnd, this.#certificatesExpireAt);
+    return expiresAt > Date.now() ? toTicket(session, ticketScope, expiresAt) : undefined;
   }
 
   get closeReason(): QuicCloseReason | undefined {
@@ -232,7 +281,9 @@ export class QuicheConnection implements QuicConnection, StreamCarrier {
     const native = this.native.stats();
     const path = this.native.pathStats().find((candidate) => candidate.active);
     return {
-      handshakeMs: this.#handshakeMs,
+      handshakeMs: this.#handshake.durationMs,
+      earlyData: this.#handshake.earlyData,
+      congestionControl: this.#init.congestionControl,
       rttMs: path?.rtt ?? 0,
       congestionWindowBytes: path?.cwnd ?? 0,
       sentPacketCount: native.sent,
@@ -262,6 +313,7 @@ export class QuicheConnection implements QuicConnection, StreamCarrier {
     } catch {
       // The binding has noted why, and its turn sends the close frame and reads the reason.
     }
+    if (this.#handshake.isRunning) this.#handshake.afterReceive();
     this.#receiveCount++;
     this.#looksLeft = this.#streams.size;
     this.#lingersLeft = this.#lingering.size;
@@ -282,7 +334,7 @@ export class QuicheConnection implements QuicConnection, StreamCarrier {
       this.#isTimerDue = false;
       this.native.onTimeout();
     }
-    if (this.#phase === "handshake") this.#checkEstablished();
+    if (this.#handshake.isRunning) this.#advanceHandshake();
     if (this.#phase === "open") {
       for (const stream of this.holding) stream.releaseHeld();
       hasMore = this.#deliver();
@@ -292,6 +344,7 @@ export class QuicheConnection implements QuicConnection, StreamCarrier {
     const isCut = this.#flush();
     // Only with nothing left to send can an end leave at once.
     if (!isCut && this.ending.size > 0 && this.#sendEnds()) this.#flush();
+    if (this.#handshake.isRunning) this.#handshake.afterSend();
     this.#checkOver();
     this.#armTimer();
     return hasMore || isCut;
@@ -346,18 +399,35 @@ export class QuicheConnection implements QuicConnection, StreamCarrier {
 
   // The parts of a turn.
 
-  #checkEstablished(): void {
-    const { native } = this;
-    if (!native.isEstablished() || native.isDraining()) return;
+  #advanceHandshake(): void {
+    const next = this.#handshake.next;
+    if (next === undefined) return;
+    this.#learnPeer();
+    // A ticket stands for a certificate that was good when it was issued.
+    if (this.native.isResumed() && this.#certificatesExpireAt <= Date.now()) {
+      this.#closeNow({ by: "here", isApplication: false, code: CERTIFICATE_EXPIRED, text: "" });
+      return;
+    }
+    const isFirst = this.#phase === "handshake";
     this.#phase = "open";
-    this.#handshakeMs = performance.now() - this.#startedAt;
-    clearTimeout(this.#handshakeTimer);
-    this.peerCertificates = native.peerCertChain() ?? [];
+    this.#handshake.enter(next);
+    if (next === "established") {
+      this.#establishedAt = Date.now();
+      clearTimeout(this.#handshakeTimer);
+      this.#armKeepAlive();
+      this.#host.onEstablished(this);
+    }
+    if (isFirst) this.#host.onOpen(this);
+  }
+
+  #learnPeer(): void {
+    this.peerCertificates = this.native.peerCertChain() ?? [];
+    const { tls } = this.#host.options;
+    this.#certificatesExpireAt =
+      tls === "insecure" ? Number.POSITIVE_INFINITY : validUntil(this.peerCertificates);
     const { peerInitialMaxStreamDataBidiRemote, peerInitialMaxStreamDataBidiLocal } =
-      native.stats();
+      this.native.stats();
     this.#firstCredit = [peerInitialMaxStreamDataBidiRemote, peerInitialMaxStreamDataBidiLocal];
-    this.#armKeepAlive();
-    this.#host.onEstablished(this);
   }
 
   #deliver(): boolean {
@@ -381,8 +451,9 @@ export class QuicheConnection implements QuicConnection, StreamCarrier {
   }
 
   #take(id: number, onStream: (stream: QuicStream) => void): void {
+    const { streamCountMax, earlyStreamCountMax } = this.#host.options.limits;
+    if (this.isEarly && this.#peerStreamCount >= earlyStreamCountMax) return; // it waits, as its bytes do
     this.#openedStreamCount++;
-    const { streamCountMax } = this.#host.options.limits;
     if (this.#peerStreamCount >= streamCountMax) {
       this.native.streamShutdown(id, 0, 0);
       this.native.streamShutdown(id, 1, 0);
@@ -503,6 +574,7 @@ export class QuicheConnection implements QuicConnection, StreamCarrier {
     this.#closeReason = reason;
     this.#phase = "over";
     clearTimeout(this.#handshakeTimer);
+    this.#failHandshake(reason);
     this.#disarmKeepAlive();
     for (const stream of this.#streams.values()) stream.fail();
     this.#lingering.clear();
@@ -520,14 +592,20 @@ export class QuicheConnection implements QuicConnection, StreamCarrier {
   }
 
   #onHandshakeTimeout(): void {
-    if (this.#phase !== "handshake") return;
-    const { ip, port } = this.#sender.remote;
+    if (!this.#handshake.isRunning) return;
     this.cancel(
-      new QuicError(
-        "ERR_DIAL_TIMEOUT",
-        `Cannot connect to ${ip} port ${port}: no finished handshake in time`,
-      ),
+      new QuicError("ERR_DIAL_TIMEOUT", `${this.#whatHandshake}: no finished handshake in time`),
     );
+  }
+
+  #failHandshake(reason: QuicCloseReason): void {
+    if (!this.#handshake.isRunning) return;
+    this.#handshake.fail(this.#closeCause ?? closeError(reason, this.#whatHandshake));
+  }
+
+  get #whatHandshake(): string {
+    const { ip, port } = this.#sender.remote;
+    return `Cannot connect ${this.isDialler ? "to" : "with"} ${ip} port ${port}`;
   }
 
   #armTimer(): void {
@@ -548,7 +626,8 @@ export class QuicheConnection implements QuicConnection, StreamCarrier {
   }
 
   #armKeepAlive(): void {
-    if (!this.isDialler || this.#phase !== "open" || this.#retainCount === 0) return;
+    if (!this.isDialler || this.#phase !== "open" || this.isEarly) return;
+    if (this.#retainCount === 0) return;
     const { idleTimeoutMs, deadAfterMs } = this.#host.options;
     const peers = this.native.stats().peerMaxIdleTimeout;
     this.#keepAlive ??= new KeepAlive({

@@ -1,7 +1,6 @@
-import { randomBytes } from "node:crypto";
 import { isIPv6 } from "node:net";
 import { Arrivals, type ArrivalsHost } from "./arrivals.ts";
-import type { HostPort, NativeConfig, QuicheBinding } from "./binding.ts";
+import type { HostPort, NativeConnection, QuicheBinding } from "./binding.ts";
 import { closeError } from "./close-reason.ts";
 import { udpSocketFactory } from "./udp-socket-factory.ts";
 import {
@@ -14,8 +13,9 @@ import {
 } from "./endpoint-options.ts";
 import { QuicError } from "./errors.ts";
 import { loadQuiche } from "./load-quiche.ts";
-import { createCredentials, createNativeConfig, type Credentials } from "./native-config.ts";
-import { CONNECTION_ID_LENGTH, readDestinationId, toKey } from "./packet-header.ts";
+import { createCredentials } from "./native-config.ts";
+import { NativeConfigs } from "./native-configs.ts";
+import { readDestinationId, toKey } from "./packet-header.ts";
 import type {
   QuicAddress,
   QuicConnection,
@@ -25,7 +25,9 @@ import type {
   QuicEndpointStats,
 } from "./quic.ts";
 import { type ConnectionHost, type ConnectionInit, QuicheConnection } from "./quiche-connection.ts";
+import { openTicket, type TicketScope } from "./ticket.ts";
 import type { UdpSocket, UdpSocketOptions } from "./udp-socket.ts";
+import { assertCongestionControl, createSourceId } from "./wish.ts";
 
 const DIAL_TIMEOUT_MS = 10_000;
 /** Connections being turned away at once; beyond it their packets are dropped unanswered. */
@@ -44,7 +46,11 @@ const FLUSH_TIMEOUT_MS = 1_000;
 export async function openQuicEndpoint(options: QuicEndpointOptions): Promise<QuicEndpoint> {
   const resolved = resolveOptions(options);
   const quiche = await loadQuiche();
-  const endpoint = new QuicheEndpoint(quiche, createCredentials(resolved), resolved);
+  const endpoint = new QuicheEndpoint(
+    quiche,
+    new NativeConfigs(quiche, createCredentials(resolved), resolved),
+    resolved,
+  );
   try {
     await endpoint.bind();
   } catch (cause) {
@@ -68,17 +74,13 @@ class QuicheEndpoint implements QuicEndpoint, ConnectionHost, ArrivalsHost {
   readonly options: ResolvedOptions;
   readonly quiche: QuicheBinding;
   readonly #arrivals: Arrivals = new Arrivals(this);
-  readonly #credentials: Credentials;
-  /** By packet length. */
-  readonly #configs = new Map<number, NativeConfig>();
+  readonly configs: NativeConfigs;
   readonly #connections = new Set<QuicheConnection>();
   readonly #byKey = new Map<string, QuicheConnection>();
   /** Being told that there is no room for them. */
   readonly #refusing = new Set<QuicheConnection>();
   /** Over, but kept for their late packets; they count as gone. */
   readonly #draining = new Set<QuicheConnection>();
-  /** What a dial waits for. */
-  readonly #dials = new Map<QuicheConnection, () => void>();
   #socket: UdpSocket | undefined;
   #local: HostPort = { host: "", port: 0 };
   #queue: QuicheConnection[] = [];
@@ -87,13 +89,15 @@ class QuicheEndpoint implements QuicEndpoint, ConnectionHost, ArrivalsHost {
   #dialledCount = 0;
   #acceptedCount = 0;
   #refusedCount = 0;
+  #earlyAcceptedCount = 0;
+  #earlyRefusedCount = 0;
   #receivedDatagramCount = 0;
   #droppedDatagramCount = 0;
   #sentDatagramCount = 0;
 
-  constructor(quiche: QuicheBinding, credentials: Credentials, options: ResolvedOptions) {
+  constructor(quiche: QuicheBinding, configs: NativeConfigs, options: ResolvedOptions) {
     this.quiche = quiche;
-    this.#credentials = credentials;
+    this.configs = configs;
     this.options = options;
   }
 
@@ -143,6 +147,8 @@ class QuicheEndpoint implements QuicEndpoint, ConnectionHost, ArrivalsHost {
       dialledCount: this.#dialledCount,
       acceptedCount: this.#acceptedCount,
       refusedCount: this.#refusedCount,
+      earlyAcceptedCount: this.#earlyAcceptedCount,
+      earlyRefusedCount: this.#earlyRefusedCount,
       receivedDatagramCount: this.#receivedDatagramCount,
       sentDatagramCount: this.#sentDatagramCount,
       ...counters,
@@ -153,13 +159,9 @@ class QuicheEndpoint implements QuicEndpoint, ConnectionHost, ArrivalsHost {
   }
 
   async dial(target: QuicAddress, options: QuicDialOptions = {}): Promise<QuicConnection> {
-    const { signal, timeoutMs = DIAL_TIMEOUT_MS, serverName = this.options.serverName } = options;
+    const { signal } = options;
     signal?.throwIfAborted();
     assertAddress(target, "target");
-    assertInteger("timeoutMs", timeoutMs, 1, 2 ** 31 - 1);
-    if (options.peerKey !== undefined) {
-      throw new TypeError("Cannot expect a key of a peer: its certificate says who it is here");
-    }
     const what = `Cannot connect to ${target.ip} port ${target.port}`;
     if (this.#closing !== undefined) {
       throw new QuicError("ERR_CLOSED", `${what}: this endpoint is closed`);
@@ -170,42 +172,57 @@ class QuicheEndpoint implements QuicEndpoint, ConnectionHost, ArrivalsHost {
     if (this.#isFull) {
       throw new QuicError("ERR_REFUSED", `${what}: this endpoint is at its limit of connections`);
     }
-    const connection = this.#connect(target, timeoutMs, serverName);
+    const connection = this.#connect(target, options);
+    if (connection.isEarly) return connection;
     const onAbort = (): void =>
       connection.cancel(new QuicError("ERR_CLOSED", `${what}: given up on this side`));
     signal?.addEventListener("abort", onAbort, { once: true });
     try {
-      await new Promise<void>((resolve) => this.#dials.set(connection, resolve));
+      await connection.established;
+    } catch (error) {
+      signal?.throwIfAborted();
+      throw error;
     } finally {
       signal?.removeEventListener("abort", onAbort);
-      this.#dials.delete(connection);
     }
     signal?.throwIfAborted();
     const failure = connection.failure(what);
     if (failure !== undefined) throw failure;
-    this.#dialledCount++;
     return connection;
   }
 
-  #connect(target: QuicAddress, timeoutMs: number, serverName: string): QuicheConnection {
+  #connect(target: QuicAddress, options: QuicDialOptions): QuicheConnection {
+    const { timeoutMs = DIAL_TIMEOUT_MS, serverName = this.options.serverName } = options;
+    const { congestionControl: wish, ticket, peerKey } = options;
+    assertInteger("timeoutMs", timeoutMs, 1, 2 ** 31 - 1);
+    if (wish !== undefined) assertCongestionControl(wish);
+    if (peerKey !== undefined) {
+      throw new TypeError("Cannot expect a key of a peer: its certificate says who it is here");
+    }
     const packetLength = packetLengthTo(target.ip, this.options.packetLength);
-    const sourceId = randomBytes(CONNECTION_ID_LENGTH);
-    const peer = { host: target.ip, port: target.port };
+    const { congestionControl: pinned } = this.options;
+    const congestionControl = pinned === "auto" ? (wish ?? "cubic") : pinned;
+    const sourceId = createSourceId(wish);
     const native = this.quiche.Connection.connect(
       serverName,
       sourceId,
       this.#local,
-      peer,
-      this.configFor(packetLength),
+      { host: target.ip, port: target.port },
+      this.configs.get(packetLength, congestionControl),
     );
     if (this.options.keyLogPath !== undefined) native.setKeylog(this.options.keyLogPath);
+    const { alpn, tls, earlyData } = this.options;
+    const ticketScope = earlyData ? { alpn, tls, serverName } : undefined;
     const connection = new QuicheConnection(this, {
       native,
       packetLength,
+      congestionControl,
       isDialler: true,
       remote: target,
       keys: [toKey(sourceId)],
       handshakeTimeoutMs: timeoutMs,
+      ticketScope,
+      ticketExpiresAt: resume(native, ticket, ticketScope),
     });
     this.#connections.add(connection);
     this.#register(connection);
@@ -213,19 +230,8 @@ class QuicheEndpoint implements QuicEndpoint, ConnectionHost, ArrivalsHost {
     return connection;
   }
 
-  configFor(packetLength: number): NativeConfig {
-    let config = this.#configs.get(packetLength);
-    if (config === undefined) {
-      config = createNativeConfig(this.quiche, this.#credentials, this.options, packetLength);
-      this.#configs.set(packetLength, config);
-    }
-    return config;
-  }
-
   #register(connection: QuicheConnection): void {
     for (const key of connection.keys) this.#byKey.set(key, connection);
-    // Whatever way it ends, whoever dialled it hears.
-    void connection.closed.then(() => this.#dials.get(connection)?.());
   }
 
   // What arrives.
@@ -272,10 +278,10 @@ class QuicheEndpoint implements QuicEndpoint, ConnectionHost, ArrivalsHost {
       }
       return; // handshakes are in shorter ones
     }
-    for (const connection of this.#dials.keys()) {
+    for (const connection of this.#connections) {
       const { remoteAddress } = connection;
-      if (!connection.isInHandshake || remoteAddress.ip !== ip || remoteAddress.port !== port)
-        continue;
+      if (!connection.isDialler || !connection.isInHandshake) continue;
+      if (remoteAddress.ip !== ip || remoteAddress.port !== port) continue;
       connection.cancel(
         new QuicError("ERR_UNREACHABLE", `Cannot connect to ${ip} port ${port}: ${error.message}`, {
           cause: error,
@@ -310,11 +316,14 @@ class QuicheEndpoint implements QuicEndpoint, ConnectionHost, ArrivalsHost {
   }
 
   onEstablished(connection: QuicheConnection): void {
-    if (connection.isDialler) {
-      this.#dials.get(connection)?.();
-      return;
-    }
-    this.#acceptedCount++;
+    if (connection.isDialler) this.#dialledCount++;
+    else this.#acceptedCount++;
+    if (connection.earlyData === "accepted") this.#earlyAcceptedCount++;
+    if (connection.earlyData === "refused") this.#earlyRefusedCount++;
+  }
+
+  onOpen(connection: QuicheConnection): void {
+    if (connection.isDialler) return;
     try {
       this.options.accept?.(connection);
     } catch (error) {
@@ -373,6 +382,23 @@ class QuicheEndpoint implements QuicEndpoint, ConnectionHost, ArrivalsHost {
     }
     await this.socket.close();
   }
+}
+
+/** When the ticket that `native` resumes with runs out, if it is given a usable one; milliseconds since 1970. */
+function resume(
+  native: NativeConnection,
+  ticket: Uint8Array | undefined,
+  scope: TicketScope | undefined,
+): number | undefined {
+  if (ticket === undefined || scope === undefined) return undefined;
+  const opened = openTicket(ticket, scope, Date.now());
+  if (opened === undefined) return undefined;
+  try {
+    native.setSession(opened.session);
+  } catch {
+    return undefined; // a session of another build of the binding, or none at all
+  }
+  return opened.expiresAt;
 }
 
 function messageOf(error: unknown): string {

@@ -17,10 +17,11 @@ import { NODE_CERTIFICATE_NAME } from "./tls.ts";
 /** A certificate authority of its own: nodes of two of them do not trust each other. */
 export interface TestAuthority {
   readonly caCert: string;
-  /** By default a node carries `d7y` and 127.0.0.1. */
-  issue(names?: {
+  /** By default a node carries `d7y` and 127.0.0.1, and is valid for an hour. */
+  issue(options?: {
     readonly dnsNames?: readonly string[];
     readonly ips?: readonly string[];
+    readonly validUntil?: Date;
   }): Promise<TlsIdentity>;
 }
 
@@ -39,7 +40,7 @@ export async function createTestAuthority(): Promise<TestAuthority> {
   const caCert = certificate.toString("pem");
   return {
     caCert,
-    async issue({ dnsNames = [NODE_CERTIFICATE_NAME], ips = ["127.0.0.1"] } = {}) {
+    async issue({ dnsNames = [NODE_CERTIFICATE_NAME], ips = ["127.0.0.1"], validUntil } = {}) {
       const nodeKeys = await generateKeys();
       const names: JsonGeneralName[] = [
         ...dnsNames.map((value) => ({ type: "dns", value }) as const),
@@ -47,7 +48,7 @@ export async function createTestAuthority(): Promise<TestAuthority> {
       ];
       const leaf = await X509CertificateGenerator.create(
         {
-          ...validity(),
+          ...validity(validUntil),
           subject: "CN=Test node",
           issuer: certificate.subject,
           publicKey: nodeKeys.publicKey,
@@ -75,8 +76,9 @@ async function privateKeyPem(key: webcrypto.CryptoKey): Promise<string> {
   return `-----BEGIN PRIVATE KEY-----\n${lines}\n-----END PRIVATE KEY-----\n`;
 }
 
-/** From an hour ago, for clocks that disagree, for two hours. */
-function validity(): { notBefore: Date; notAfter: Date } {
+/** From an hour ago, for clocks that disagree; by default for two hours. */
+function validity(validUntil?: Date): { notBefore: Date; notAfter: Date } {
   const hourMs = 3_600_000;
-  return { notBefore: new Date(Date.now() - hourMs), notAfter: new Date(Date.now() + hourMs) };
+  const notAfter = validUntil ?? new Date(Date.now() + hourMs);
+  return { notBefore: new Date(Date.now() - hourMs), notAfter };
 }

@@ -1,4 +1,10 @@
-import type { QuicConnection, QuicEndpoint, QuicEndpointOptions, QuicUdp } from "../quic.ts";
+import type {
+  QuicConnection,
+  QuicDialOptions,
+  QuicEndpoint,
+  QuicEndpointOptions,
+  QuicUdp,
+} from "../quic.ts";
 import { openQuicEndpoint } from "../quiche-endpoint.ts";
 
 export const LOOPBACK = { ip: "127.0.0.1", port: 0 } as const;
@@ -17,6 +23,7 @@ export async function withPair(
     readonly both?: Partial<QuicEndpointOptions>;
     readonly server?: Partial<QuicEndpointOptions>;
     readonly client?: Partial<QuicEndpointOptions>;
+    readonly dial?: QuicDialOptions;
   },
   test: (pair: Pair) => Promise<void>,
 ): Promise<void> {
@@ -25,7 +32,7 @@ export async function withPair(
   const server = await openQuicEndpoint({ ...common, ...options.server, accept: accepting.push });
   const client = await openQuicEndpoint({ ...common, ...options.client });
   try {
-    const dialled = await client.dial(server.address);
+    const dialled = await client.dial(server.address, options.dial);
     await test({ server, client, dialled, accepted: await accepting.shift() });
   } finally {
     await client[Symbol.asyncDispose]();
