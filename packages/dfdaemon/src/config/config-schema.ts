@@ -83,6 +83,8 @@ const quicSection = z.object({
   idleTimeout: duration({ minMs: 1 }).default(300_000),
   maxConnections: count().default(1000),
   congestionControl: z.enum(["auto", "cubic", "bbr", "reno"]).default("auto"),
+  udp: z.enum(["auto", "gso", "dgram"]).default("auto"),
+  packetLength: z.union([z.literal("auto"), z.int().min(1200).max(16_383)]).default("auto"),
   enable0RTT: z.boolean().default(true).meta({ inert: LATER }),
   keyLog: z.string().default(""),
 });

@@ -128,6 +128,10 @@ export interface QuicConfig {
   /** Kept by the pool, and accepted by the server. */
   readonly maxConnections: number;
   readonly congestionControl: "auto" | "cubic" | "bbr" | "reno";
+  /** How datagrams reach the kernel. */
+  readonly udp: "auto" | "gso" | "dgram";
+  /** The longest UDP payload to send, in bytes; auto: what each path takes. */
+  readonly packetLength: "auto" | number;
   readonly enable0RTT: boolean;
   /** File that TLS secrets are appended to, for debugging; empty: none. */
   readonly keyLog: string;

@@ -86,9 +86,11 @@ async function openQuicServer(options: OpenTransportsOptions): Promise<PieceServ
 }
 
 function tuningOf(config: StorageConfig["server"]["quic"], logger: Logger): EndpointTuning {
-  const { congestionControl, bufferSize, keyLog } = config;
+  const { congestionControl, udp, packetLength, bufferSize, keyLog } = config;
   return {
-    ...(congestionControl === "auto" ? {} : { congestionControl }),
+    congestionControl,
+    udp,
+    packetLength,
     bufferLength: bufferSize,
     ...(keyLog === "" ? {} : { keyLogPath: keyLog }),
     logger,
