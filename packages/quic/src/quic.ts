@@ -131,7 +131,10 @@ export interface QuicStream {
    * known to be the last: on a lossy path an end that comes later than its bytes can get lost (a fault of quiche 0.18).
    */
   end(bytes?: Uint8Array): Promise<void>;
-  /** Ends our side abruptly with an application code; the peer's reads throw `ERR_STREAM_RESET`. Idempotent. */
+  /**
+   * Ends our side abruptly with an application code; the peer's reads throw `ERR_STREAM_RESET`. Before the first
+   * write it ends both ways, for the peer never hears of the stream. Idempotent.
+   */
   reset(code: number): void;
   /** Asks the peer to stop sending and drops what has arrived. Idempotent. */
   stopReading(code: number): void;

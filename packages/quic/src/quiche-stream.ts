@@ -75,6 +75,8 @@ export class QuicheStream implements QuicStream {
   #held: Uint8Array | undefined;
   /** Whether the binding knows the stream: ours it meets with the first write. */
   #isKnown: boolean;
+  /** What `stopReading` was called with. */
+  #stopCode: number | undefined;
   /** Whether a reset or stop of ours leaves nothing to be delivered any more. */
   #isAbandoned = false;
   #isDone = false;
@@ -131,10 +133,9 @@ export class QuicheStream implements QuicStream {
     return new Promise((resolve, reject) => {
       this.#pendingRead = { into, leastLength, filled: 0, resolve, reject };
       this.#carrier.readers.add(this);
-      if (!this.#isKnown) return;
       this.resumeRead();
       // What was read may be worth new credit to the peer.
-      this.#carrier.touch();
+      if (this.#isKnown) this.#carrier.touch();
     });
   }
 
@@ -180,7 +181,9 @@ export class QuicheStream implements QuicStream {
       this.#reading = "ended";
       this.#settle();
     }
-    if (isEnd || pending.filled >= pending.leastLength) this.resolveRead();
+    // Once the connection is over nobody comes back to a read that hopes for more.
+    const isWaitOver = isEnd || failure !== undefined;
+    if (isWaitOver || pending.filled >= pending.leastLength) this.resolveRead();
     else if (pending.filled > 0) this.#carrier.awaitMore();
     return length;
   }
@@ -306,7 +309,7 @@ export class QuicheStream implements QuicStream {
     const { native } = this.#carrier;
     try {
       const taken = native.streamSend(this.id, bytes, isEnd);
-      this.#isKnown = true;
+      if (!this.#isKnown) this.#introduce();
       if (taken === null) {
         native.streamCapacity(this.id); // throws for a stream that the peer has ended
         return undefined;
@@ -317,6 +320,12 @@ export class QuicheStream implements QuicStream {
       this.#failWrite(this.#writeError(error));
       return undefined;
     }
+  }
+
+  /** The binding has met the stream: what was asked of it before can be told now. */
+  #introduce(): void {
+    this.#isKnown = true;
+    if (this.#stopCode !== undefined) this.#shutdown(0, this.#stopCode);
   }
 
   #finishWrite(): void {
@@ -343,11 +352,14 @@ export class QuicheStream implements QuicStream {
     this.#failWrite(
       new QuicError("ERR_CLOSED", `Cannot write stream ${this.id}: it was reset on this side`),
     );
+    // The peer will never hear of the stream, so nothing can come from it.
+    if (!this.#isKnown) this.stopReading(code);
   }
 
   stopReading(code: number): void {
     assertInteger("code", code, 0, CODE_MAX);
     if (this.#reading !== "open") return;
+    this.#stopCode = code;
     this.#shutdown(0, code);
     this.#failRead(
       new QuicError(
@@ -392,7 +404,8 @@ export class QuicheStream implements QuicStream {
 
   /** The connection is over: whoever waits hears why. What has arrived can still be read where that is allowed. */
   fail(): void {
-    while (this.#pendingRead !== undefined) this.resumeRead(); // each step takes what had arrived, the last one rejects
+    this.resolveRead(); // with what it has gathered
+    this.resumeRead(); // with what had arrived, or the reason
     if (this.#writing === "open") {
       this.#failWrite(
         this.#carrier.failure(`Cannot write stream ${this.id}`) ??

@@ -1,4 +1,5 @@
 import type { UdpSocketFactory } from "../udp-socket.ts";
+import { createRandom } from "./random.ts";
 
 /** Of every hundred datagrams that arrive, loses some, repeats some and lets some be overtaken. */
 export function openLossy(open: UdpSocketFactory): UdpSocketFactory {
@@ -21,14 +22,5 @@ export function openLossy(open: UdpSocketFactory): UdpSocketFactory {
         late = undefined;
       },
     });
-  };
-}
-
-/** Park and Miller's generator: the same numbers for the same start value. */
-function createRandom(start: number): () => number {
-  let state = start;
-  return () => {
-    state = (state * 48_271) % 2_147_483_647;
-    return state / 2_147_483_647;
   };
 }

@@ -1,0 +1,76 @@
+import { describe, expect, it } from "vitest";
+import type { QuicStream } from "./quic.ts";
+import { MemoryNetwork } from "./testing/memory-network.ts";
+import { createQueue, type Pair, withPair } from "./testing/open-pair.ts";
+import { failureOf, pattern, readAll } from "./testing/stream-bytes.ts";
+
+/** A pair over a network of its own; `incoming` has the streams that the accepting side is sent. */
+async function withNetwork(
+  test: (
+    pair: Pair & { network: MemoryNetwork; incoming: () => Promise<QuicStream> },
+  ) => Promise<void>,
+): Promise<void> {
+  const network = new MemoryNetwork();
+  await withPair({ both: { udp: network.open, packetLength: 1350 } }, async (pair) => {
+    const queue = createQueue<QuicStream>();
+    pair.accepted.onStream = queue.push;
+    await test({ ...pair, network, incoming: queue.shift });
+  });
+}
+
+describe("QuicStream", () => {
+  it("fails reads of a stream that was never written to, once the connection is over", async () => {
+    await withNetwork(async ({ dialled, accepted }) => {
+      const [waiting, late] = [dialled.openStream(), dialled.openStream()];
+      const reading = failureOf(waiting.read(new Uint8Array(1)));
+      accepted.close(7);
+      const lost = { code: "ERR_CONNECTION_LOST", applicationCode: 7 };
+      expect(await reading).toMatchObject(lost);
+      await dialled.closed;
+      expect(await failureOf(late.read(new Uint8Array(1)))).toMatchObject(lost);
+      expect(await late.closed).toMatchObject(lost);
+    });
+  });
+
+  it("hands over what a read has gathered when the connection ends", async () => {
+    await withNetwork(async ({ dialled, accepted, incoming }) => {
+      const stream = dialled.openStream();
+      await stream.write(pattern(100));
+      const taken = await incoming();
+      const into = Buffer.alloc(1000);
+      const reading = taken.read(into, 1000);
+      dialled.close(0);
+      expect(await reading).toBe(100);
+      expect(into.subarray(0, 100)).toEqual(pattern(100));
+      await accepted.closed;
+      expect(await failureOf(taken.read(into, 1000))).toMatchObject({
+        code: "ERR_CONNECTION_LOST",
+      });
+    });
+  });
+
+  it("tells the peer of a stop that came before the first byte", async () => {
+    await withNetwork(async ({ dialled, incoming }) => {
+      const stream = dialled.openStream();
+      stream.stopReading(5);
+      await stream.end(Buffer.from("no answer, please"));
+      const taken = await incoming();
+      expect((await readAll(taken)).toString()).toBe("no answer, please");
+      expect(await taken.closed).toMatchObject({ code: "ERR_STREAM_STOPPED" });
+    });
+  });
+
+  it("ends both ways when it is reset before the first byte", async () => {
+    await withNetwork(async ({ dialled, accepted, incoming }) => {
+      const stream = dialled.openStream();
+      const reading = failureOf(stream.read(new Uint8Array(1)));
+      stream.reset(5);
+      expect(await reading).toMatchObject({ code: "ERR_CLOSED" });
+      expect(dialled.stats().streamCount).toBe(0);
+      const next = dialled.openStream();
+      await next.end();
+      expect((await incoming()).id).toBe(next.id); // the peer never heard of the first one
+      expect(accepted.stats().openedStreamCount).toBe(1);
+    });
+  });
+});
