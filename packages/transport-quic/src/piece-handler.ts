@@ -78,7 +78,6 @@ export class PieceHandler {
       ms: REQUEST_TIMEOUT_MS,
       expired: () => new VortexError("ERR_TRUNCATED", "Cannot read request: it did not come"),
     });
-    stream.stopReading(StreamCode.Protocol); // nothing may follow
     if (this.#isClosing || this.#running.size >= this.#requestCountMax) {
       const reason = this.#isClosing ? "it is closing" : `it serves ${this.#running.size} already`;
       const message = `Cannot serve piece: ${reason}`;
@@ -126,7 +125,10 @@ async function readRequest(stream: QuicStream): Promise<PieceRequest> {
     throw new VortexError("ERR_VALUE", `Cannot serve a ${packet.kind} with tag ${packet.tag}`);
   }
   const { taskId, pieceNumber } = packet;
-  if (rest.byteLength > 0) throw new VortexError("ERR_VALUE", "Cannot serve piece: more follows");
+  // The end may come later than the bytes, but nothing else.
+  if (rest.byteLength > 0 || (await stream.read(new Uint8Array(1))) > 0) {
+    throw new VortexError("ERR_VALUE", "Cannot serve piece: more follows");
+  }
   if (!TASK_ID.test(taskId)) throw new VortexError("ERR_VALUE", "Cannot serve piece: no task id");
   if (!isRange) return { taskId, pieceNumber };
   const { offset, length } = packet;

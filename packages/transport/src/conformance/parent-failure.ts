@@ -28,9 +28,9 @@ export function testParentFailure(open: OpenFixture): void {
   });
 
   it("rejects with ERR_PARENT_UNREACHABLE when the parent does not offer the protocol", async () => {
-    await withFixture(open, {}, async ({ downloader, parent }, source) => {
+    await withFixture(open, {}, async ({ downloader, parent: { hostId, ip } }, source) => {
       const request = source.add(0, { length: 1 });
-      const downloading = downloader.downloadPiece({ ...parent, ports: {} }, request);
+      const downloading = downloader.downloadPiece({ hostId, ip, ports: {} }, request);
       expect(await codeOf(downloading)).toBe("ERR_PARENT_UNREACHABLE");
     });
   });
