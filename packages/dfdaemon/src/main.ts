@@ -6,6 +6,7 @@ import { parseArguments, UsageError, type DaemonCommand } from "./config/parse-a
 import { messageOf } from "./message-of.ts";
 import type { ProxySettings } from "./origins/proxies.ts";
 import { runDaemon } from "./run.ts";
+import { tuneCollector } from "./tune-collector.ts";
 import { VERSION } from "./version.ts";
 
 process.exitCode = await main();
@@ -40,6 +41,7 @@ async function main(): Promise<number> {
 }
 
 async function run(options: Extract<DaemonCommand, { kind: "run" }>["options"]): Promise<number> {
+  tuneCollector();
   const stop = new AbortController();
   for (const signal of ["SIGINT", "SIGTERM", "SIGQUIT"] as const) {
     process.on(signal, () => {
