@@ -2,13 +2,14 @@
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { killAllNow } from "../scripts/demo/child.mjs";
 import { BACKENDS } from "./support/backends.mjs";
 import { undoAtExit } from "./support/cleanup.mjs";
 import { compare } from "./support/compare.mjs";
 import { describeMachine, formatMachine } from "./support/machine.mjs";
 import { removeStaleNamespaces } from "./support/namespaces.mjs";
 import { HELP, MODES, parseOptions, selectNames } from "./support/options.mjs";
-import { listPaths } from "./support/paths.mjs";
+import { listPaths, PATH_IPS } from "./support/paths.mjs";
 import { createProgress } from "./support/progress.mjs";
 import { summarise } from "./support/summarise.mjs";
 import { formatSvg } from "./support/svg.mjs";
@@ -45,8 +46,11 @@ async function main(parameters) {
   undoAtExit(() =>
     rmSync(directory, { recursive: true, force: true, maxRetries: 5, retryDelay: 50 }),
   );
+  undoAtExit(killAllNow);
   options.directory = directory;
   options.link.directory = directory;
+  options.files = new Map();
+  keepProxiesAway(PATH_IPS);
   removeStaleNamespaces();
 
   const command = ["npm run bench", ...(parameters.length > 0 ? ["--", ...parameters] : [])].join(
@@ -55,6 +59,13 @@ async function main(parameters) {
   const machine = describeMachine();
   console.log(`$ ${command}\n${formatMachine(machine)}`);
   return await runComparison(options, { command, machine });
+}
+
+/** What goes over the bench's own networks goes there directly. */
+function keepProxiesAway(ips) {
+  process.env.no_proxy = [process.env.no_proxy ?? process.env.NO_PROXY, ...ips]
+    .filter(Boolean)
+    .join(",");
 }
 
 /** @returns the exit code: whether everything delivered the right bytes; how fast is for the reader to judge */

@@ -1,5 +1,6 @@
 // The comparison itself: every path, every mode, every backend, in rounds.
 import { BACKENDS } from "./backends.mjs";
+import { fileBytesOf, fileLimitMs, openFileMode } from "./file-mode.mjs";
 import { measureMemory, memorySizes } from "./memory-mode.mjs";
 import { listPaths } from "./paths.mjs";
 import { createIdentities } from "./identities.mjs";
@@ -16,8 +17,10 @@ export async function compare(options, report) {
   const paths = await pick(listPaths(options.link), wanted.paths, skipped);
   for (const { name, why } of skipped) report.line(`skipped: ${name}: ${why}`);
 
+  const modes = wanted.modes.filter((mode) => mode !== "file" || process.platform === "linux");
+  if (modes.length < wanted.modes.length) skipped.push({ name: "file to file", why: "not Linux" });
   const parts = paths.flatMap((path) =>
-    wanted.modes
+    modes
       .map((mode) => ({ path, mode, entrants: listEntrants(path, mode, backends) }))
       .filter(({ entrants }) => entrants.length > 0),
   );
@@ -27,9 +30,7 @@ export async function compare(options, report) {
     const shareMs = (endAt - performance.now()) / (parts.length - index);
     const measured = await measurePart(part, shareMs, options, report);
     samples.push(...measured.samples);
-    if (measured.note !== undefined) {
-      skipped.push({ name: `${part.path.name}, ${part.mode}`, why: measured.note });
-    }
+    skipped.push(...measured.skipped);
   }
   return { samples, skipped };
 }
@@ -67,6 +68,7 @@ async function measurePart({ path, mode, entrants }, shareMs, options, report) {
   const samples = [];
   const open = await path.open();
   const measure = await MEASURES[mode](path, open, options);
+  const whyNots = new Map();
   let round = 0;
   let roundMs = 0;
   try {
@@ -74,11 +76,16 @@ async function measurePart({ path, mode, entrants }, shareMs, options, report) {
       const startedAt = performance.now();
       for (const { backend, tcp } of entrants) {
         if (tcp !== undefined) open.setTcp(tcp);
-        const measured = await measure.sample(backend);
         const where = { path: path.name, mode, backend: backend.name };
-        const sample = { ...where, ...(tcp === undefined ? {} : { tcp }), round, ...measured };
-        samples.push(sample);
-        report.sample(sample);
+        for (const measured of await measure.sample(backend, tcp)) {
+          if (measured.whyNot !== undefined) {
+            whyNots.set(`${backend.name}, ${path.name}, ${mode}`, measured.whyNot);
+            continue;
+          }
+          const sample = { ...where, ...(tcp === undefined ? {} : { tcp }), round, ...measured };
+          samples.push(sample);
+          report.sample(sample);
+        }
       }
       roundMs = performance.now() - startedAt;
       round += 1;
@@ -87,21 +94,25 @@ async function measurePart({ path, mode, entrants }, shareMs, options, report) {
     await measure.close();
     for (const line of await open.close()) report.line(line);
   }
-  const isShort = round < options.rounds;
-  return {
-    samples,
-    note: isShort ? `${round} of ${options.rounds} rounds: out of time` : undefined,
-  };
+  if (round < options.rounds) {
+    whyNots.set(`${path.name}, ${mode}`, `${round} of ${options.rounds} rounds: out of time`);
+  }
+  return { samples, skipped: [...whyNots].map(([name, why]) => ({ name, why })) };
 }
 
-/** How a mode is measured on an open path: `sample(backend)`, as often as wanted, then `close()`. */
+/** How a mode is measured on an open path: `sample(backend, tcp)` resolves with samples, as often as wanted, then `close()`. */
 const MEASURES = {
   async memory(path, open, options) {
     const sizes = memorySizes({ ...options, isClean: path.isClean });
     const identities = await createIdentities(open);
     return {
-      sample: (backend) => measureMemory(open, backend, sizes, identities),
+      sample: async (backend) => [await measureMemory(open, backend, sizes, identities)],
       close: async () => {},
     };
+  },
+  file(path, open, options) {
+    const { directory, files } = options;
+    const length = fileBytesOf(options, path.name);
+    return openFileMode(open, { length, limitMs: fileLimitMs(options, path), directory, files });
   },
 };

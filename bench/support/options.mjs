@@ -2,24 +2,25 @@
 import { tmpdir } from "node:os";
 import { parseArgs } from "node:util";
 
-export const MODES = ["memory"];
+export const MODES = ["memory", "file"];
 
 export const HELP = `Usage: npm run bench [-- OPTIONS]
 
-Measures QUIC against gRPC and curl, side by side, between two processes: from memory to memory; over
+Measures QUIC against gRPC and curl, side by side, between two processes: from memory to memory and from file to file; over
 loopback, over veth pairs and over a bad link. Everything but loopback needs Linux and root. Prints tables.
 
 What to measure:
   --only NAMES     of paths, backends, modes, separated by commas: everything else is left out
                    paths: loopback, veth-1500, veth-9000, bad
                    backends: {BACKENDS}
-                   modes: memory
+                   modes: memory, file
   --rounds N       of each path and mode, backends taking turns (5)
   --minutes N      no further round starts when its share of this is used up (25)
   --quick          one small round, to see that everything works
   --bulk MIB       length of the large transfer from memory to memory (256)
+  --file MIB       length of the file from file to file (1024 over veth-1500, else 256)
   --parallel N     pieces at a time in the large transfer (4)
-  --limit S        for each timed transfer: what has come by then counts (10)
+  --limit S        for each timed transfer: what has come by then counts (memory 10, file 60; over the bad link 10, 20)
 
 The bad link:
   --rtt MS         there and back (50)
@@ -27,6 +28,12 @@ The bad link:
   --rate MBIT      each way; 0: no limit (1000)
   --seed N         of the losses (1)
   --emulator HOW   netem, own (a process between two TUN devices), or auto: netem where the kernel has it (auto)
+
+Instead of all this:
+  --grid           quic with cubic, with BBR and as it decides itself, over delays of 0 to 100 ms and losses of 0 to 2 %
+  --memory         10 GB through one pair of processes, 10,000 pieces, 1,000 cancelled ones: memory and handles
+  --idle           1,000 idle connections in the pool: memory and CPU
+  --soak MINUTES   a server that is killed again and again, cancelled and stalling downloads: memory and handles
 
 What comes out:
   --json FILE      every figure
@@ -41,6 +48,7 @@ const OPTIONS = {
   minutes: { type: "string", default: "25" },
   quick: { type: "boolean", default: false },
   bulk: { type: "string" },
+  file: { type: "string" },
   parallel: { type: "string", default: "4" },
   limit: { type: "string" },
   rtt: { type: "string", default: "50" },
@@ -48,6 +56,10 @@ const OPTIONS = {
   rate: { type: "string", default: "1000" },
   seed: { type: "string", default: "1" },
   emulator: { type: "string", default: "auto" },
+  grid: { type: "boolean", default: false },
+  memory: { type: "boolean", default: false },
+  idle: { type: "boolean", default: false },
+  soak: { type: "string" },
   json: { type: "string" },
   svg: { type: "string" },
   dir: { type: "string", default: tmpdir() },
@@ -64,6 +76,7 @@ export function parseOptions(parameters) {
     minutes: toNumber(values, "minutes", { least: 0.1 }),
     isQuick,
     bulkBytes: toBytes(values, "bulk"),
+    fileBytes: toBytes(values, "file"),
     parallel: toNumber(values, "parallel", { least: 1, isWhole: true }),
     limitMs:
       values.limit === undefined ? undefined : toNumber(values, "limit", { least: 0.1 }) * 1000,
@@ -74,6 +87,11 @@ export function parseOptions(parameters) {
       seed: toNumber(values, "seed", { least: 0, isWhole: true }),
       emulator: toEmulator(values.emulator),
     },
+    task:
+      ["grid", "memory", "idle"].find((name) => values[name]) ??
+      (values.soak && "soak") ??
+      "compare",
+    soakMinutes: values.soak === undefined ? 0 : toNumber(values, "soak", { least: 0.1 }),
     json: values.json,
     svg: values.svg,
     directory: values.dir,

@@ -7,6 +7,7 @@ import { addNamespace, ip, whyNoNamespaces } from "./namespaces.mjs";
 const SERVER_IP = "10.213.0.1";
 const CLIENT_IP = "10.213.0.2";
 const NETWORK = "10.213.0.0/24";
+export const PATH_IPS = [SERVER_IP, CLIENT_IP];
 const LOOPBACK = "127.0.0.1";
 /** TCP's congestion control where the path is clean: what nearly every host has. */
 const USUAL_TCP = "cubic";

@@ -1,37 +1,90 @@
 // What processes use, from Linux's /proc.
 import { execFileSync } from "node:child_process";
-import { readFileSync, writeFileSync } from "node:fs";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 
-/** USER_HZ: the unit of the times in /proc/PID/stat. */
-const TICKS_PER_SECOND = Number(execFileSync("getconf", ["CLK_TCK"], { encoding: "utf8" }));
 /** How often the peak memory of a process is looked at that ends by itself. */
 const SAMPLE_MS = 20;
 
+let ticksPerSecond;
+
+/**
+ * Watches what processes use from now on.
+ *
+ * @param pids - of those that run on, by role
+ * @returns `follow(role, pid)` for the one process that ends by itself before `take()`, which says CPU seconds and peak memory by role
+ */
+export function watchUsage(pids) {
+  const before = new Map(Object.entries(pids).map(([role, pid]) => [role, readCpuSeconds(pid)]));
+  for (const pid of Object.values(pids)) resetPeak(pid);
+  const endedBefore = readEndedCpuSeconds();
+  let followed;
+  return {
+    follow(role, pid) {
+      followed = { role, peak: followPeak(pid) };
+    },
+    take() {
+      const cpuSeconds = {};
+      const peakBytes = {};
+      for (const [role, pid] of Object.entries(pids)) {
+        cpuSeconds[role] = readCpuSeconds(pid) - before.get(role);
+        peakBytes[role] = readPeakBytes(pid);
+      }
+      if (followed !== undefined) {
+        cpuSeconds[followed.role] = readEndedCpuSeconds() - endedBefore;
+        peakBytes[followed.role] = followed.peak();
+      }
+      return { cpuSeconds, peakBytes };
+    },
+  };
+}
+
 /** CPU seconds, user and system, that a process has used so far. */
-export function readCpuSeconds(pid) {
+function readCpuSeconds(pid) {
   const fields = readStat(pid);
-  return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND;
+  return toSeconds(Number(fields[11]) + Number(fields[12]));
 }
 
 /** CPU seconds of all our children that have ended and been waited for. */
-export function readEndedCpuSeconds() {
+function readEndedCpuSeconds() {
   const fields = readStat("self");
-  return (Number(fields[13]) + Number(fields[14])) / TICKS_PER_SECOND;
+  return toSeconds(Number(fields[13]) + Number(fields[14]));
+}
+
+/** From USER_HZ, the unit of the times in /proc/PID/stat. */
+function toSeconds(ticks) {
+  ticksPerSecond ??= Number(execFileSync("getconf", ["CLK_TCK"], { encoding: "utf8" }));
+  return ticks / ticksPerSecond;
 }
 
 /** Most memory that a process has had resident since its start or `resetPeak`, in bytes; 0 once it has ended. */
-export function readPeakBytes(pid) {
-  const match = /^VmHWM:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"));
+function readPeakBytes(pid) {
+  return readStatus(pid, "VmHWM");
+}
+
+/** Resident memory of a process now, in bytes; 0 once it has ended. */
+export function readRssBytes(pid) {
+  return readStatus(pid, "VmRSS");
+}
+
+/** Files that a process has open. */
+export function countOpenFiles(pid) {
+  return readdirSync(`/proc/${pid}/fd`).length;
+}
+
+function readStatus(pid, name) {
+  const match = new RegExp(`^${name}:\\s+(\\d+) kB$`, "m").exec(
+    readFileSync(`/proc/${pid}/status`, "utf8"),
+  );
   return match === null ? 0 : Number(match[1]) * 1024;
 }
 
 /** The peak starts anew: see proc(5), clear_refs. */
-export function resetPeak(pid) {
+function resetPeak(pid) {
   writeFileSync(`/proc/${pid}/clear_refs`, "5");
 }
 
 /** Watches the peak of a process that will end; call what is returned for the most that was seen. */
-export function followPeak(pid) {
+function followPeak(pid) {
   let peakBytes = 0;
   const look = () => {
     try {

@@ -1,4 +1,4 @@
-// Child processes of the demo and of bench/files.mjs: what they said last is remembered, and none of them outlives us.
+// Child processes of the demo and of `npm run bench`: what they said last is remembered, and none of them outlives us.
 import { spawn } from "node:child_process";
 import { fileURLToPath } from "node:url";
 

@@ -1,4 +1,4 @@
-// A small cluster on this machine: certificates, a scheduler, daemons, downloads. Used by `demo.mjs` and `bench/files.mjs`.
+// A small cluster on this machine: certificates, a scheduler, daemons, downloads. Used by `demo.mjs` and `npm run bench`.
 import { once } from "node:events";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
@@ -7,29 +7,33 @@ import { Child, childEnvironment, executable } from "./child.mjs";
 
 const LOOPBACK = "127.0.0.1";
 
-/** An authority and a certificate for each name, in `directory`. */
-export async function issueCertificates(directory, names) {
+/** An authority and a certificate for each name, in `directory`; all of them for each of `ips`. */
+export async function issueCertificates(directory, names, ips = [LOOPBACK]) {
   await certs(["init", "--dir", directory]);
-  const issue = (name) =>
-    certs(["issue", "--dir", directory, "--hostname", name, "--ip", LOOPBACK]);
+  const addresses = ips.flatMap((ip) => ["--ip", ip]);
+  const issue = (name) => certs(["issue", "--dir", directory, "--hostname", name, ...addresses]);
   await Promise.all(names.map(issue));
 }
 
 /**
- * @param {{ directory: string, certificates?: string }} options - `directory` is made; without `certificates` everything is plain
+ * @param {{ directory: string, certificates?: string, ip?: string, prefix?: string[] }} options - `directory` is made; without
+ *   `certificates` everything is plain; `prefix` is a command line that runs the program, in a network namespace say
  * @returns its address and the process
  */
-export async function startScheduler({ directory, certificates }) {
+export async function startScheduler({ directory, certificates, ip = LOOPBACK, prefix }) {
   const config = writeConfig(directory, "scheduler", {
-    server: { listenIP: LOOPBACK, port: 0, advertiseIP: LOOPBACK },
-    security: securityOf("scheduler", certificates),
+    server: { listenIP: ip, port: 0, advertiseIP: ip },
+    security: securityOf("scheduler", certificates, ip),
   });
-  const child = start("scheduler", "dfscheduler", ["--config", config]);
+  const child = start("scheduler", "dfscheduler", ["--config", config], prefix);
   const [, address] = await child.line(/^dfscheduler is ready at (\S+)/);
   return { child, address };
 }
 
-/** Starts a daemon named `name`, with everything it keeps below `directory`; without `scheduler` it has none. */
+/**
+ * Starts a daemon named `name`, with everything it keeps below `directory`; without `scheduler` it has none. `server` goes into the
+ * section `storage.server`; `ip` and `prefix` are those of `startScheduler`.
+ */
 export async function startDaemon({
   name,
   directory,
@@ -37,35 +41,45 @@ export async function startDaemon({
   protocol,
   scheduler,
   seed = false,
+  ip = LOOPBACK,
+  prefix,
+  server = {},
 }) {
   const socketPath = join(directory, `${name}.sock`);
   const metricsPort = await findFreePort();
-  const anywhere = { ip: LOOPBACK, port: 0 };
+  const anywhere = { ip, port: 0 };
   const config = writeConfig(directory, name, {
-    host: { hostname: name, ip: LOOPBACK },
+    host: { hostname: name, ip },
     download: { server: { socketPath } },
     upload: { server: anywhere },
     health: { server: anywhere },
     metrics: { server: { ip: LOOPBACK, port: metricsPort } },
     storage: {
       dir: join(directory, name),
-      server: { ip: LOOPBACK, protocol, grpcPort: 0, quic: { port: 0 } },
+      server: { ...server, ip, protocol, grpcPort: 0, quic: { ...server.quic, port: 0 } },
     },
     scheduler:
       scheduler === undefined ? { embedded: true, port: 0 } : { addrs: [scheduler.address] },
     seedPeer: { enable: seed },
-    security: securityOf(name, certificates),
+    security: securityOf(name, certificates, ip),
   });
-  const child = start(name, "dfdaemon", ["--config", config, "--console"]);
+  const child = start(name, "dfdaemon", ["--config", config, "--console"], prefix);
   let fallbackCount = 0;
+  const ineffective = [];
   child.onLine((line) => {
     if (/does not get through/.test(line)) fallbackCount += 1;
+    const setting = /(storage\.server\.\S+) (?:is no known key|has no effect)/.exec(line);
+    if (setting !== null) ineffective.push(setting[1]);
   });
   const [ready] = await child.line(/ready: ask at .*/);
   return {
     name,
     child,
     socketPath,
+    prefix,
+    hostId: `${ip}-${name}`,
+    /** Settings of `server` that this daemon does not heed. */
+    ineffective,
     /** What the daemon itself says it serves pieces over. */
     protocols: ["quic", "grpc"].filter((candidate) => ready.includes(`"${candidate}:`)),
     /** How often another protocol than the chosen one had to be taken. */
@@ -83,7 +97,7 @@ export async function startDaemon({
 export function download(node, { url, output, onEvent = () => {} }) {
   const startedAt = performance.now();
   const args = [url, "-O", output, "-e", node.socketPath, "--json"];
-  const child = start(`dfget on ${node.name}`, "dfget", args);
+  const child = start(`dfget on ${node.name}`, "dfget", args, node.prefix);
   let last;
   child.onLine((line, source) => {
     if (source !== "stdout" || !line.startsWith("{")) return;
@@ -105,12 +119,13 @@ async function certs(args) {
   await start("dfdaemon certs", "dfdaemon", ["certs", ...args]).success();
 }
 
-function start(name, program, args) {
-  return new Child(name, [...executable(program), ...args], { env: childEnvironment() });
+function start(name, program, args, prefix = []) {
+  const command = [...prefix, ...executable(program), ...args];
+  return new Child(name, command, { env: childEnvironment() });
 }
 
-function securityOf(name, certificates) {
-  if (certificates === undefined) return {};
+function securityOf(name, certificates, ip) {
+  if (certificates === undefined) return ip === LOOPBACK ? {} : { insecure: true };
   return {
     caCert: join(certificates, "ca.pem"),
     cert: join(certificates, `${name}.pem`),

@@ -1,5 +1,5 @@
-// An HTTP origin with one file, as a process of its own: `demo.mjs` and `bench/files.mjs` fork it (see origin.mjs). It makes the file,
-// of random bytes, serves it with ranges, and counts what it sends.
+// An HTTP origin with one file, as a process of its own: origin.mjs starts it, for `demo.mjs` and `npm run bench`. It makes the file, of
+// random bytes, unless it is told the SHA-256 of one that is there; serves it with ranges, and counts what it sends.
 import { createHash, randomFillSync } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { open } from "node:fs/promises";
@@ -8,21 +8,21 @@ import { createServer } from "node:http";
 /** Random bytes are made, and the file is read, in blocks of this length. */
 const BLOCK_LENGTH = 1 << 20;
 
-const [path, lengthText] = process.argv.slice(2);
+const [path, lengthText, ip, knownSha256] = process.argv.slice(2);
 const length = Number(lengthText);
-const sha256 = await makeFile();
+const sha256 = knownSha256 ?? (await makeFile());
 const etag = `"${sha256.slice(0, 16)}"`;
 let served = 0;
 let requestCount = 0;
 
 const server = createServer(answer);
-server.listen(0, "127.0.0.1", () => {
-  process.send({ url: `http://127.0.0.1:${server.address().port}/model.bin`, length, sha256 });
+server.listen(0, ip, () => {
+  process.send({ url: `http://${ip}:${server.address().port}/model.bin`, length, sha256 });
 });
 process.on("message", () => process.send({ served, requestCount }));
-// Whoever forked us is gone.
+// Whoever started us is gone.
 process.on("disconnect", () => process.exit());
-// Ctrl-C reaches everybody in the terminal; the one who forked us says when it is over.
+// Ctrl-C reaches everybody in the terminal; the one who started us says when it is over.
 process.on("SIGINT", () => {});
 
 async function makeFile() {
