@@ -11,6 +11,7 @@ import { removeStaleNamespaces } from "./support/namespaces.mjs";
 import { HELP, MODES, parseOptions, selectNames } from "./support/options.mjs";
 import { listPaths, PATH_IPS } from "./support/paths.mjs";
 import { createProgress } from "./support/progress.mjs";
+import { runTask } from "./support/run-task.mjs";
 import { summarise } from "./support/summarise.mjs";
 import { formatSvg } from "./support/svg.mjs";
 import { formatResults } from "./support/tables.mjs";
@@ -58,7 +59,10 @@ async function main(parameters) {
   );
   const machine = describeMachine();
   console.log(`$ ${command}\n${formatMachine(machine)}`);
-  return await runComparison(options, { command, machine });
+  const context = { command, machine };
+  const progress = createProgress();
+  if (options.task !== "compare") return await runTask(options, context, progress);
+  return await runComparison(options, context, progress);
 }
 
 /** What goes over the bench's own networks goes there directly. */
@@ -69,8 +73,7 @@ function keepProxiesAway(ips) {
 }
 
 /** @returns the exit code: whether everything delivered the right bytes; how fast is for the reader to judge */
-async function runComparison(options, context) {
-  const progress = createProgress();
+async function runComparison(options, context, progress) {
   const { samples, skipped } = await compare(options, progress);
   const results = summarise(samples);
   const titles = Object.fromEntries(

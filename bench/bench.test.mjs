@@ -75,6 +75,36 @@ describe("npm run bench -- --quick", () => {
   }
 });
 
+describe("the bench in its other ways", () => {
+  let directory;
+
+  beforeAll(() => {
+    directory = mkdtempSync(join(tmpdir(), "damselfly-bench-test-"));
+  });
+  afterAll(() => rmSync(directory, { recursive: true, force: true }));
+
+  it.runIf(process.platform === "linux")(
+    "moves a file between daemons",
+    async () => {
+      const json = join(directory, "file.json");
+      const what = ["--quick", "--only", "loopback,file,quic-auto", "--dir", directory];
+      const { code } = await bench(...what, "--json", json);
+      expect(code).toBe(0);
+      const { results } = JSON.parse(readFileSync(json, "utf8"));
+      expect(results.map(({ backend }) => backend)).toEqual(["dfget-cold", "quic-auto"]);
+      for (const result of results) expect(result).toMatchObject({ mode: "file", isWhole: true });
+      expect(readdirSync(directory)).toEqual(["file.json"]);
+    },
+    120_000,
+  );
+
+  it("counts what idle connections cost", async () => {
+    const { code, stdout } = await bench("--quick", "--idle", "--dir", directory);
+    expect(code).toBe(0);
+    expect(stdout).toContain("20 idle connections, quic-auto");
+  }, 120_000);
+});
+
 describe("the bench's command", () => {
   it("explains itself", async () => {
     const { code, stdout } = await bench("--help");

@@ -3,7 +3,6 @@ import { BACKENDS } from "./backends.mjs";
 import { fileBytesOf, fileLimitMs, openFileMode } from "./file-mode.mjs";
 import { measureMemory, memorySizes } from "./memory-mode.mjs";
 import { listPaths } from "./paths.mjs";
-import { createIdentities } from "./identities.mjs";
 
 /**
  * @param options - see options.mjs; `wanted` has the names of `paths`, `backends` and `modes`
@@ -104,9 +103,8 @@ async function measurePart({ path, mode, entrants }, shareMs, options, report) {
 const MEASURES = {
   async memory(path, open, options) {
     const sizes = memorySizes({ ...options, isClean: path.isClean });
-    const identities = await createIdentities(open);
     return {
-      sample: async (backend) => [await measureMemory(open, backend, sizes, identities)],
+      sample: async (backend) => [await measureMemory(open, backend, sizes)],
       close: async () => {},
     };
   },

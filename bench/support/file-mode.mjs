@@ -232,12 +232,20 @@ class FileMode {
     }
   }
 
-  #toSample({ cpuSeconds, peakBytes }, { isWhole, seconds, bytes, last }) {
+  #toSample({ cpuSeconds, peakBytes, fileCounts }, { isWhole, seconds, bytes, last }) {
     const dfget = cpuSeconds.dfget ?? 0;
     return {
       bulk: { bytes, wantedBytes: this.#length, seconds, isWhole },
-      server: { cpuSeconds: cpuSeconds.sender, peakBytes: peakBytes.sender },
-      client: { cpuSeconds: (cpuSeconds.receiver ?? 0) + dfget, peakBytes: peakBytes.receiver },
+      server: {
+        cpuSeconds: cpuSeconds.sender,
+        peakBytes: peakBytes.sender,
+        fileCount: fileCounts.sender,
+      },
+      client: {
+        cpuSeconds: (cpuSeconds.receiver ?? 0) + dfget,
+        peakBytes: peakBytes.receiver,
+        fileCount: fileCounts.receiver,
+      },
       result: last,
       taskId: last.taskId,
     };

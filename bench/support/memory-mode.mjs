@@ -1,6 +1,7 @@
 // Memory to memory: a process with pieces in memory, one that throws them away, and a transport between them. No digest is computed and
 // no file is touched, so what is measured is the transport.
-import { NotInTime, Peer } from "./peer/peer.mjs";
+import { openPair } from "./pair.mjs";
+import { NotInTime } from "./peer/peer.mjs";
 
 const MIB = 2 ** 20;
 /** "10 KB": 10,000 bytes. */
@@ -45,38 +46,24 @@ export function nameLoad([count, length]) {
  * One backend once, between two processes that are new.
  *
  * @param path - an open one, see paths.mjs
- * @param identities - `{ server, client }`: the certificates
  * @returns a sample; where something does not finish or fails, with what was measured before that, and `failure`
  */
-export async function measureMemory(path, backend, sizes, identities) {
+export async function measureMemory(path, backend, sizes) {
   const sample = { loads: {} };
-  const server = new Peer(path.serverNamespace);
-  const client = new Peer(path.clientNamespace);
+  let pair;
   try {
-    const ports = await server.call("serve", {
-      backend: backend.name,
-      tls: identities.server,
-      tuning: backend.tuning,
-      ip: path.serverIp,
-    });
-    const parent = { hostId: "bench", ip: path.serverIp, ports };
-    await client.call("openDownloader", {
-      backend: backend.name,
-      tls: identities.client,
-      tuning: backend.tuning,
-      parent,
-    });
-    await measureAll(server, client, sizes, sample);
+    pair = await openPair(path, backend);
+    await measureAll(pair, sizes, sample);
   } catch (error) {
     sample.failure = error instanceof NotInTime ? "did not finish" : error.message;
     sample.failureDetail = error.stack;
   } finally {
-    await Promise.all([client.end(), server.end()]);
+    await pair?.close();
   }
   return sample;
 }
 
-async function measureAll(server, client, sizes, sample) {
+async function measureAll({ server, client }, sizes, sample) {
   const { limitMs, pieceLength, parallel } = sizes;
   const small = { pieceLength: SMALL };
   const warmCount = Math.ceil(sizes.warmBytes / pieceLength);

@@ -11,7 +11,7 @@ let ticksPerSecond;
  * Watches what processes use from now on.
  *
  * @param pids - of those that run on, by role
- * @returns `follow(role, pid)` for the one process that ends by itself before `take()`, which says CPU seconds and peak memory by role
+ * @returns `follow(role, pid)` for the one process that ends by itself before `take()`, which says CPU seconds, peak memory and open files by role
  */
 export function watchUsage(pids) {
   const before = new Map(Object.entries(pids).map(([role, pid]) => [role, readCpuSeconds(pid)]));
@@ -25,15 +25,17 @@ export function watchUsage(pids) {
     take() {
       const cpuSeconds = {};
       const peakBytes = {};
+      const fileCounts = {};
       for (const [role, pid] of Object.entries(pids)) {
         cpuSeconds[role] = readCpuSeconds(pid) - before.get(role);
         peakBytes[role] = readPeakBytes(pid);
+        fileCounts[role] = readdirSync(`/proc/${pid}/fd`).length;
       }
       if (followed !== undefined) {
         cpuSeconds[followed.role] = readEndedCpuSeconds() - endedBefore;
         peakBytes[followed.role] = followed.peak();
       }
-      return { cpuSeconds, peakBytes };
+      return { cpuSeconds, peakBytes, fileCounts };
     },
   };
 }
@@ -58,23 +60,7 @@ function toSeconds(ticks) {
 
 /** Most memory that a process has had resident since its start or `resetPeak`, in bytes; 0 once it has ended. */
 function readPeakBytes(pid) {
-  return readStatus(pid, "VmHWM");
-}
-
-/** Resident memory of a process now, in bytes; 0 once it has ended. */
-export function readRssBytes(pid) {
-  return readStatus(pid, "VmRSS");
-}
-
-/** Files that a process has open. */
-export function countOpenFiles(pid) {
-  return readdirSync(`/proc/${pid}/fd`).length;
-}
-
-function readStatus(pid, name) {
-  const match = new RegExp(`^${name}:\\s+(\\d+) kB$`, "m").exec(
-    readFileSync(`/proc/${pid}/status`, "utf8"),
-  );
+  const match = /^VmHWM:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"));
   return match === null ? 0 : Number(match[1]) * 1024;
 }
 

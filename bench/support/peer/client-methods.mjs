@@ -1,7 +1,8 @@
 // The side that wants the pieces.
 import { findBackend } from "../backends.mjs";
-import { contentOf, taskIdOf } from "./synthetic-source.mjs";
+import { contentOf, requestFor } from "./synthetic-source.mjs";
 import { fetchPieces } from "./fetch-pieces.mjs";
+import { SoakLoop } from "./soak-loop.mjs";
 import { untilTrue } from "./until-true.mjs";
 
 /** How long a pooled connection may take to go, once it is idle. */
@@ -9,6 +10,7 @@ const CLOSED_MS = 5_000;
 
 let context;
 let downloader;
+let soak;
 
 export const clientMethods = {
   /** Opens the downloader that the other methods use; nothing is sent yet. */
@@ -20,7 +22,7 @@ export const clientMethods = {
   /** Fetches pieces and compares every byte. Throws where one is wrong. */
   async verify({ pieceLength, pieceCount }) {
     for (let pieceNumber = 0; pieceNumber < pieceCount; pieceNumber += 1) {
-      const request = { taskId: taskIdOf(pieceLength), pieceNumber };
+      const request = requestFor(pieceLength, pieceNumber);
       const expected = contentOf(request);
       const { content } = await downloader.downloadPiece(context.parent, request);
       let offset = 0;
@@ -39,6 +41,37 @@ export const clientMethods = {
   /** See `fetchPieces`. */
   async fetch(load) {
     return await fetchPieces(downloader, context.parent, load);
+  },
+
+  /** Gets a first chunk of pieces, one after the other, and wants no more. */
+  async cancel({ pieceLength, count }) {
+    for (let pieceNumber = 0; pieceNumber < count; pieceNumber += 1) {
+      const request = requestFor(pieceLength, pieceNumber);
+      const { content } = await downloader.downloadPiece(context.parent, request);
+      for await (const chunk of content) if (chunk.byteLength > 0) break;
+    }
+  },
+
+  /** Gets a small piece by each of the parents, so that a connection to each is in the pool. @returns how many connections there are */
+  async connect({ parents, pieceLength, parallel }) {
+    const request = requestFor(pieceLength, 0);
+    const left = [...parents];
+    const lane = async () => {
+      for (let parent = left.pop(); parent !== undefined; parent = left.pop()) {
+        const { content } = await downloader.downloadPiece(parent, request);
+        for await (const chunk of content) if (chunk.byteLength === 0) break;
+      }
+    };
+    await Promise.all(Array.from({ length: parallel }, lane));
+    return downloader.connectionCount;
+  },
+
+  /** See `SoakLoop`. */
+  async startSoak(options) {
+    soak = new SoakLoop(downloader, context.parent, options);
+  },
+  async stopSoak() {
+    return await soak.stop();
   },
 
   /** Milliseconds to the first byte of small pieces, one after the other, on the pooled connection. */
@@ -100,7 +133,7 @@ function createDownloader(options) {
 
 /** @param onFirst - called at the first byte, while the connection is still in use */
 async function timeFirstByte(from, pieceLength, onFirst = () => {}) {
-  const request = { taskId: taskIdOf(pieceLength), pieceNumber: 0 };
+  const request = requestFor(pieceLength, 0);
   const startedAt = performance.now();
   const { content } = await from.downloadPiece(context.parent, request);
   let firstMs;

@@ -1,4 +1,5 @@
-import { taskIdOf } from "./synthetic-source.mjs";
+import { setMaxListeners } from "node:events";
+import { requestFor } from "./synthetic-source.mjs";
 
 /**
  * Downloads pieces of one length, several at a time, and throws their bytes away.
@@ -15,8 +16,8 @@ export async function fetchPieces(
   parent,
   { pieceLength, pieceCount, parallel, limitMs },
 ) {
-  const taskId = taskIdOf(pieceLength);
   const limit = AbortSignal.timeout(limitMs);
+  setMaxListeners(0, limit); // one a piece, and a few more
   const startedAt = performance.now();
   let next = 0;
   let done = 0;
@@ -25,7 +26,7 @@ export async function fetchPieces(
     while (next < pieceCount && !limit.aborted) {
       const pieceNumber = next;
       next += 1;
-      const request = { taskId, pieceNumber };
+      const request = requestFor(pieceLength, pieceNumber);
       const { content } = await downloader.downloadPiece(parent, request, { signal: limit });
       for await (const chunk of content) bytes += chunk.byteLength;
       done += 1;

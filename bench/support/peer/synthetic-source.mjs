@@ -17,8 +17,12 @@ export function contentOf({ taskId, pieceNumber }) {
   return block.subarray(start, start + pieceLengthOf(taskId));
 }
 
-/** The task whose pieces are this long: its id says so. */
-export function taskIdOf(pieceLength) {
+/** As a daemon asks for a piece: it knows how long they are. The task's id says it to the source. */
+export function requestFor(pieceLength, pieceNumber) {
+  return { taskId: taskIdOf(pieceLength), pieceNumber, expectedLength: pieceLength };
+}
+
+function taskIdOf(pieceLength) {
   if (pieceLength > PIECE_LENGTH_MAX)
     throw new RangeError(
       `Cannot make pieces of ${pieceLength} bytes: ${PIECE_LENGTH_MAX} is the most`,
@@ -29,12 +33,14 @@ export function taskIdOf(pieceLength) {
 /** No digest is computed: what is measured is the transport. */
 export const syntheticSource = {
   async openPiece(request) {
-    const content = contentOf(request);
-    const length = content.byteLength;
-    const { pieceNumber } = request;
+    const whole = contentOf(request);
+    const length = whole.byteLength;
+    const { pieceNumber, range } = request;
+    const asked =
+      range === undefined ? whole : whole.subarray(range.offset, range.offset + range.length);
     return {
       piece: { number: pieceNumber, offset: pieceNumber * length, length, digest: "crc32:0" },
-      content: chunksOf(content),
+      content: chunksOf(asked),
       async [Symbol.asyncDispose]() {},
     };
   },

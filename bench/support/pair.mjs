@@ -1,0 +1,42 @@
+import { createIdentities } from "./identities.mjs";
+import { Peer } from "./peer/peer.mjs";
+
+/**
+ * A process that serves and one that can download from it, over an open path.
+ *
+ * @param options.serverNames - names of the server's certificate beside the common one
+ * @param options.serverCount - servers in that process, each on a port of its own
+ * @returns both peers, the parents to download from, and `restart()` of the server and `close()`
+ */
+export async function openPair(path, backend, { tuning, serverNames = [], serverCount = 1 } = {}) {
+  const { serverIp: ip, serverNamespace, clientNamespace } = path;
+  const identities = await createIdentities(path, serverNames);
+  const pair = {
+    server: new Peer(serverNamespace),
+    client: new Peer(clientNamespace),
+    parents: [],
+  };
+  const serve = (port) =>
+    pair.server.call("serve", { backend: backend.name, tls: identities.server, tuning, ip, port });
+  pair.close = async () => {
+    await Promise.all([pair.client.end(), pair.server.end()]);
+  };
+  pair.restart = async () => {
+    const { ports } = pair.parents[0];
+    await pair.server.end();
+    pair.server = new Peer(serverNamespace);
+    await serve(ports.grpc ?? ports.quic[0]);
+  };
+  try {
+    for (let number = 0; number < serverCount; number += 1) {
+      pair.parents.push({ hostId: "bench", ip, ports: await serve(0) });
+    }
+    const [parent] = pair.parents;
+    const tls = identities.client;
+    await pair.client.call("openDownloader", { backend: backend.name, tls, tuning, parent });
+    return pair;
+  } catch (error) {
+    await pair.close();
+    throw error;
+  }
+}
