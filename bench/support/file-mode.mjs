@@ -47,6 +47,8 @@ export async function openFileMode(path, { length, limitMs, directory, files }) 
 /** There is nothing to measure, and nothing wrong either. */
 class NotPossible extends Error {}
 
+let count = 0;
+
 class FileMode {
   #path;
   #length;
@@ -60,7 +62,8 @@ class FileMode {
     this.#path = path;
     this.#length = length;
     this.#limitMs = limitMs;
-    this.#directory = join(directory, `files-${path.serverNamespace ?? "ours"}`);
+    count += 1;
+    this.#directory = join(directory, `f${count}`); // short: unix sockets lie in it
     this.#file = join(directory, `${length}.bin`);
   }
 
@@ -96,7 +99,7 @@ class FileMode {
     const samples = [];
     let pair = this.#pairs.get(key);
     if (pair === undefined) {
-      pair = { work: join(this.#directory, key) };
+      pair = { work: join(this.#directory, `p${this.#pairs.size}`) };
       this.#pairs.set(key, pair);
       const cold = await this.#orFailure(() => this.#start(pair, backend));
       if (cold.bulk === undefined) pair.cold = cold;
