@@ -1,6 +1,7 @@
 // What is compared. A backend says how to serve and to download with it, memory to memory, and how daemons are configured for it.
 import { spawnSync } from "node:child_process";
 import { openQuicEndpoint } from "@damselfly/quic";
+import { loadQuinn, quinnOpener } from "@damselfly/quinn";
 import { createGrpcDownloader, serveGrpc } from "@damselfly/transport-grpc";
 import { createQuicDownloader, serveQuic } from "@damselfly/transport-quic";
 
@@ -13,9 +14,9 @@ export const BASE = "grpc-tls";
  * @property {string} title - for people
  * @property {"udp" | "tcp"} over - what the path's congestion control for TCP matters to
  * @property {() => Promise<string | undefined>} whyNot - why it cannot be used here
- * @property {(options: object) => Promise<object>} [serve] - a `PieceServer`; gets `source`, `tls`, `address`, and `tuning` over its own
- * @property {(options: object) => object} [download] - a `Downloader`; gets `tls`, and `tuning` over its own
- * @property {(server: object) => Promise<object>} [portsOf] - of a served one, for `ParentAddress.ports`
+ * @property {(options: object) => Promise<object>} [serve] - a `PieceServer`; gets `source`, `identity`, `address`, and `tuning` over its own
+ * @property {(options: object) => object} [download] - a `Downloader`; gets `identity`, and `tuning` over its own
+ * @property {(server: object, identity: object) => object} [addressOf] - of what `serve` made, as `ParentAddress` has it
  * @property {object} [daemon] - `isSecured`, and `server`: the section `storage.server`
  */
 
@@ -24,6 +25,7 @@ export const BACKENDS = [
   quic("quic-auto", "QUIC, as it decides itself", {}),
   quic("quiche-gso", "QUIC, quiche, GSO and GRO", { udp: "gso" }),
   quic("quiche-dgram", "QUIC, quiche, plain dgram", { udp: "dgram" }),
+  quinn("quinn", "QUIC, quinn"),
   grpc("grpc-tls", "gRPC, mutual TLS", true),
   grpc("grpc", "gRPC, plain", false),
   { name: "curl", title: "curl, plain HTTP", over: "tcp", whyNot: whyNoCurl },
@@ -39,32 +41,78 @@ export function findBackend(name) {
   return backend;
 }
 
-/** QUIC is always encrypted, here always with both sides checked. */
-function quic(name, title, tuning) {
+/** QUIC is always encrypted, here always with both sides checked. With nothing pinned it chooses for itself. */
+function quic(name, title, pinned) {
+  const backend = Object.keys(pinned).length === 0 ? {} : { backend: "quiche" };
   return {
     name,
     title,
     over: "udp",
-    whyNot: () => whyNoEndpoint(tuning),
-    serve: (options) => serveQuic({ ...options, ...tuning, ...options.tuning }),
-    download: (options) => createQuicDownloader({ ...options, ...tuning, ...options.tuning }),
-    portsOf: async (server) => ({ quic: [server.address.port] }),
-    daemon: { isSecured: true, server: { protocol: "quic", quic: { ...tuning } } },
+    whyNot: () => whyNoEndpoint(pinned),
+    serve: ({ identity, ...options }) =>
+      serveQuic({ ...tuned(options, pinned), tls: identity.tls }),
+    download: ({ identity, ...options }) =>
+      createQuicDownloader({ ...tuned(options, pinned), tls: identity.tls }),
+    addressOf: (server) => ({ ports: { quic: [server.address.port] } }),
+    daemon: { isSecured: true, server: { protocol: "quic", quic: { ...backend, ...pinned } } },
+  };
+}
+
+/** Its peers know each other by keys instead of certificates. */
+function quinn(name, title) {
+  return {
+    name,
+    title,
+    over: "udp",
+    whyNot: whyNoQuinn,
+    serve({ identity, ...options }) {
+      const { privateKey, peerKey } = identity.quinn;
+      const isKnownPeer = (key) => key === peerKey;
+      return serveQuic({
+        ...tuned(options),
+        openEndpoint: quinnOpener({ privateKey, isKnownPeer }),
+      });
+    },
+    download({ identity, ...options }) {
+      const openEndpoint = quinnOpener({ privateKey: identity.quinn.privateKey });
+      return createQuicDownloader({ ...tuned(options), openEndpoint, backend: "quinn" });
+    },
+    addressOf: (server, identity) => ({
+      ports: {},
+      quinn: { port: server.address.port, key: identity.quinn.ownKey },
+    }),
+    daemon: { isSecured: true, server: { protocol: "quic", quic: { backend: "quinn" } } },
   };
 }
 
 function grpc(name, title, isSecured) {
-  const only = (options) => (isSecured ? options : { ...options, tls: undefined });
+  const secured = ({ identity, ...options }) => ({
+    ...tuned(options),
+    ...(isSecured ? { tls: identity.tls } : {}),
+  });
   return {
     name,
     title,
     over: "tcp",
     whyNot: async () => undefined,
-    serve: (options) => serveGrpc(only(options)),
-    download: (options) => createGrpcDownloader(only(options)),
-    portsOf: async (server) => ({ grpc: server.address.port }),
+    serve: (options) => serveGrpc(secured(options)),
+    download: (options) => createGrpcDownloader(secured(options)),
+    addressOf: (server) => ({ ports: { grpc: server.address.port } }),
     daemon: { isSecured, server: { protocol: "grpc" } },
   };
+}
+
+function tuned({ tuning, ...options }, pinned = {}) {
+  return { ...options, ...pinned, ...tuning };
+}
+
+async function whyNoQuinn() {
+  try {
+    loadQuinn();
+    return undefined;
+  } catch (error) {
+    return error.message;
+  }
 }
 
 async function whyNoEndpoint(tuning) {

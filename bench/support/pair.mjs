@@ -16,24 +16,26 @@ export async function openPair(path, backend, { tuning, serverNames = [], server
     client: new Peer(clientNamespace),
     parents: [],
   };
-  const serve = (port) =>
-    pair.server.call("serve", { backend: backend.name, tls: identities.server, tuning, ip, port });
+  const serve = (port) => {
+    const identity = identities.server;
+    return pair.server.call("serve", { backend: backend.name, identity, tuning, ip, port });
+  };
   pair.close = async () => {
     await Promise.all([pair.client.end(), pair.server.end()]);
   };
   pair.restart = async () => {
-    const { ports } = pair.parents[0];
+    const { port } = pair.parents[0];
     await pair.server.end();
     pair.server = new Peer(serverNamespace);
-    await serve(ports.grpc ?? ports.quic[0]);
+    await serve(port);
   };
   try {
     for (let number = 0; number < serverCount; number += 1) {
-      pair.parents.push({ hostId: "bench", ip, ports: await serve(0) });
+      pair.parents.push(await serve(0));
     }
     const [parent] = pair.parents;
-    const tls = identities.client;
-    await pair.client.call("openDownloader", { backend: backend.name, tls, tuning, parent });
+    const context = { backend: backend.name, identity: identities.client, tuning, parent };
+    await pair.client.call("openDownloader", context);
     return pair;
   } catch (error) {
     await pair.close();

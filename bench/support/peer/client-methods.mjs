@@ -127,8 +127,8 @@ export const clientMethods = {
 };
 
 function createDownloader(options) {
-  const { tls, tuning } = context;
-  return findBackend(context.backend).download({ ...options, tls, tuning });
+  const { identity, tuning } = context;
+  return findBackend(context.backend).download({ ...options, identity, tuning });
 }
 
 /** @param onFirst - called at the first byte, while the connection is still in use */

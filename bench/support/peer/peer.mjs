@@ -22,7 +22,7 @@ export class Peer {
   constructor(namespace) {
     const command = inNamespace(namespace, [process.execPath, "--expose-gc", PROGRAM]);
     const stdio = ["ignore", "inherit", "inherit", "ipc"];
-    this.#child = spawn(command[0], command.slice(1), { stdio });
+    this.#child = spawn(command[0], command.slice(1), { stdio, serialization: "advanced" });
     this.#forget = undoAtExit(() => this.#child.kill("SIGKILL"));
     this.#child.on("message", (answer) => this.#hear(answer));
     this.#ended = new Promise((resolve) => {
