@@ -33,6 +33,15 @@ export interface QuicheBinding {
     ): NativeConnection;
   };
   readonly Header: { fromSlice(packet: Uint8Array, destinationIdLength: number): NativeHeader };
+  /** Writes a Retry packet; all ids of at most 20 bytes. */
+  retry(
+    sourceId: Uint8Array,
+    destinationId: Uint8Array,
+    newSourceId: Uint8Array,
+    token: Uint8Array,
+    version: number,
+    into: Uint8Array,
+  ): number;
   negotiateVersion(sourceId: Uint8Array, destinationId: Uint8Array, into: Uint8Array): number;
   versionIsSupported(version: number): boolean;
 }
@@ -53,6 +62,8 @@ export interface NativeHeader {
   readonly version: number;
   readonly dcid: Uint8Array;
   readonly scid: Uint8Array;
+  /** Of an Initial, if it has one; may be empty. */
+  readonly token?: Uint8Array | null;
 }
 
 export interface NativeConfig {
@@ -61,6 +72,9 @@ export interface NativeConfig {
   enableEarlyData(): void;
   /** 48 bytes, no other count. May be called again; connections under way keep what they had. */
   setTicketKey(key: Uint8Array): void;
+  setActiveConnectionIdLimit(count: number): void;
+  /** For the connections accepted from here on; 128 bits. */
+  setStatelessResetToken(token: bigint | null): void;
   setApplicationProtos(names: string[]): void;
   setCcAlgorithmName(name: string): void;
   enableHystart(on: boolean): void;
@@ -105,6 +119,13 @@ export interface NativeConnection {
   onTimeout(): void;
   close(application: boolean, code: number, reason: Uint8Array): void | null;
   sendAckEliciting(): void;
+  /** Lets the peer use one more id. @throws when it may hold no more */
+  newSourceCid(id: Uint8Array, resetToken: bigint, retireIfNeeded: boolean): number;
+  sourceCidsLeft(): number;
+  /** An id that the peer has given back; `null` when all have been told. */
+  retiredScidNext(): Uint8Array | null;
+  /** What has happened to paths, oldest first; `null` when all has been told. */
+  pathEventNext(): object | null;
   applicationProto(): Uint8Array;
   peerCertChain(): Uint8Array[] | null;
   isEstablished(): boolean;

@@ -54,9 +54,9 @@ export function readCloseReason(native: NativeConnection): QuicCloseReason {
   if (peer !== null) return toReason("peer", peer);
   const local = native.localError();
   if (local !== null) return toReason("here", local);
-  return native.isTimedOut()
-    ? { by: "idle-timeout", isApplication: false, code: 0, text: "" }
-    : { by: "lost", isApplication: false, code: 0, text: "" };
+  // Closed without a word, and not by silence: only a stateless reset does that.
+  const by = native.isTimedOut() ? "idle-timeout" : native.isClosed() ? "reset" : "lost";
+  return { by, isApplication: false, code: 0, text: "" };
 }
 
 function toReason(by: "here" | "peer", error: NativeConnectionError): QuicCloseReason {
@@ -82,6 +82,7 @@ export function closeError(reason: QuicCloseReason, what: string): QuicError {
 
 export function describeCloseReason(reason: QuicCloseReason): string {
   if (reason.by === "idle-timeout") return "nothing came from the peer until the idle timeout";
+  if (reason.by === "reset") return "the peer knows nothing of the connection, as after a restart";
   if (reason.by === "lost") return "the connection is lost";
   const actor = reason.by === "peer" ? "the peer closed the connection" : "closed on this side";
   const text = reason.text === "" ? "" : `, "${reason.text}"`;

@@ -25,6 +25,10 @@ export const DEFAULT_QUIC_LIMITS: QuicLimits = {
   connectionCountMax: 1000,
   streamCountMax: 1024,
   earlyStreamCountMax: 16,
+  halfOpenCountMax: 1024,
+  retryHalfOpenCount: 128,
+  halfOpenPerAddressMax: 512,
+  handshakesPerSecondMax: 500,
   streamWindow: 8 * MIB + 64 * 1024,
   peerStreamWindow: 64 * 1024,
 };
@@ -62,6 +66,10 @@ export function resolveOptions(options: QuicEndpointOptions): ResolvedOptions {
   assertInteger("connectionCountMax", limits.connectionCountMax, 1, 1_000_000);
   assertInteger("streamCountMax", limits.streamCountMax, 0, 1_000_000);
   assertInteger("earlyStreamCountMax", limits.earlyStreamCountMax, 0, 1_000_000);
+  assertInteger("halfOpenCountMax", limits.halfOpenCountMax, 1, 1_000_000);
+  assertInteger("retryHalfOpenCount", limits.retryHalfOpenCount, 0, 1_000_000);
+  assertInteger("halfOpenPerAddressMax", limits.halfOpenPerAddressMax, 1, 1_000_000);
+  assertInteger("handshakesPerSecondMax", limits.handshakesPerSecondMax, 1, 1_000_000);
   assertInteger("streamWindow", limits.streamWindow, 1, 1024 * MIB);
   assertInteger("peerStreamWindow", limits.peerStreamWindow, 1, 1024 * MIB);
   assertInteger("idleTimeoutMs", resolved.idleTimeoutMs, 1, 86_400_000);
@@ -74,6 +82,9 @@ export function resolveOptions(options: QuicEndpointOptions): ResolvedOptions {
   // Any other count makes the binding refuse it, when it is too late to say so.
   if (options.ticketKey !== undefined)
     assertInteger("ticketKey.byteLength", options.ticketKey.byteLength, 48, 48);
+  if (options.resetKey !== undefined) {
+    assertInteger("resetKey.byteLength", options.resetKey.byteLength, 16, 1024);
+  }
   const protocolLength = Buffer.byteLength(options.alpn);
   if (protocolLength === 0 || protocolLength > 255) {
     throw new RangeError(

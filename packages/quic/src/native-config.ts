@@ -4,6 +4,7 @@ import type { ResolvedOptions } from "./endpoint-options.ts";
 import { QuicError } from "./errors.ts";
 import type { QuicCongestionControl } from "./quic.ts";
 import { createSelfSigned } from "./self-signed.ts";
+import { ACTIVE_ID_COUNT_MAX } from "./spare-ids.ts";
 
 /** What TLS needs, checked: PEM texts as the binding takes them. */
 export interface Credentials {
@@ -72,6 +73,7 @@ export function createNativeConfig(
   config.setInitialMaxStreamDataUni(0);
   config.setInitialMaxStreamsBidi(limits.streamCountMax === 0 ? 0 : 2 ** 40);
   config.setInitialMaxStreamsUni(0);
+  config.setActiveConnectionIdLimit(ACTIVE_ID_COUNT_MAX);
   config.setMaxStreamWindow(Math.max(limits.streamWindow, limits.peerStreamWindow));
   return config;
 }

@@ -314,11 +314,11 @@ describe.each(UDP_KINDS)("QuicConnection over %s", (udp) => {
   });
 
   it("lives on while it is retained, and idles out afterwards", async () => {
-    await withPairHere({ both: { idleTimeoutMs: 150 } }, async ({ dialled }) => {
+    await withPairHere({ both: { idleTimeoutMs: 500 } }, async ({ dialled }) => {
       const releases = [dialled.retain(), dialled.retain()];
       releases[0]?.();
       releases[0]?.();
-      await new Promise((resolve) => setTimeout(resolve, 600));
+      await new Promise((resolve) => setTimeout(resolve, 1200));
       expect(dialled.isOpen).toBe(true);
       releases[1]?.();
       expect(await dialled.closed).toMatchObject({ by: "idle-timeout" });

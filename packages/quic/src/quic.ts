@@ -146,7 +146,8 @@ export interface QuicStream {
 }
 
 export interface QuicCloseReason {
-  readonly by: "here" | "peer" | "idle-timeout" | "lost";
+  /** `reset`: the peer knows nothing of the connection any more, as after a restart. */
+  readonly by: "here" | "peer" | "idle-timeout" | "reset" | "lost";
   /** Whether `code` is the application's; otherwise it is of RFC 9000 section 20.1. */
   readonly isApplication: boolean;
   readonly code: number;
@@ -189,6 +190,12 @@ export interface QuicEndpointStats {
   readonly acceptedCount: number;
   /** Turned away at the connection limit. */
   readonly refusedCount: number;
+  /** Handshakes not begun, for one of the limits on them. */
+  readonly droppedHandshakeCount: number;
+  /** Peers that were asked to prove their address first. */
+  readonly retryCount: number;
+  /** Packets of connections unknown here that were answered with a stateless reset. */
+  readonly resetSentCount: number;
   /** Connections of either side whose early data was taken, or was not. */
   readonly earlyAcceptedCount: number;
   readonly earlyRefusedCount: number;
@@ -268,6 +275,12 @@ export interface QuicEndpointOptions {
    * endpoint opened anew its former ones, so it must change with the authority. Default: random, and replaced daily.
    */
   readonly ticketKey?: Uint8Array | undefined;
+  /**
+   * Makes the tokens by which peers learn at once that this endpoint has been opened anew and knows nothing of their
+   * connections (stateless reset): 16 secret bytes or more, the same after a restart. Default: derived from the
+   * private key; random where there is none.
+   */
+  readonly resetKey?: Uint8Array | undefined;
   /** TLS secrets are appended to this file for packet analysers. Debugging only: it gives everything away. */
   readonly keyLogPath?: string | undefined;
   /** Asked of the kernel for the socket's buffers, in bytes each way; default 4 MiB. */
@@ -290,6 +303,26 @@ export interface QuicLimits {
    * Default 16.
    */
   readonly earlyStreamCountMax: number;
+  /**
+   * Handshakes with diallers under way at once. One more is dropped unanswered; its dialler tries again, after about
+   * a second first. Default 1024, which is a few hundred times what goes on in a LAN at the same moment.
+   */
+  readonly halfOpenCountMax: number;
+  /**
+   * From this many on, new diallers have to prove their address first (Retry): one round trip more, and early data
+   * comes late. 0: always. Default 128.
+   */
+  readonly retryHalfOpenCount: number;
+  /**
+   * Of them, from one IPv4 address or IPv6 /64 network; from half of this on it has to be proven. One more is dropped.
+   * Default 512: a cluster may be behind one NAT.
+   */
+  readonly halfOpenPerAddressMax: number;
+  /**
+   * Handshakes begun a second, from one such address, on average; twice as many at once. From half of that on the
+   * address has to be proven; one more is dropped. Default 500.
+   */
+  readonly handshakesPerSecondMax: number;
   /**
    * Bytes that a peer may send unread on a stream opened here; default 8 MiB + 64 KiB. Content longer than this
    * costs round trips: the binding renews credit in small steps.

@@ -22,6 +22,8 @@ import type {
 } from "./quic.ts";
 import { QuicheStream, type StreamCarrier } from "./quiche-stream.ts";
 import { TICKET_AGE_MAX_MS, type TicketScope, toTicket, validUntil } from "./ticket.ts";
+import { SpareIds } from "./spare-ids.ts";
+import type { ResetTokens } from "./stateless-reset.ts";
 import type { UdpSocket } from "./udp-socket.ts";
 
 // One turn of one connection is bounded by these, so that a fat transfer starves neither other connections nor
@@ -50,6 +52,10 @@ export interface ConnectionHost {
   readonly options: ResolvedOptions;
   readonly socket: UdpSocket;
   readonly local: HostPort;
+  readonly resetTokens: ResetTokens;
+  /** Packets to this id, a map key, are the connection's from here on, or are not any more. */
+  addKey(connection: QuicheConnection, key: string): void;
+  deleteKey(connection: QuicheConnection, key: string): void;
   /** Gives the connection a turn soon. */
   touch(connection: QuicheConnection): void;
   /** Data can travel; the handshake may not be over. */
@@ -87,7 +93,7 @@ export interface ConnectionInit {
 export class QuicheConnection implements QuicConnection, StreamCarrier {
   readonly native: NativeConnection;
   readonly isDialler: boolean;
-  readonly keys: readonly string[];
+  readonly keys: Set<string>;
   readonly readers: Set<QuicheStream> = new Set();
   readonly writers: Set<QuicheStream> = new Set();
   readonly holding: Set<QuicheStream> = new Set();
@@ -104,6 +110,7 @@ export class QuicheConnection implements QuicConnection, StreamCarrier {
   readonly #lingering = new Set<QuicheStream>();
   readonly #handshake: Handshake;
   readonly #init: ConnectionInit;
+  readonly #spareIds: SpareIds;
   /** What the last packet came with; one object as long as nothing changes, for it is read on every packet. */
   #receiveInfo: ReceiveInfo;
   #receivedFromIp: string;
@@ -151,7 +158,11 @@ export class QuicheConnection implements QuicConnection, StreamCarrier {
     this.#handshake = new Handshake(init.native, { isDialler: init.isDialler, isResuming });
     this.#sender = new PacketSender(init.native, host.socket, init);
     this.isDialler = init.isDialler;
-    this.keys = init.keys;
+    this.keys = new Set(init.keys);
+    this.#spareIds = new SpareIds(init.native, host.resetTokens, {
+      add: (key) => host.addKey(this, key),
+      delete: (key) => host.deleteKey(this, key),
+    });
     this.#receiveInfo = {
       from: toHostPort(init.remote.ip, init.remote.port),
       to: host.local,
@@ -321,6 +332,22 @@ export class QuicheConnection implements QuicConnection, StreamCarrier {
     this.touch();
   }
 
+  /**
+   * A short packet from the peer's address with an id that nobody has here: true if it is the peer's word that it
+   * knows nothing of this connection.
+   */
+  isResetBy(datagram: Uint8Array): boolean {
+    if (this.#handshake.isRunning || this.native.isClosed()) return false;
+    try {
+      this.native.recv(datagram, this.#receiveInfo);
+    } catch {
+      // Junk like any other.
+    }
+    if (!this.native.isClosed()) return false;
+    this.touch();
+    return true;
+  }
+
   /** The kernel says that the last packets were too long for the path. */
   shrinkPackets(): void {
     this.#sender.shrinkPackets();
@@ -336,6 +363,7 @@ export class QuicheConnection implements QuicConnection, StreamCarrier {
     }
     if (this.#handshake.isRunning) this.#advanceHandshake();
     if (this.#phase === "open") {
+      if (!this.#handshake.isRunning) this.#spareIds.refresh();
       for (const stream of this.holding) stream.releaseHeld();
       hasMore = this.#deliver();
       hasMore = this.#resumeWriters() || hasMore;

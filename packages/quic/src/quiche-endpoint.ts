@@ -13,6 +13,7 @@ import {
 } from "./endpoint-options.ts";
 import { QuicError } from "./errors.ts";
 import { loadQuiche } from "./load-quiche.ts";
+import { ConnectionTable } from "./connection-table.ts";
 import { createCredentials } from "./native-config.ts";
 import { NativeConfigs } from "./native-configs.ts";
 import { readDestinationId, toKey } from "./packet-header.ts";
@@ -25,6 +26,7 @@ import type {
   QuicEndpointStats,
 } from "./quic.ts";
 import { type ConnectionHost, type ConnectionInit, QuicheConnection } from "./quiche-connection.ts";
+import { createResetKey, ResetTokens } from "./stateless-reset.ts";
 import { openTicket, type TicketScope } from "./ticket.ts";
 import type { UdpSocket, UdpSocketOptions } from "./udp-socket.ts";
 import { assertCongestionControl, createSourceId } from "./wish.ts";
@@ -73,10 +75,11 @@ export async function openQuicEndpoint(options: QuicEndpointOptions): Promise<Qu
 class QuicheEndpoint implements QuicEndpoint, ConnectionHost, ArrivalsHost {
   readonly options: ResolvedOptions;
   readonly quiche: QuicheBinding;
-  readonly #arrivals: Arrivals = new Arrivals(this);
+  readonly resetTokens: ResetTokens;
+  readonly #arrivals: Arrivals;
   readonly configs: NativeConfigs;
   readonly #connections = new Set<QuicheConnection>();
-  readonly #byKey = new Map<string, QuicheConnection>();
+  readonly #table = new ConnectionTable();
   /** Being told that there is no room for them. */
   readonly #refusing = new Set<QuicheConnection>();
   /** Over, but kept for their late packets; they count as gone. */
@@ -99,6 +102,8 @@ class QuicheEndpoint implements QuicEndpoint, ConnectionHost, ArrivalsHost {
     this.quiche = quiche;
     this.configs = configs;
     this.options = options;
+    this.resetTokens = new ResetTokens(options.resetKey ?? createResetKey(options.tls));
+    this.#arrivals = new Arrivals(this);
   }
 
   async bind(): Promise<void> {
@@ -115,7 +120,7 @@ class QuicheEndpoint implements QuicEndpoint, ConnectionHost, ArrivalsHost {
             `sysctl net.core.rmem_max=${bufferLength} net.core.wmem_max=${bufferLength}`,
         );
       },
-      isOwnId: (key) => this.#byKey.has(key),
+      isOwnId: (key) => this.#table.has(key),
       onPlain: (cause) => logger?.debug({ err: cause }, "QUIC datagrams travel one by one"),
     };
     this.#socket = await udpSocketFactory(this.options.udp)(socketOptions);
@@ -147,6 +152,7 @@ class QuicheEndpoint implements QuicEndpoint, ConnectionHost, ArrivalsHost {
       dialledCount: this.#dialledCount,
       acceptedCount: this.#acceptedCount,
       refusedCount: this.#refusedCount,
+      ...this.#arrivals.counters,
       earlyAcceptedCount: this.#earlyAcceptedCount,
       earlyRefusedCount: this.#earlyRefusedCount,
       receivedDatagramCount: this.#receivedDatagramCount,
@@ -203,12 +209,14 @@ class QuicheEndpoint implements QuicEndpoint, ConnectionHost, ArrivalsHost {
     const { congestionControl: pinned } = this.options;
     const congestionControl = pinned === "auto" ? (wish ?? "cubic") : pinned;
     const sourceId = createSourceId(wish);
+    const config = this.configs.get(packetLength, congestionControl);
+    config.setStatelessResetToken(null); // a client has none (RFC 9000, section 18.2)
     const native = this.quiche.Connection.connect(
       serverName,
       sourceId,
       this.#local,
       { host: target.ip, port: target.port },
-      this.configs.get(packetLength, congestionControl),
+      config,
     );
     if (this.options.keyLogPath !== undefined) native.setKeylog(this.options.keyLogPath);
     const { alpn, tls, earlyData } = this.options;
@@ -225,13 +233,9 @@ class QuicheEndpoint implements QuicEndpoint, ConnectionHost, ArrivalsHost {
       ticketExpiresAt: resume(native, ticket, ticketScope),
     });
     this.#connections.add(connection);
-    this.#register(connection);
+    this.#table.add(connection);
     this.touch(connection);
     return connection;
-  }
-
-  #register(connection: QuicheConnection): void {
-    for (const key of connection.keys) this.#byKey.set(key, connection);
   }
 
   // What arrives.
@@ -239,13 +243,25 @@ class QuicheEndpoint implements QuicEndpoint, ConnectionHost, ArrivalsHost {
   #onMessage(datagram: Buffer, ip: string, port: number): void {
     this.#receivedDatagramCount++;
     const id = readDestinationId(datagram);
-    const connection = id === undefined ? undefined : this.#byKey.get(id);
+    const connection = id === undefined ? undefined : this.#table.find(id);
     if (connection !== undefined) connection.receive(datagram, ip, port);
     else if (!this.#arrivals.receive(datagram, ip, port)) this.#droppedDatagramCount++;
   }
 
   get isTaking(): boolean {
     return this.#closing === undefined && this.options.accept !== undefined;
+  }
+
+  dialledTo(ip: string, port: number): Iterable<QuicheConnection> {
+    return this.#table.dialledTo(ip, port);
+  }
+
+  addKey(connection: QuicheConnection, key: string): void {
+    this.#table.addKey(connection, key);
+  }
+
+  deleteKey(connection: QuicheConnection, key: string): void {
+    this.#table.deleteKey(connection, key);
   }
 
   canAdopt(): boolean {
@@ -255,7 +271,7 @@ class QuicheEndpoint implements QuicEndpoint, ConnectionHost, ArrivalsHost {
   adopt(init: ConnectionInit): QuicheConnection {
     const connection = new QuicheConnection(this, init);
     (this.#isFull ? this.#refusing : this.#connections).add(connection);
-    this.#register(connection);
+    this.#table.add(connection);
     return connection;
   }
 
@@ -339,9 +355,7 @@ class QuicheEndpoint implements QuicEndpoint, ConnectionHost, ArrivalsHost {
   onRemoved(connection: QuicheConnection): void {
     this.#draining.delete(connection);
     this.#refusing.delete(connection);
-    for (const key of connection.keys) {
-      if (this.#byKey.get(key) === connection) this.#byKey.delete(key);
-    }
+    this.#table.delete(connection);
     const { closeReason } = connection;
     if (closeReason === undefined || connection.isDialler) return;
     this.options.logger?.debug(

@@ -129,6 +129,10 @@ class NativeQuinnEndpoint implements QuinnEndpoint, QuinnConnectionHost {
       dialledCount: this.#dialledCount,
       acceptedCount: this.#acceptedCount,
       refusedCount: this.#refusedCount,
+      // Its limits, Retry and resets are its own affair, of which it tells nothing.
+      droppedHandshakeCount: 0,
+      retryCount: 0,
+      resetSentCount: 0,
       earlyAcceptedCount: 0,
       earlyRefusedCount: 0,
       receivedDatagramCount: traffic.receivedDatagramCount,

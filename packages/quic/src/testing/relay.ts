@@ -9,7 +9,7 @@ import type { QuicAddress } from "../quic.ts";
  * A flight ends where the direction of traffic changes. What must not be needed for an answer is held back rather
  * than delayed: that the answer comes all the same does not depend on any clock.
  */
-export class Relay implements AsyncDisposable {
+export class Relay {
   /** What a client dials. */
   readonly address: QuicAddress;
   readonly #target: QuicAddress;
@@ -68,7 +68,12 @@ export class Relay implements AsyncDisposable {
     for (const { isToServer, datagram } of this.#held.splice(0)) this.#send(isToServer, datagram);
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
+  /** As if it came from the server. */
+  sendToClient(datagram: Buffer): void {
+    this.#send(false, datagram);
+  }
+
+  async close(): Promise<void> {
     const sockets = [this.#front, ...this.#backs];
     await Promise.all(
       sockets.map((socket) => new Promise<void>((resolve) => socket.close(() => resolve()))),

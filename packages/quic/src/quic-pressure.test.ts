@@ -1,0 +1,153 @@
+import { createSocket } from "node:dgram";
+import { once } from "node:events";
+import { describe, expect, it } from "vitest";
+import type { QuicConnection, QuicEndpoint, QuicLimits } from "./quic.ts";
+import { openQuicEndpoint } from "./quiche-endpoint.ts";
+import { LOOPBACK } from "./testing/open-pair.ts";
+import { Relay } from "./testing/relay.ts";
+import { failureOf, readAll, serveEcho } from "./testing/stream-bytes.ts";
+
+const COMMON = { address: LOOPBACK, alpn: "test", tls: "insecure", earlyData: true } as const;
+
+interface Fixture {
+  readonly server: QuicEndpoint;
+  readonly client: QuicEndpoint;
+  readonly relay: Relay;
+  /** The server gets what these send, and they hear nothing until `relay.release()`. */
+  readonly dialUnheard: (count: number) => readonly Promise<QuicConnection>[];
+}
+
+async function withLimits(
+  limits: Partial<QuicLimits>,
+  test: (fixture: Fixture) => Promise<void>,
+): Promise<void> {
+  const server = await openQuicEndpoint({ ...COMMON, limits, accept: serveEcho });
+  const client = await openQuicEndpoint(COMMON);
+  const relay = await Relay.open(server.address);
+  const dialUnheard = (count: number): readonly Promise<QuicConnection>[] => {
+    relay.flightsMax = 1;
+    const options = { timeoutMs: 30_000 };
+    return Array.from({ length: count }, () => client.dial(relay.address, options));
+  };
+  try {
+    await test({ server, client, relay, dialUnheard });
+  } finally {
+    await client[Symbol.asyncDispose]();
+    await server[Symbol.asyncDispose]();
+    await relay.close();
+  }
+}
+
+async function ask(connection: QuicConnection, text: string): Promise<string> {
+  const stream = connection.openStream();
+  await stream.end(Buffer.from(text));
+  return (await readAll(stream)).toString();
+}
+
+describe("QuicEndpoint under pressure", () => {
+  it("has new diallers prove their address from a count of handshakes on", async () => {
+    await withLimits({ retryHalfOpenCount: 2 }, async ({ server, relay, dialUnheard }) => {
+      const dials = dialUnheard(3);
+      await expect.poll(() => server.stats().retryCount, { timeout: 10_000 }).toBe(1);
+      expect(server.connectionCount).toBe(2);
+      relay.release();
+      for (const dial of dials) expect(await ask(await dial, "hello")).toBe("hello");
+      expect(server.stats()).toMatchObject({ acceptedCount: 3, droppedHandshakeCount: 0 });
+    });
+  });
+
+  it("drops handshakes beyond the limit, which are tried again later", async () => {
+    await withLimits({ halfOpenCountMax: 3 }, async ({ server, relay, dialUnheard }) => {
+      const dials = dialUnheard(4);
+      await expect
+        .poll(() => server.stats().droppedHandshakeCount, { timeout: 10_000 })
+        .toBeGreaterThan(0);
+      expect(server.connectionCount).toBe(3);
+      relay.release();
+      for (const dial of dials) expect(await ask(await dial, "hello")).toBe("hello");
+      expect(server.stats().acceptedCount).toBe(4);
+    });
+  });
+
+  it("bounds the handshakes of one address", async () => {
+    await withLimits(
+      { halfOpenPerAddressMax: 2 },
+      async ({ server, client, relay, dialUnheard }) => {
+        const dials = dialUnheard(2);
+        await expect.poll(() => server.stats().retryCount, { timeout: 10_000 }).toBeGreaterThan(0);
+        expect(server.connectionCount).toBe(1);
+        relay.release();
+        for (const dial of dials) expect(await ask(await dial, "hello")).toBe("hello");
+        // The count is of handshakes under way: these are over.
+        expect(await ask(await client.dial(server.address), "hello")).toBe("hello");
+      },
+    );
+  });
+
+  it("bounds the handshakes that one address begins a second", async () => {
+    await withLimits({ handshakesPerSecondMax: 1 }, async ({ server, client }) => {
+      const options = { timeoutMs: 30_000 };
+      const dials = Array.from({ length: 4 }, () => client.dial(server.address, options));
+      for (const dial of dials) expect(await ask(await dial, "hello")).toBe("hello");
+      const { retryCount, droppedHandshakeCount } = server.stats();
+      expect(retryCount).toBeGreaterThan(0);
+      expect(droppedHandshakeCount).toBeGreaterThan(0);
+    });
+  });
+
+  it("takes early data of a proven address, only later", async () => {
+    await withLimits({ retryHalfOpenCount: 0 }, async ({ server, client }) => {
+      const first = await client.dial(server.address);
+      await expect.poll(() => first.ticket, { timeout: 10_000 }).toBeDefined();
+      const connection = await client.dial(server.address, { ticket: first.ticket });
+      expect(connection.isEarly).toBe(true);
+      expect(await ask(connection, "hello")).toBe("hello");
+      expect(server.stats().retryCount).toBe(2);
+    });
+  });
+
+  it("takes a proof from nobody but the one who was asked", async () => {
+    await withLimits({ retryHalfOpenCount: 0 }, async ({ server, client, relay }) => {
+      await client.dial(relay.address);
+      const [, proof = Buffer.alloc(0)] = relay.fromClient;
+      await expect.poll(() => server.stats().acceptedCount).toBe(1);
+      const elsewhere = createSocket("udp4").bind(0, "127.0.0.2");
+      await once(elsewhere, "listening");
+      // The id is known as long as the connection is: another one, by the same proof, is none.
+      const changed = Buffer.from(proof);
+      changed[6] = (changed[6] ?? 0) ^ 1;
+      elsewhere.send(changed, server.address.port, server.address.ip);
+      await expect.poll(() => server.stats().droppedDatagramCount).toBe(1);
+      const unchanged = { connectionCount: 1, retryCount: 1, acceptedCount: 1 };
+      expect(server.stats()).toMatchObject(unchanged);
+      elsewhere.close();
+    });
+  });
+
+  it("stays ready for others under a flood of first packets from made-up addresses", async () => {
+    await withLimits({ retryHalfOpenCount: 8 }, async ({ server, client, relay, dialUnheard }) => {
+      const flood = dialUnheard(100).map(failureOf);
+      await expect.poll(() => server.stats().retryCount, { timeout: 10_000 }).toBeGreaterThan(50);
+      expect(server.connectionCount).toBeLessThanOrEqual(8);
+      const other = await openQuicEndpoint(COMMON);
+      expect(await ask(await other.dial(server.address), "hello")).toBe("hello");
+      await other[Symbol.asyncDispose]();
+      relay.isCut = true;
+      await client.abort();
+      for (const failure of flood) expect(await failure).toMatchObject({ code: "ERR_CLOSED" });
+    });
+  });
+
+  it("rejects limits out of bounds", async () => {
+    const wrong: Partial<QuicLimits>[] = [
+      { halfOpenCountMax: 0 },
+      { retryHalfOpenCount: -1 },
+      { halfOpenPerAddressMax: 0 },
+      { handshakesPerSecondMax: 0.5 },
+      { earlyStreamCountMax: -1 },
+    ];
+    for (const limits of wrong) {
+      expect(await failureOf(openQuicEndpoint({ ...COMMON, limits }))).toBeInstanceOf(RangeError);
+    }
+  });
+});
