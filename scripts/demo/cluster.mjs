@@ -56,13 +56,7 @@ export async function startDaemon({
     metrics: { server: { ip: LOOPBACK, port: metricsPort } },
     storage: {
       dir: join(directory, name),
-      server: {
-        ...server,
-        ip,
-        protocol,
-        grpcPort: 0,
-        quic: { ...server.quic, port: 0, quinnPort: 0 },
-      },
+      server: { ...server, ip, protocol, grpcPort: 0, quic: { ...server.quic, port: 0 } },
     },
     scheduler:
       scheduler === undefined ? { embedded: true, port: 0 } : { addrs: [scheduler.address] },

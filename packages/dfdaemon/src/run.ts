@@ -126,14 +126,11 @@ export async function runDaemon(config: Config, options: RunOptions): Promise<vo
   });
   const scheduler = schedulers.connection;
   await using clients = new UploadClients({ tls: identities.client });
-  // Keys are exchanged where certificates say with whom, or where the operator has done without them.
-  const isChannelTrusted = policy.tls === undefined || identities.client !== undefined;
-  const quinnKey = isChannelTrusted ? dataPlane.quinn?.publicKey : undefined;
   await using manager = new TaskManager({
     dataPlane,
     origin,
     ...(scheduler === undefined ? {} : { scheduler }),
-    channel: new RpcParentChannel({ clients, hostId: host.id, quinnKey }),
+    channel: new RpcParentChannel({ clients, hostId: host.id }),
     host,
     limits: {
       concurrentPieceCount: config.download.concurrentPieceCount,
@@ -165,7 +162,6 @@ export async function runDaemon(config: Config, options: RunOptions): Promise<vo
     dataPlane,
     scheduler,
     host,
-    tls: policy.tls !== undefined,
     meter,
     onRequest: () => idle?.touch(),
     onLeave: async () => await scheduler?.leave(),
@@ -212,10 +208,7 @@ export async function runDaemon(config: Config, options: RunOptions): Promise<vo
     {
       hostId: host.id,
       upload: `${upload.address.ip}:${upload.address.port}`,
-      pieces: [
-        ...dataPlane.offers.map(({ protocol, ports }) => `${protocol}:${ports.join(",")}`),
-        ...(dataPlane.quinn === undefined ? [] : [`quinn:${dataPlane.quinn.port}`]),
-      ],
+      pieces: dataPlane.offers.map(({ protocol, ports }) => `${protocol}:${ports.join(",")}`),
       tls: policy.tls !== undefined,
     },
     `ready: ask at ${socketPath}`,

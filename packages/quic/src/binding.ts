@@ -106,6 +106,8 @@ export interface NativeConnection {
   streamRecv(id: number, into: Uint8Array): [length: number, fin: boolean] | null;
   /** `null` is both "no room now" and "no such stream any more": `streamCapacity` tells them apart. */
   streamSend(id: number, bytes: Uint8Array, fin: boolean): number | null;
+  /** Lower goes first. Creates the stream. */
+  streamPriority(id: number, urgency: number, incremental: boolean): void;
   /** Direction 0 asks the peer to stop sending, 1 resets our own side. */
   streamShutdown(id: number, direction: 0 | 1, code: number): void | null;
   /** @throws for a stream that is unknown, finished or stopped by the peer */

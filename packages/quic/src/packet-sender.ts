@@ -1,5 +1,6 @@
 import type { HostPort, NativeConnection } from "./binding.ts";
 import { PACKET_LENGTH_MIN } from "./endpoint-options.ts";
+import { PacketRepeater } from "./packet-repeater.ts";
 import type { QuicAddress } from "./quic.ts";
 import type { UdpSocket } from "./udp-socket.ts";
 
@@ -18,16 +19,29 @@ export class PacketSender {
   /** `#remote` as the binding spells it. */
   #target: HostPort;
   #datagramCount = 0;
+  #sentLength = 0;
+  readonly #repeater: PacketRepeater;
+  /** How many of the next datagrams are to be repeated. */
+  #repeatCount = 0;
   #isClosing = false;
   /** Since then. */
   #longPacketCount = 0;
 
-  /** @param packetLength of the largest datagram, in bytes */
+  /**
+   * @param packetLength of the largest datagram, in bytes
+   * @param onDue when `flush` has something to send that the binding does not know of
+   */
   constructor(
     native: NativeConnection,
     socket: UdpSocket,
-    { remote, packetLength }: { readonly remote: QuicAddress; readonly packetLength: number },
+    init: {
+      readonly remote: QuicAddress;
+      readonly packetLength: number;
+      readonly onDue: () => void;
+    },
   ) {
+    const { remote, packetLength } = init;
+    this.#repeater = new PacketRepeater(init.onDue);
     this.#native = native;
     this.#socket = socket;
     this.#packetLength = packetLength;
@@ -44,14 +58,31 @@ export class PacketSender {
     return this.#datagramCount;
   }
 
+  /** Bytes in datagrams so far. */
+  get sentLength(): number {
+    return this.#sentLength;
+  }
+
   /** Packets as they are do not fit the path: from here on they are as short as QUIC allows. */
   shrinkPackets(): void {
     this.#packetLength = PACKET_LENGTH_MIN;
   }
 
+  /** The next `count` datagrams carry what the binding does not repeat. */
+  repeatNext(count: number): void {
+    this.#repeatCount = Math.max(this.#repeatCount, count);
+  }
+
   /** From here on only the close is to be sent. */
   onClosing(): void {
     this.#isClosing = true;
+    this.stop();
+  }
+
+  /** Nothing is repeated any more. */
+  stop(): void {
+    this.#repeatCount = 0;
+    this.#repeater.stop();
   }
 
   /**
@@ -61,6 +92,7 @@ export class PacketSender {
    * @throws the binding's error when it cannot go on; what it had given before has been sent
    */
   flush(lengthMax: number = SEND_LENGTH_PER_TURN): boolean {
+    for (const datagram of this.#repeater.takeDue()) this.#repeat(datagram);
     const packetLength = this.#packetLength;
     let buffer = this.#socket.takeBuffer();
     let length = 0;
@@ -72,7 +104,12 @@ export class PacketSender {
         if (this.#isClosing) this.#countLong(buffer[length]);
         const [packet, { to }] = sent;
         this.#datagramCount++;
+        this.#sentLength += packet;
         budget -= packet;
+        if (this.#repeatCount > 0) {
+          this.#repeatCount--;
+          this.#repeater.keep(buffer.subarray(length, length + packet));
+        }
         if (to.port !== this.#target.port || to.host !== this.#target.host) {
           if (length > 0) {
             const moved = this.#socket.takeBuffer();
@@ -105,6 +142,13 @@ export class PacketSender {
     if (this.#longPacketCount > CLOSING_LONG_PACKETS_MAX) {
       throw new Error("Cannot close QUIC connection: the binding sends handshake packets only");
     }
+  }
+
+  #repeat(datagram: Uint8Array): void {
+    const buffer = this.#socket.takeBuffer();
+    buffer.set(datagram);
+    this.#datagramCount++;
+    this.#send(buffer, datagram.byteLength);
   }
 
   #send(buffer: Uint8Array, length: number): void {

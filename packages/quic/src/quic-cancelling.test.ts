@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { QuicStream } from "./quic.ts";
-import { MemoryNetwork } from "./testing/memory-network.ts";
+import { MemoryNetwork, type MemoryNetworkOptions } from "./testing/memory-network.ts";
 import { createQueue, type Pair, withPair } from "./testing/open-pair.ts";
 import { failureOf, pattern, readAll } from "./testing/stream-bytes.ts";
 
@@ -9,8 +9,9 @@ async function withNetwork(
   test: (
     pair: Pair & { network: MemoryNetwork; incoming: () => Promise<QuicStream> },
   ) => Promise<void>,
+  options?: MemoryNetworkOptions,
 ): Promise<void> {
-  const network = new MemoryNetwork();
+  const network = new MemoryNetwork(options);
   await withPair({ both: { udp: network.open, packetLength: 1350 } }, async (pair) => {
     const queue = createQueue<QuicStream>();
     pair.accepted.onStream = queue.push;
@@ -73,4 +74,63 @@ describe("QuicStream", () => {
       expect(accepted.stats().openedStreamCount).toBe(1);
     });
   });
+
+  it("tells the peer of a stop although its packet was lost", async () => {
+    await withNetwork(async ({ dialled, incoming, network }) => {
+      const stream = dialled.openStream();
+      await stream.end(Buffer.from("go"));
+      const taken = await incoming();
+      const writing = failureOf(taken.write(Buffer.alloc(20_000_000)));
+      await stream.read(Buffer.alloc(1000));
+      stream.stopReading(5);
+      lose(network, dialled.remoteAddress.port, 1);
+      expect(await writing).toMatchObject({ code: "ERR_STREAM_STOPPED" });
+    });
+  });
+
+  it("never ends where it was reset, whatever order the packets come in", async () => {
+    for (let start = 1; start <= 10; start++) {
+      await withNetwork(
+        async ({ dialled, incoming }) => {
+          const streams = Array.from({ length: 8 }, () => dialled.openStream());
+          await Promise.all(streams.map((stream) => stream.end(Buffer.from("go"))));
+          const taken = await Promise.all(streams.map(() => incoming()));
+          // More than the congestion window lets out: some of it is unsent when the resets come.
+          const writing = taken.map((stream) => failureOf(stream.write(Buffer.alloc(500_000))));
+          await Promise.all(streams.map((stream) => stream.read(Buffer.alloc(1000))));
+          for (const stream of taken) stream.reset(9);
+          for (const stream of streams) {
+            const failure = await failureOf(readAll(stream));
+            expect(failure).toMatchObject({ code: "ERR_STREAM_RESET", applicationCode: 9 });
+          }
+          await Promise.all(writing);
+        },
+        { start, delay: 0.5 },
+      );
+    }
+  });
+
+  it("ends although the packet of a late end was lost", async () => {
+    await withNetwork(async ({ dialled, incoming, network }) => {
+      const stream = dialled.openStream();
+      await stream.write(Buffer.from("question"));
+      const taken = await incoming();
+      await taken.read(Buffer.alloc(100));
+      await taken.end(Buffer.from("answer"));
+      expect((await readAll(stream)).toString()).toBe("answer");
+      await stream.end();
+      lose(network, dialled.remoteAddress.port, 1);
+      expect(await readAll(taken)).toHaveLength(0);
+    });
+  });
 });
+
+/** Loses the next `count` datagrams to `port`. */
+function lose(network: MemoryNetwork, port: number, count: number): void {
+  let seen = 0;
+  network.onDatagram = ({ to }) => {
+    if (to.port !== port) return true;
+    seen++;
+    return seen > count;
+  };
+}

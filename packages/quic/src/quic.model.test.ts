@@ -11,6 +11,20 @@ describe("QuicStream", () => {
     await check(30, script(false), endpoint(fc.constant({})));
   });
 
+  it("does what its model does, over a network that loses, repeats and delays", async () => {
+    const network = fc.record({
+      start: fc.integer({ min: 1, max: 1_000_000 }),
+      loss: fc.constantFrom(0, 0.01, 0.02),
+      repeat: fc.constantFrom(0, 0.1),
+      delay: fc.constantFrom(0, 0.1, 0.5),
+    });
+    await check(
+      15,
+      script(true),
+      endpoint(network).map((options) => ({ ...options, idleTimeoutMs: 1000 })),
+    );
+  });
+
   it("does what its model does, over loopback", async () => {
     await check(10, script(false), fc.record({ limits, packetLength }));
   });

@@ -40,12 +40,27 @@ const LOOKS_PER_TURN = 64;
 /** Up to here polling each waiting reader (0.2 us) is cheaper than the binding's iterator (8 us). */
 const POLLED_READERS_MAX = 32;
 
+/** How long a reset waits for what was written before it to leave. */
+const RESET_DELAY_MS = 100;
+/** Bytes sent for each byte of a stream before its reset: for the packets around it, and for what was lost. */
+const RESET_SHARE = 2;
+
 /** How long a read that hopes for more waits for it. */
 const GATHER_MS = 5;
 
 const REASON_LENGTH_MAX = 256;
 /** Enough for what a client has to send to end its handshake, its certificates included. */
 const HANDSHAKE_LENGTH_MAX = 32_768;
+
+/** A reset that the peer is still to be told of. */
+interface Reset {
+  readonly id: number;
+  readonly code: number;
+  /** When it leaves in any case, on the clock of `performance.now`. */
+  readonly dueAt: number;
+  /** Once the connection has sent this many bytes, none of the stream is left: they have gone first. */
+  readonly dueLength: number;
+}
 
 /** What a connection needs from its endpoint. */
 export interface ConnectionHost {
@@ -134,6 +149,10 @@ export class QuicheConnection implements QuicConnection, StreamCarrier {
   /** Datagrams so far. */
   #receiveCount = 0;
 
+  /** To be told to the peer. */
+  #resets: Reset[] = [];
+  #resetTimer: NodeJS.Timeout | undefined;
+
   #nextStreamId: number;
   #cursor: Iterator<QuicheStream>;
   /** Streams still to be looked at since the last packet came in. */
@@ -156,7 +175,10 @@ export class QuicheConnection implements QuicConnection, StreamCarrier {
     this.native = init.native;
     const isResuming = init.ticketExpiresAt !== undefined;
     this.#handshake = new Handshake(init.native, { isDialler: init.isDialler, isResuming });
-    this.#sender = new PacketSender(init.native, host.socket, init);
+    this.#sender = new PacketSender(init.native, host.socket, {
+      ...init,
+      onDue: () => this.touch(),
+    });
     this.isDialler = init.isDialler;
     this.keys = new Set(init.keys);
     this.#spareIds = new SpareIds(init.native, host.resetTokens, {
@@ -372,6 +394,7 @@ export class QuicheConnection implements QuicConnection, StreamCarrier {
     const isCut = this.#flush();
     // Only with nothing left to send can an end leave at once.
     if (!isCut && this.ending.size > 0 && this.#sendEnds()) this.#flush();
+    if (this.#resets.length > 0 && this.#releaseResets()) this.#flush();
     if (this.#handshake.isRunning) this.#handshake.afterSend();
     this.#checkOver();
     this.#armTimer();
@@ -379,9 +402,41 @@ export class QuicheConnection implements QuicConnection, StreamCarrier {
   }
 
   #sendEnds(): boolean {
-    let hasSent = false;
-    for (const stream of this.ending) hasSent = stream.sendEnd() || hasSent;
-    return hasSent;
+    let count = 0;
+    for (const stream of this.ending) if (stream.sendEnd()) count++;
+    this.#sender.repeatNext(count);
+    return count > 0;
+  }
+
+  /**
+   * A reset waits until the bytes that the binding has of the stream are on their way: with some still unsent quiche
+   * 0.18 sends the stream's end after them, as if it ended well where it was cut, and a peer that meets this before
+   * the reset takes it for the whole. True if any is to leave now.
+   */
+  #releaseResets(): boolean {
+    const now = performance.now();
+    const { sentLength } = this.#sender;
+    const waiting = this.#resets.filter(({ id, code, dueAt, dueLength }) => {
+      if (now < dueAt && sentLength < dueLength) return true;
+      try {
+        this.native.streamShutdown(id, 1, code);
+      } catch {
+        // The binding has let go of the stream already: there is nobody left to tell.
+      }
+      return false;
+    });
+    const hasReleased = waiting.length < this.#resets.length;
+    this.#resets = waiting;
+    if (hasReleased) this.#sender.repeatNext(1);
+    if (waiting.length > 0) this.#armResetTimer();
+    return hasReleased;
+  }
+
+  #armResetTimer(): void {
+    this.#resetTimer ??= setTimeout(() => {
+      this.#resetTimer = undefined;
+      this.touch();
+    }, RESET_DELAY_MS + 1);
   }
 
   // What its streams call.
@@ -417,6 +472,25 @@ export class QuicheConnection implements QuicConnection, StreamCarrier {
 
   onAbandoned(): void {
     this.#abandonedStreamCount++;
+  }
+
+  sendReset({ id, sentLength }: QuicheStream, code: number): void {
+    try {
+      this.native.streamPriority(id, 0, false); // what is left of it goes first
+    } catch {
+      return; // the binding has let go of the stream already: there is nobody left to tell
+    }
+    const lastDue = this.#resets.at(-1)?.dueLength ?? 0;
+    this.#resets.push({
+      id,
+      code,
+      dueAt: performance.now() + RESET_DELAY_MS,
+      dueLength: Math.max(lastDue, this.#sender.sentLength) + sentLength * RESET_SHARE,
+    });
+  }
+
+  repeatNext(): void {
+    if (this.#phase === "open") this.#sender.repeatNext(1);
   }
 
   onDone(stream: QuicheStream, isAbandoned: boolean): void {
@@ -497,6 +571,7 @@ export class QuicheConnection implements QuicConnection, StreamCarrier {
     this.#streams.set(id, stream);
     try {
       onStream(stream);
+      stream.look(); // the peer may have stopped it in the packet that opened it
     } catch (error) {
       this.#host.options.logger?.warn({ err: error }, "The handler of a new QUIC stream threw");
       stream.stopReading(0);
@@ -604,6 +679,9 @@ export class QuicheConnection implements QuicConnection, StreamCarrier {
     clearTimeout(this.#handshakeTimer);
     this.#failHandshake(reason);
     this.#disarmKeepAlive();
+    this.#sender.stop();
+    this.#resets = [];
+    clearTimeout(this.#resetTimer);
     for (const stream of this.#streams.values()) stream.fail();
     this.#lingering.clear();
     this.#onFlushed?.();

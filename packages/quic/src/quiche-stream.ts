@@ -26,6 +26,10 @@ export interface StreamCarrier {
   /** Something may have to be sent. */
   touch(): void;
   onAbandoned(): void;
+  /** Tells the peer of a reset, in the connection's turn. */
+  sendReset(stream: QuicheStream, code: number): void;
+  /** Sends the next packet more than once: it carries what the binding does not send again when it is lost. */
+  repeatNext(): void;
   /** Both ways are over; `isAbandoned`: not both of them well, so nothing is waited for. */
   onDone(stream: QuicheStream, isAbandoned: boolean): void;
 }
@@ -373,10 +377,15 @@ export class QuicheStream implements QuicStream {
     if (!this.#isKnown) return;
     this.#isAbandoned = true;
     this.#carrier.onAbandoned();
-    try {
-      this.#carrier.native.streamShutdown(this.id, direction, code);
-    } catch {
-      // The binding has let go of the stream already: there is nobody left to tell.
+    if (direction === 1) {
+      this.#carrier.sendReset(this, code);
+    } else {
+      try {
+        this.#carrier.native.streamShutdown(this.id, direction, code);
+      } catch {
+        // The binding has let go of the stream already: there is nobody left to tell.
+      }
+      this.#carrier.repeatNext();
     }
     this.#carrier.touch();
   }

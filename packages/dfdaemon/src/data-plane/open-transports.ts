@@ -1,8 +1,11 @@
+import type { EndpointTuning } from "@damselfly/transport-quic";
+import { createQuicDownloader, serveQuic } from "@damselfly/transport-quic";
 import type { Downloader, PieceServer, PieceSource, TlsIdentity } from "@damselfly/transport";
 import { createGrpcDownloader, serveGrpc } from "@damselfly/transport-grpc";
+import { codeOf } from "../code-of.ts";
 import type { StorageConfig } from "../config/config.ts";
 import type { Logger } from "../logger.ts";
-import { openQuic, type QuinnTransport } from "./open-quic.ts";
+import { messageOf } from "../message-of.ts";
 
 export interface OpenTransportsOptions {
   readonly config: StorageConfig["server"];
@@ -19,9 +22,7 @@ export interface OpenTransportsOptions {
 }
 
 export interface Transports {
-  /** Without that of quinn, which is offered apart. */
   readonly servers: readonly PieceServer[];
-  readonly quinn?: QuinnTransport | undefined;
   /** The configured protocol first; the others for parents that do not offer it, or where it does not get through. */
   readonly downloaders: readonly Downloader[];
 }
@@ -43,17 +44,55 @@ export async function openTransports(options: OpenTransportsOptions): Promise<Tr
   });
   const grpcDownloader = createGrpcDownloader({ tls: clientTls, timeouts });
   try {
-    const quic = await openQuic(options);
-    if (quic === undefined) return { servers: [grpcServer], downloaders: [grpcDownloader] };
-    const { server, quinn, downloader } = quic;
-    const downloaders = [downloader, grpcDownloader];
+    const quicServer = await openQuicServer(options);
+    if (quicServer === undefined) {
+      return { servers: [grpcServer], downloaders: [grpcDownloader] };
+    }
+    const { maxConnections, idleTimeout } = config.quic;
+    const quicDownloader = createQuicDownloader({
+      tls: clientTls,
+      timeouts,
+      pool: { capacity: maxConnections, idleTimeoutMs: idleTimeout },
+      ...tuningOf(config.quic, logger),
+    });
+    const downloaders = [quicDownloader, grpcDownloader];
     return {
-      servers: [...(server === undefined ? [] : [server]), grpcServer],
-      quinn,
+      servers: [quicServer, grpcServer],
       downloaders: config.protocol === "quic" ? downloaders : downloaders.toReversed(),
     };
   } catch (error) {
     await grpcServer[Symbol.asyncDispose]();
     throw error;
   }
+}
+
+async function openQuicServer(options: OpenTransportsOptions): Promise<PieceServer | undefined> {
+  const { config, source, bindIp, serverTls, logger } = options;
+  const { port, maxConnections, idleTimeout } = config.quic;
+  try {
+    return await serveQuic({
+      source,
+      address: { ip: bindIp, port },
+      tls: serverTls,
+      limits: { connectionCountMax: maxConnections },
+      idleTimeoutMs: idleTimeout,
+      ...tuningOf(config.quic, logger),
+    });
+  } catch (error) {
+    if (codeOf(error) !== "ERR_QUIC_UNAVAILABLE") throw error;
+    logger.warn({}, `QUIC is off, pieces go over gRPC: ${messageOf(error)}`);
+    return undefined;
+  }
+}
+
+function tuningOf(config: StorageConfig["server"]["quic"], logger: Logger): EndpointTuning {
+  const { congestionControl, udp, packetLength, bufferSize, keyLog } = config;
+  return {
+    congestionControl,
+    udp,
+    packetLength,
+    bufferLength: bufferSize,
+    ...(keyLog === "" ? {} : { keyLogPath: keyLog }),
+    logger,
+  };
 }
