@@ -1,6 +1,14 @@
 /** Names the protocol in the TLS handshake (RFC 7301), its version included: other versions do not connect. */
 export const ALPN = "d7y-vortex/1";
 
+/** Application error codes of connections. */
+export const ConnectionCode = {
+  /** Nobody needs it any more. */
+  Done: 0,
+  /** The parent sees losses that its congestion control does not bear: the child dials again, asking for BBR. */
+  Redial: 1,
+} as const;
+
 /** Application error codes of streams. They tell the other side why; nothing depends on them but messages. */
 export const StreamCode = {
   /** The QUIC endpoint itself resets with 0, a stream over its limit. */

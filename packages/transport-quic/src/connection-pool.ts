@@ -1,166 +1,131 @@
-import type { QuicConnection } from "@damselfly/quic";
 import { LRUCache } from "lru-cache";
-import type { Target } from "./dialler.ts";
+import { ConnectionCode } from "./codes.ts";
+import { ConnectionGroup, type WishSetting } from "./connection-group.ts";
+import { ConnectionLedger } from "./connection-ledger.ts";
+import type { Dialled, DialWish, Target } from "./dialler.ts";
+import type { PathMemory } from "./path-memory.ts";
+import type { Lease, PooledConnection } from "./pooled-connection.ts";
 
 export interface PoolOptions {
   /** Connections kept; beyond it the least recently used goes, once its requests have ended. */
   readonly capacity: number;
   /** A connection without requests is closed after this. Milliseconds. */
   readonly idleTimeoutMs: number;
+  readonly memory: PathMemory;
+  /** What parents are asked to send by. */
+  readonly wish: WishSetting;
+  readonly dial: (target: Target, how: DialWish) => Promise<Dialled>;
+  /** Milliseconds on a clock that never goes back. */
+  readonly now: () => number;
 }
 
-/** One request's hold on a connection. */
-export interface Lease {
-  readonly connection: QuicConnection;
-  /** Whether nothing was running on it: it may have died unnoticed. */
-  readonly wasIdle: boolean;
-  /** Gives the connection back, once the last byte has arrived or the request was given up. Idempotent. */
-  release(outcome: "done" | "abandoned"): void;
-  /** Lets no further request use the connection. */
-  retire(): void;
-}
-
-/**
- * quiche 0.18 remembers the id of every finished stream, and 1 to 2 KiB of every abandoned one: a connection this
- * worn is replaced by a new one.
- */
-const REQUESTS_PER_CONNECTION = 1_000_000;
-const ABANDONED_PER_CONNECTION = 20_000;
-
-interface Entry {
-  readonly key: string;
-  readonly dialling: Promise<QuicConnection>;
-  connection: QuicConnection | undefined;
-  /** Keeps the connection alive while requests run. */
-  unretain: (() => void) | undefined;
-  activeCount: number;
-  requestCount: number;
-  abandonedCount: number;
-  isRetired: boolean;
+/** What is known of one parent port at this moment. */
+export interface QuicParentStats {
+  readonly ip: string;
+  readonly port: number;
+  /** Connections that take requests. */
+  readonly connectionCount: number;
+  /** How many of them pay, as far as is known. */
+  readonly width: number;
+  /** Whether the path is longer than a LAN's, or loses packets; undefined: not known yet. */
+  readonly isHard: boolean | undefined;
 }
 
 /**
- * Connections by target. Requests for one target share its connection, and its dial; a connection that closes is
- * forgotten at once, and one that is evicted while requests run on it is closed after the last of them.
+ * Connections by target, a few for each where that pays. A connection that closes is forgotten at once, and one that
+ * is evicted while requests run on it is closed after the last of them.
  */
 export class ConnectionPool {
-  readonly #dial: (target: Target) => Promise<QuicConnection>;
   readonly #options: PoolOptions;
-  readonly #entries: LRUCache<string, Entry>;
-  readonly #connections = new Set<QuicConnection>();
+  readonly #groups = new Map<string, ConnectionGroup>();
+  /** Of all groups; in use they do not idle out. */
+  readonly #members: LRUCache<PooledConnection, PooledConnection>;
+  /** Open connections: idle, in use, and evicted but still in use. */
+  readonly ledger: ConnectionLedger = new ConnectionLedger();
+  #redialCount = 0;
 
-  constructor(dial: (target: Target) => Promise<QuicConnection>, options: PoolOptions) {
-    this.#dial = dial;
+  constructor(options: PoolOptions) {
     this.#options = options;
-    this.#entries = new LRUCache({
+    this.#members = new LRUCache({
       max: options.capacity,
       ttl: options.idleTimeoutMs,
       ttlAutopurge: true,
       noDisposeOnSet: true,
-      dispose: (entry) => this.#retire(entry),
+      dispose: (member) => member.retire(),
     });
   }
 
-  /** Open connections: idle, in use, and evicted but still in use. */
-  get connectionCount(): number {
-    return this.#connections.size;
+  /** Connections that parents have closed to be dialled for another congestion control. */
+  get redialCount(): number {
+    return this.#redialCount;
   }
 
-  get connections(): ReadonlySet<QuicConnection> {
-    return this.#connections;
+  /** What is held for each parent port, idle or not. */
+  get parents(): QuicParentStats[] {
+    return [...this.#groups.values()].map(({ target, size, width, isHard }) => ({
+      ip: target.ip,
+      port: target.port,
+      connectionCount: size,
+      width,
+      isHard,
+    }));
   }
 
-  /** Requests to the target that are worth running at once: its connections. */
+  /** Whether a connection to the target stands, its handshake done. */
+  isConnected(target: Target): boolean {
+    return this.#groups.get(keyOf(target))?.isConnected ?? false;
+  }
+
+  /** Requests to the target that are worth running at once: as many as the connections that pay. */
   width(target: Target): number {
-    return this.#entries.peek(keyOf(target)) === undefined ? 0 : 1;
+    return this.#groups.get(keyOf(target))?.width ?? 1;
   }
 
-  /** @throws whatever the dial throws */
-  async acquire(target: Target): Promise<Lease> {
+  /**
+   * @param length bytes to be asked for
+   * @throws whatever the dial throws
+   */
+  acquire(target: Target, length: number): Promise<Lease> {
     const key = keyOf(target);
-    const known = this.#entries.get(key);
-    const entry = known ?? this.#open(key, target);
-    const wasIdle = known !== undefined && entry.activeCount === 0;
-    entry.activeCount++;
-    entry.requestCount++;
-    this.#entries.set(key, entry, { ttl: 0 }); // in use: it must not idle out
-    try {
-      const connection = await entry.dialling;
-      entry.unretain ??= connection.retain();
-      if (entry.requestCount >= REQUESTS_PER_CONNECTION) this.#forget(entry);
-      return this.#lease(entry, connection, wasIdle);
-    } catch (error) {
-      this.#forget(entry);
-      throw error;
-    }
+    const group = this.#groups.get(key) ?? this.#createGroup(key, target);
+    return group.lease(length);
   }
 
   /** Closes everything, in use or not. */
   close(): void {
-    this.#entries.clear();
-    for (const connection of this.#connections) connection.close(0);
+    for (const group of this.#groups.values()) group.close();
+    this.#members.clear();
+    for (const connection of this.ledger.connections) connection.close(ConnectionCode.Done);
   }
 
-  #open(key: string, target: Target): Entry {
-    const entry: Entry = {
+  #createGroup(key: string, target: Target): ConnectionGroup {
+    const { memory, wish, now, idleTimeoutMs } = this.#options;
+    const group = new ConnectionGroup({
       key,
-      dialling: this.#dial(target),
-      connection: undefined,
-      unretain: undefined,
-      activeCount: 0,
-      requestCount: 0,
-      abandonedCount: 0,
-      isRetired: false,
-    };
-    entry.dialling.then(
-      (connection) => {
-        entry.connection = connection;
-        this.#connections.add(connection);
-        void connection.closed.then(() => {
-          this.#connections.delete(connection);
-          this.#forget(entry);
-        });
+      target,
+      memory,
+      wish,
+      now,
+      dial: (how) => this.#dial(target, how),
+      onUse: (member) => {
+        this.#members.set(member, member, { ttl: member.activeCount > 0 ? 0 : idleTimeoutMs });
       },
-      () => this.#forget(entry),
-    );
-    return entry;
-  }
-
-  #lease(entry: Entry, connection: QuicConnection, wasIdle: boolean): Lease {
-    let isReleased = false;
-    return {
-      connection,
-      wasIdle,
-      release: (outcome) => {
-        if (isReleased) return;
-        isReleased = true;
-        if (outcome === "abandoned" && ++entry.abandonedCount >= ABANDONED_PER_CONNECTION) {
-          this.#forget(entry);
-        }
-        this.#release(entry);
+      onRetired: (member) => {
+        this.#members.delete(member);
+        if (group.size > 0) return;
+        group.close();
+        this.#groups.delete(key);
       },
-      retire: () => this.#forget(entry),
-    };
+      onRedial: () => this.#redialCount++,
+    });
+    this.#groups.set(key, group);
+    return group;
   }
 
-  #release(entry: Entry): void {
-    entry.activeCount--;
-    if (entry.activeCount > 0) return;
-    entry.unretain?.();
-    entry.unretain = undefined;
-    if (entry.isRetired) entry.connection?.close(0);
-    else this.#entries.set(entry.key, entry, { ttl: this.#options.idleTimeoutMs });
-  }
-
-  #forget(entry: Entry): void {
-    if (this.#entries.peek(entry.key) === entry) this.#entries.delete(entry.key);
-    else this.#retire(entry);
-  }
-
-  /** Out of the pool: the last request closes it, or nobody needs it already. */
-  #retire(entry: Entry): void {
-    entry.isRetired = true;
-    if (entry.activeCount === 0) entry.connection?.close(0);
+  async #dial(target: Target, how: DialWish): Promise<Dialled> {
+    const dialled = await this.#options.dial(target, how);
+    this.ledger.add(dialled.connection);
+    return dialled;
   }
 }
 

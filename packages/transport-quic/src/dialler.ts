@@ -1,6 +1,6 @@
 import { X509Certificate } from "node:crypto";
 import { isIPv6 } from "node:net";
-import type { QuicConnection, QuicEndpoint } from "@damselfly/quic";
+import type { QuicConnection, QuicDialOptions, QuicEndpoint } from "@damselfly/quic";
 import { TransportError, type TlsIdentity } from "@damselfly/transport";
 import { ALPN } from "./codes.ts";
 import { type EndpointTuning, openerOf, tuningOf } from "./endpoint-tuning.ts";
@@ -15,6 +15,21 @@ export interface Target {
   readonly peerKey?: string | undefined;
 }
 
+/** How a path is dialled, by what is known of it. */
+export type DialWish = Pick<QuicDialOptions, "congestionControl" | "ticket">;
+
+export interface Dialled {
+  /** Usable, with a ticket before its handshake is over. */
+  readonly connection: QuicConnection;
+  /**
+   * Resolves when the parent is known to be who it should be.
+   *
+   * Rejects with the QuicError of a failed handshake, or `ERR_PARENT_UNTRUSTED` if somebody else answers, which also
+   * closes the connection; nobody has to listen.
+   */
+  readonly trusted: Promise<void>;
+}
+
 export interface DiallerOptions extends EndpointTuning {
   readonly tls: TlsIdentity | undefined;
   readonly connectMs: number;
@@ -22,6 +37,8 @@ export interface DiallerOptions extends EndpointTuning {
   readonly deadAfterMs: number;
   readonly idleTimeoutMs: number;
   readonly connectionCountMax: number;
+  /** Keep tickets, and send first requests with them. */
+  readonly earlyData: boolean;
 }
 
 type Family = "0.0.0.0" | "::";
@@ -39,14 +56,24 @@ export class Dialler implements AsyncDisposable {
    * @throws {QuicError}
    * @throws {TransportError} `ERR_PARENT_UNTRUSTED` if somebody else answers
    */
-  async dial(target: Target): Promise<QuicConnection> {
-    const { ip, port, hostname, peerKey } = target;
+  async dial(target: Target, how: DialWish): Promise<Dialled> {
+    const { ip, port, peerKey } = target;
     const endpoint = await this.#endpointFor(isIPv6(ip) ? "::" : "0.0.0.0");
     const timeoutMs = this.#options.connectMs;
-    const connection = await endpoint.dial({ ip, port }, { timeoutMs, peerKey });
-    if (peerKey !== undefined) return connection; // the endpoint has compared it
-    if (this.#options.tls === undefined || hostname === undefined) return connection;
-    if (names(connection.peerCertificates[0], hostname)) return connection;
+    const connection = await endpoint.dial({ ip, port }, { ...how, timeoutMs, peerKey });
+    const trusted = this.#checkIdentity(connection, target);
+    if (connection.isEarly) trusted.catch(() => undefined); // who believes the content waits for it
+    else await trusted;
+    return { connection, trusted };
+  }
+
+  /** A ticket is as good as the certificate under which it was issued; but the parent may honour it or show another. */
+  async #checkIdentity(connection: QuicConnection, target: Target): Promise<void> {
+    const { ip, port, hostname, peerKey } = target;
+    await connection.established;
+    if (peerKey !== undefined) return; // the endpoint has compared it
+    if (this.#options.tls === undefined || hostname === undefined) return;
+    if (names(connection.peerCertificates[0], hostname)) return;
     connection.close(0);
     throw new TransportError(
       "ERR_PARENT_UNTRUSTED",
@@ -62,7 +89,7 @@ export class Dialler implements AsyncDisposable {
   }
 
   async #endpointFor(family: Family): Promise<QuicEndpoint> {
-    const { tls, idleTimeoutMs, deadAfterMs, connectionCountMax } = this.#options;
+    const { tls, idleTimeoutMs, deadAfterMs, connectionCountMax, earlyData } = this.#options;
     let opening = this.#endpoints.get(family);
     if (opening === undefined) {
       opening = openerOf(this.#options)({
@@ -72,6 +99,7 @@ export class Dialler implements AsyncDisposable {
         tls: tls ?? "insecure",
         idleTimeoutMs,
         deadAfterMs,
+        ...(earlyData ? { earlyData } : {}),
         limits: { connectionCountMax, streamCountMax: 0 },
       });
       this.#endpoints.set(family, opening);

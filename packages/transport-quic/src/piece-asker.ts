@@ -9,9 +9,10 @@ import {
 } from "@damselfly/transport";
 import { encodePacket, Tag } from "@damselfly/vortex";
 import { StreamCode } from "./codes.ts";
-import type { ConnectionPool, Lease } from "./connection-pool.ts";
+import type { ConnectionPool } from "./connection-pool.ts";
 import type { Target } from "./dialler.ts";
 import { createPacketId } from "./packet-id.ts";
+import type { Lease } from "./pooled-connection.ts";
 import { readPacket } from "./read-packet.ts";
 import { refusalOf } from "./refusal-of.ts";
 
@@ -58,18 +59,22 @@ export class PieceAsker {
    */
   async ask(target: Target, request: RangeRequest, context: AskContext): Promise<Answer> {
     for (let attempt = 1; ; attempt++) {
-      const lease = await this.#acquire(target, context);
+      const lease = await this.#acquire(target, request.range.length, context);
       try {
         return await this.#askOn(lease, request, context);
       } catch (error) {
-        const isBroken = error instanceof SilentConnection || isConnectionLost(error);
+        const isBroken =
+          error instanceof SilentConnection ||
+          isConnectionLost(error) ||
+          // Of a connection that was used before its handshake was over, while others prove that the parent lives.
+          (isDialTimeout(error) && this.#pool.isConnected(target));
         if (!isBroken || attempt === ATTEMPT_COUNT_MAX || context.signal.aborted) throw error;
       }
     }
   }
 
-  async #acquire(target: Target, { what, signal }: AskContext): Promise<Lease> {
-    const acquiring = this.#pool.acquire(target);
+  async #acquire(target: Target, length: number, { what, signal }: AskContext): Promise<Lease> {
+    const acquiring = this.#pool.acquire(target, length);
     try {
       return await within(acquiring, {
         ms: 2 * this.#timeouts.connectMs, // the dial has its own bound; this one never comes first
@@ -96,7 +101,7 @@ export class PieceAsker {
     try {
       stream = lease.connection.openStream();
       const silence = lease.wasIdle ? watchForSilence(lease, connectMs) : undefined;
-      const answering = answerTo(stream, request);
+      const answering = trustedAnswerTo(stream, request, lease.trusted);
       const answer = await within(
         silence === undefined ? answering : Promise.race([answering, silence.noticed]),
         {
@@ -125,6 +130,23 @@ export class PieceAsker {
 /** Whether it was the connection that broke, and another one may do. */
 export function isConnectionLost(error: unknown): boolean {
   return error instanceof QuicError && error.code === "ERR_CONNECTION_LOST";
+}
+
+function isDialTimeout(error: unknown): boolean {
+  return error instanceof QuicError && error.code === "ERR_DIAL_TIMEOUT";
+}
+
+/** What came with the first flight counts once its sender is known: that takes no longer than the flight. */
+async function trustedAnswerTo(
+  stream: QuicStream,
+  request: RangeRequest,
+  trusted: Promise<void>,
+): ReturnType<typeof readPacket> {
+  try {
+    return await answerTo(stream, request);
+  } finally {
+    await trusted; // if it failed, that is why there is no answer
+  }
 }
 
 async function answerTo(stream: QuicStream, request: RangeRequest): ReturnType<typeof readPacket> {

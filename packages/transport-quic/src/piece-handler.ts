@@ -1,6 +1,6 @@
 import { performance } from "node:perf_hooks";
 import { setTimeout } from "node:timers/promises";
-import type { QuicLogger, QuicStream } from "@damselfly/quic";
+import type { QuicConnection, QuicLogger, QuicStream } from "@damselfly/quic";
 import {
   clipByteRange,
   type PieceInfo,
@@ -17,12 +17,19 @@ import { encodePacket, ErrorCode, type Packet, Tag, VortexError } from "@damself
 import { StreamCode } from "./codes.ts";
 import { createPacketId } from "./packet-id.ts";
 import { readPacket } from "./read-packet.ts";
+import type { RedialWatch } from "./redial-watch.ts";
 
 /** A request is 74 bytes, sent at once. */
 const REQUEST_TIMEOUT_MS = 10_000;
 
 /** Between an announcement and the reset of a piece that fails at once. Long enough for a busy child to read it. */
 const HEAD_START_MS = 100;
+
+/**
+ * Requests served at once that came before the end of their handshake: anybody who has recorded such a flight can send
+ * it again, as often as they like and from any address. More wait for the handshake, which they could not finish.
+ */
+const EARLY_REQUEST_COUNT_MAX = 64;
 
 const TASK_ID = /^[0-9a-f]{64}$/;
 
@@ -37,14 +44,23 @@ export class PieceHandler {
   readonly #source: PieceSource;
   readonly #requestCountMax: number;
   readonly #logger: QuicLogger | undefined;
+  readonly #redialWatch: RedialWatch | undefined;
+  #earlyRequestCount = 0;
   /** Requests being served, and what ends each. */
   readonly #running = new Map<Promise<void>, AbortController>();
   #isClosing = false;
 
-  constructor(source: PieceSource, requestCountMax: number, logger: QuicLogger | undefined) {
-    this.#source = source;
-    this.#requestCountMax = requestCountMax;
-    this.#logger = logger;
+  constructor(options: {
+    readonly source: PieceSource;
+    readonly requestCountMax: number;
+    readonly logger?: QuicLogger | undefined;
+    /** Follows the connections on which something runs. */
+    readonly redialWatch?: RedialWatch | undefined;
+  }) {
+    this.#source = options.source;
+    this.#requestCountMax = options.requestCountMax;
+    this.#logger = options.logger;
+    this.#redialWatch = options.redialWatch;
   }
 
   get requestCount(): number {
@@ -52,8 +68,8 @@ export class PieceHandler {
   }
 
   /** Never throws: what goes wrong is told to the child, or logged. */
-  serve(stream: QuicStream): void {
-    this.#answer(stream).catch((error: unknown) => {
+  serve(stream: QuicStream, connection: QuicConnection): void {
+    this.#answer(stream, connection).catch((error: unknown) => {
       stream.reset(error instanceof VortexError ? StreamCode.Protocol : StreamCode.Failed);
       stream.stopReading(StreamCode.Protocol);
       this.#logger?.debug({ err: error }, "Cannot answer a request for a piece");
@@ -73,11 +89,12 @@ export class PieceHandler {
     }
   }
 
-  async #answer(stream: QuicStream): Promise<void> {
+  async #answer(stream: QuicStream, connection: QuicConnection): Promise<void> {
     const request = await within(readRequest(stream), {
       ms: REQUEST_TIMEOUT_MS,
       expired: () => new VortexError("ERR_TRUNCATED", "Cannot read request: it did not come"),
     });
+    if (this.#earlyRequestCount >= EARLY_REQUEST_COUNT_MAX) await connection.established;
     if (this.#isClosing || this.#running.size >= this.#requestCountMax) {
       const reason = this.#isClosing ? "it is closing" : `it serves ${this.#running.size} already`;
       const message = `Cannot serve piece: ${reason}`;
@@ -85,9 +102,23 @@ export class PieceHandler {
       return;
     }
     const controller = new AbortController();
+    const end = this.#begin(connection);
     const running = this.#run(stream, request, controller);
     this.#running.set(running, controller);
-    await running.finally(() => this.#running.delete(running));
+    await running.finally(() => {
+      this.#running.delete(running);
+      end();
+    });
+  }
+
+  #begin(connection: QuicConnection): () => void {
+    const unwatch = this.#redialWatch?.begin(connection);
+    const isEarly = connection.isEarly;
+    if (isEarly) this.#earlyRequestCount++;
+    return () => {
+      if (isEarly) this.#earlyRequestCount--;
+      unwatch?.();
+    };
   }
 
   /** Never rejects. */

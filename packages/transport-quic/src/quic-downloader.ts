@@ -1,4 +1,4 @@
-import type { QuicConnectionStats } from "@damselfly/quic";
+import { performance } from "node:perf_hooks";
 import {
   assertByteRange,
   type ByteRange,
@@ -15,10 +15,12 @@ import {
   TransportError,
 } from "@damselfly/transport";
 import { ByteBudget } from "./byte-budget.ts";
-import { ConnectionPool } from "./connection-pool.ts";
+import type { QuicPeerStats, QuicTotals } from "./connection-ledger.ts";
+import { ConnectionPool, type QuicParentStats } from "./connection-pool.ts";
 import { Dialler, type Target } from "./dialler.ts";
 import type { EndpointTuning } from "./endpoint-tuning.ts";
 import { type Answer, type AskContext, PieceAsker } from "./piece-asker.ts";
+import { PathMemory } from "./path-memory.ts";
 import { RANGE_LENGTH, RangedContent } from "./ranged-content.ts";
 import { ReadBuffers } from "./read-buffers.ts";
 import { toTransportError } from "./to-transport-error.ts";
@@ -47,6 +49,13 @@ export interface QuicDownloaderOptions extends EndpointTuning {
    * content comes faster than it is taken.
    */
   readonly bytesInFlightMax?: number | undefined;
+  /** Whether the first requests to a known parent travel with the first packet (0-RTT); default true. */
+  readonly earlyData?: boolean | undefined;
+  /**
+   * Round trip time up to which a path counts as a LAN's, with one connection and cubic, in milliseconds; default 5,
+   * and any to this machine itself.
+   */
+  readonly lanRttMs?: number | undefined;
 }
 
 export type QuicBackend = "quiche" | "quinn";
@@ -57,13 +66,17 @@ export interface QuicDownloader extends Downloader {
   readonly connectionCount: number;
   /** Bytes asked for and not yet taken, as the budget counts them. */
   readonly bytesInFlight: number;
-  /** Of every connection held. */
-  stats(): QuicParentStats[];
+  stats(): QuicDownloaderStats;
 }
 
-export interface QuicParentStats extends QuicConnectionStats {
-  readonly ip: string;
-  readonly port: number;
+export interface QuicDownloaderStats {
+  readonly totals: QuicTotals;
+  /** Connections that parents have closed to be dialled for another congestion control. */
+  readonly redialCount: number;
+  readonly bytesInFlight: number;
+  readonly parents: readonly QuicParentStats[];
+  /** Every connection held. */
+  readonly connections: readonly QuicPeerStats[];
 }
 
 /** Downloads pieces as Vortex over pooled QUIC connections, one stream a piece. Opens nothing before it is used. */
@@ -93,6 +106,7 @@ class PooledDownloader implements QuicDownloader {
   constructor(options: QuicDownloaderOptions) {
     const { capacity = 1000, idleTimeoutMs = 300_000 } = options.pool ?? {};
     this.#timeouts = { ...DEFAULT_DOWNLOADER_TIMEOUTS, ...options.timeouts };
+    const now = (): number => performance.now();
     this.#backend = options.backend ?? "quiche";
     this.#dialler = new Dialler({
       ...options,
@@ -103,28 +117,39 @@ class PooledDownloader implements QuicDownloader {
       // The pool closes idle connections, and says so to the parent; this one is for connections it lost.
       idleTimeoutMs: idleTimeoutMs + 2 * this.#timeouts.stallMs,
       connectionCountMax: 2 * capacity, // evicted ones that are still in use count too
+      earlyData: this.#backend === "quiche" && (options.earlyData ?? true),
     });
-    this.#pool = new ConnectionPool((target) => this.#dialler.dial(target), {
+    this.#pool = new ConnectionPool({
       capacity,
       idleTimeoutMs,
+      memory: new PathMemory({ now, lanRttMs: options.lanRttMs }),
+      // The other backend knows no wishes and no tickets.
+      wish: this.#backend === "quiche" ? (options.congestionControl ?? "auto") : "none",
+      dial: (target, how) => this.#dialler.dial(target, how),
+      now,
     });
     this.#asker = new PieceAsker(this.#pool, this.#timeouts);
     this.#budget = new ByteBudget(options.bytesInFlightMax ?? 64 * 1024 * 1024);
   }
 
   get connectionCount(): number {
-    return this.#pool.connectionCount;
+    return this.#pool.ledger.size;
   }
 
   get bytesInFlight(): number {
     return this.#budget.usedLength;
   }
 
-  stats(): QuicParentStats[] {
-    return [...this.#pool.connections].map((connection) => ({
-      ...connection.remoteAddress,
-      ...connection.stats(),
-    }));
+  stats(): QuicDownloaderStats {
+    const { ledger, redialCount, parents } = this.#pool;
+    const { bytesInFlight } = this;
+    return {
+      totals: ledger.totals,
+      redialCount,
+      bytesInFlight,
+      parents,
+      connections: ledger.peers,
+    };
   }
 
   async downloadPiece(

@@ -1,7 +1,13 @@
 import { codeOf, createGate, readPiece, SyntheticSource } from "@damselfly/transport/conformance";
+import type { QuicConnection, QuicStream } from "@damselfly/quic";
+import type { PieceRequest } from "@damselfly/transport";
 import { encodePacket, Tag } from "@damselfly/vortex";
 import { describe, expect, it } from "vitest";
-import { createQuicDownloader, type QuicDownloaderOptions } from "./quic-downloader.ts";
+import {
+  createQuicDownloader,
+  type QuicDownloader,
+  type QuicDownloaderOptions,
+} from "./quic-downloader.ts";
 import { type BreakingParent, openBreakingParent } from "./testing/open-breaking-parent.ts";
 
 const MIB = 1024 * 1024;
@@ -131,7 +137,6 @@ describe("a piece whose connection breaks", () => {
   });
 
   it("fails as truncated when connections break again and again without a byte", async () => {
-    const source = new SyntheticSource();
     const announcement = encodePacket({
       kind: "content",
       id: 1,
@@ -145,17 +150,15 @@ describe("a piece whose connection breaks", () => {
       costSeconds: 0,
       createdAtSeconds: 0,
     });
-    await using parent = await openBreakingParent(source, {
-      answer: async (stream, connection) => {
-        await stream.write(announcement);
-        setTimeout(() => connection.close(0), 50);
-      },
+    const answer = async (stream: QuicStream, connection: QuicConnection): Promise<void> => {
+      await stream.write(announcement);
+      setTimeout(() => connection.close(0), 50);
+    };
+    await withParent({ answer }, async ({ source, parent, downloader, download }) => {
+      expect(await codeOf(download(source.add(0, { length: 1000 })))).toBe("ERR_PIECE_TRUNCATED");
+      expect(parent.acceptedCount).toBeLessThanOrEqual(12);
+      expect(downloader.bytesInFlight).toBe(0);
     });
-    await using downloader = createQuicDownloader();
-    const work = downloader.downloadPiece(parent.address, source.add(0, { length: 1000 }));
-    expect(await codeOf(work.then(readPiece))).toBe("ERR_PIECE_TRUNCATED");
-    expect(parent.acceptedCount).toBeLessThanOrEqual(12);
-    expect(downloader.bytesInFlight).toBe(0);
   });
 
   it("fails as truncated when nobody listens there any more", async () => {
@@ -165,7 +168,7 @@ describe("a piece whose connection breaks", () => {
       const download = await downloader.downloadPiece(parent.address, request);
       let closing: Promise<void> | undefined;
       const reading = readPiece(download, () => {
-        closing ??= Promise.resolve(parent[Symbol.asyncDispose]());
+        closing ??= parent.close();
       });
       expect(await codeOf(reading)).toBe("ERR_PIECE_TRUNCATED");
       await closing;
@@ -174,27 +177,27 @@ describe("a piece whose connection breaks", () => {
 });
 
 async function withParent(
-  setUp: { readonly requestCountMax?: number; readonly options?: QuicDownloaderOptions },
+  setUp: Parameters<typeof openBreakingParent>[1] & { readonly options?: QuicDownloaderOptions },
   test: (fixture: {
     readonly source: SyntheticSource;
     readonly parent: BreakingParent;
-    readonly downloader: ReturnType<typeof createQuicDownloader>;
-    readonly download: (request: Parameters<typeof readFrom>[1]) => Promise<number>;
+    readonly downloader: QuicDownloader;
+    readonly download: (request: PieceRequest) => Promise<number>;
   }) => Promise<void>,
 ): Promise<void> {
   const { options, ...parentOptions } = setUp;
   const source = new SyntheticSource();
-  await using parent = await openBreakingParent(source, parentOptions);
-  await using downloader = createQuicDownloader({ timeouts: { connectMs: 20_000 }, ...options });
-  const readFromIt: (request: Parameters<typeof readFrom>[1]) => Promise<number> = (request) =>
-    readFrom(downloader.downloadPiece(parent.address, request), request);
-  await test({ source, parent, downloader, download: readFromIt });
-  await source.untilFree();
-}
-
-async function readFrom(
-  downloading: ReturnType<ReturnType<typeof createQuicDownloader>["downloadPiece"]>,
-  { range }: Parameters<ReturnType<typeof createQuicDownloader>["downloadPiece"]>[1],
-): Promise<number> {
-  return readPiece(await downloading, undefined, range?.offset);
+  const parent = await openBreakingParent(source, parentOptions);
+  const downloader = createQuicDownloader({ timeouts: { connectMs: 20_000 }, ...options });
+  const download = async (request: PieceRequest): Promise<number> => {
+    const downloading = await downloader.downloadPiece(parent.address, request);
+    return readPiece(downloading, undefined, request.range?.offset);
+  };
+  try {
+    await test({ source, parent, downloader, download });
+    await source.untilFree();
+  } finally {
+    await downloader[Symbol.asyncDispose]();
+    await parent.close();
+  }
 }

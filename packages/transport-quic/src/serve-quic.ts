@@ -8,7 +8,9 @@ import {
   type TlsIdentity,
 } from "@damselfly/transport";
 import { ALPN } from "./codes.ts";
+import { ConnectionLedger, type QuicPeerStats, type QuicTotals } from "./connection-ledger.ts";
 import { PieceHandler } from "./piece-handler.ts";
+import { RedialWatch } from "./redial-watch.ts";
 import { type EndpointTuning, openerOf, tuningOf } from "./endpoint-tuning.ts";
 
 export interface ServeQuicOptions extends EndpointTuning {
@@ -23,15 +25,26 @@ export interface ServeQuicOptions extends EndpointTuning {
   readonly closeMs?: number | undefined;
   /** Silence that ends a connection, in milliseconds; default 300 000. The child's pool usually ends it before. */
   readonly idleTimeoutMs?: number | undefined;
+  /** Whether children that were here before may ask with their first packet (0-RTT); default true. */
+  readonly earlyData?: boolean | undefined;
 }
 
 export interface QuicPieceServer extends PieceServer {
   readonly protocol: "quic";
   /** Pieces being served at this moment. */
   readonly requestCount: number;
-  stats(): QuicEndpointStats;
+  stats(): QuicServerStats;
   /** Closes at once, without finishing anything or telling anybody. */
   abort(): Promise<void>;
+}
+
+export interface QuicServerStats extends QuicEndpointStats {
+  readonly totals: QuicTotals;
+  /** Pieces, and ranges of pieces, being served at this moment. */
+  readonly requestCount: number;
+  /** Connections closed because their path loses more than their congestion control bears. */
+  readonly redialCount: number;
+  readonly connections: readonly QuicPeerStats[];
 }
 
 /** A child may have this many streams open beyond the requests that are served: each is answered as busy. */
@@ -47,51 +60,71 @@ const REFUSED_STREAM_COUNT = 1024;
 export async function serveQuic(options: ServeQuicOptions): Promise<QuicPieceServer> {
   const { source, address, tls, closeMs = 5_000, idleTimeoutMs = 300_000 } = options;
   const limits = { ...DEFAULT_SERVER_LIMITS, ...options.limits };
-  const handler = new PieceHandler(source, limits.requestCountMax, options.logger);
+  // Another backend has one congestion control, and an operator's choice stands.
+  const isByPath =
+    (options.congestionControl ?? "auto") === "auto" && options.openEndpoint === undefined;
+  const redialWatch = isByPath ? new RedialWatch() : undefined;
+  const { logger } = options;
+  const { requestCountMax } = limits;
+  const handler = new PieceHandler({ source, requestCountMax, logger, redialWatch });
+  const ledger = new ConnectionLedger();
   const endpoint = await openerOf(options)({
     ...tuningOf(options),
+    ...(options.openEndpoint === undefined ? { earlyData: options.earlyData ?? true } : {}),
     idleTimeoutMs,
     address,
     alpn: ALPN,
     tls: tls ?? "insecure",
     limits: {
       connectionCountMax: limits.connectionCountMax,
-      streamCountMax: limits.requestCountMax + REFUSED_STREAM_COUNT,
+      streamCountMax: requestCountMax + REFUSED_STREAM_COUNT,
     },
     accept(connection) {
-      connection.onStream = (stream) => handler.serve(stream);
+      ledger.add(connection);
+      connection.onStream = (stream) => handler.serve(stream, connection);
     },
   });
-  return new QuicServer(endpoint, handler, closeMs);
+  return new QuicServer({ endpoint, handler, ledger, redialWatch, closeMs });
+}
+
+interface QuicServerParts {
+  readonly endpoint: QuicEndpoint;
+  readonly handler: PieceHandler;
+  readonly ledger: ConnectionLedger;
+  readonly redialWatch: RedialWatch | undefined;
+  readonly closeMs: number;
 }
 
 class QuicServer implements QuicPieceServer {
   readonly protocol = "quic";
-  readonly #endpoint: QuicEndpoint;
-  readonly #handler: PieceHandler;
-  readonly #closeMs: number;
+  readonly #parts: QuicServerParts;
   #closing: Promise<void> | undefined;
 
-  constructor(endpoint: QuicEndpoint, handler: PieceHandler, closeMs: number) {
-    this.#endpoint = endpoint;
-    this.#handler = handler;
-    this.#closeMs = closeMs;
+  constructor(parts: QuicServerParts) {
+    this.#parts = parts;
   }
 
   get address(): ServerAddress {
-    return this.#endpoint.address;
+    return this.#parts.endpoint.address;
   }
 
   get requestCount(): number {
-    return this.#handler.requestCount;
+    return this.#parts.handler.requestCount;
   }
 
-  stats(): QuicEndpointStats {
-    return this.#endpoint.stats();
+  stats(): QuicServerStats {
+    const { endpoint, handler, ledger, redialWatch } = this.#parts;
+    return {
+      ...endpoint.stats(),
+      totals: ledger.totals,
+      requestCount: handler.requestCount,
+      redialCount: redialWatch?.redialCount ?? 0,
+      connections: ledger.peers,
+    };
   }
 
   async abort(): Promise<void> {
-    await this.#endpoint.abort();
+    await this.#parts.endpoint.abort();
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -100,7 +133,7 @@ class QuicServer implements QuicPieceServer {
   }
 
   async #close(): Promise<void> {
-    await this.#handler.finish(this.#closeMs);
-    await this.#endpoint[Symbol.asyncDispose]();
+    await this.#parts.handler.finish(this.#parts.closeMs);
+    await this.#parts.endpoint[Symbol.asyncDispose]();
   }
 }

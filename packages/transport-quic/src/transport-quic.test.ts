@@ -269,7 +269,7 @@ describe("the pool", () => {
       expect(await readPiece(download)).toBe(10);
     }
     expect(servers.map((server) => server.stats().acceptedCount)).toEqual([1, 1]);
-    expect(downloader.stats()).toHaveLength(2);
+    expect(downloader.stats().connections).toHaveLength(2);
     await downloader[Symbol.asyncDispose]();
     for (const server of servers) await server[Symbol.asyncDispose]();
   });

@@ -3,12 +3,14 @@ import type { ParentAddress, PieceSource } from "@damselfly/transport";
 import { ALPN } from "../codes.ts";
 import { PieceHandler } from "../piece-handler.ts";
 
-export interface BreakingParent extends AsyncDisposable {
+export interface BreakingParent {
   readonly address: ParentAddress;
   /** Connections taken so far. */
   readonly acceptedCount: number;
   /** Closes every connection under whatever runs on it. */
   breakConnections(): void;
+  /** Idempotent. */
+  close(): Promise<void>;
 }
 
 /** A parent that serves pieces as any other, and whose connections can be broken. */
@@ -20,7 +22,7 @@ export async function openBreakingParent(
     readonly answer?: (stream: QuicStream, connection: QuicConnection) => Promise<void>;
   } = {},
 ): Promise<BreakingParent> {
-  const handler = new PieceHandler(source, options.requestCountMax ?? 100, undefined);
+  const handler = new PieceHandler({ source, requestCountMax: options.requestCountMax ?? 100 });
   const connections: QuicConnection[] = [];
   const endpoint = await openQuicEndpoint({
     address: { ip: "127.0.0.1", port: 0 },
@@ -29,7 +31,7 @@ export async function openBreakingParent(
     accept(connection) {
       connections.push(connection);
       connection.onStream = (stream) => {
-        if (options.answer === undefined) handler.serve(stream);
+        if (options.answer === undefined) handler.serve(stream, connection);
         else options.answer(stream, connection).catch(() => stream.reset(0));
       };
     },
@@ -43,6 +45,6 @@ export async function openBreakingParent(
     breakConnections() {
       for (const connection of connections) connection.close(0);
     },
-    [Symbol.asyncDispose]: () => endpoint[Symbol.asyncDispose](),
+    close: async () => endpoint[Symbol.asyncDispose](),
   };
 }
