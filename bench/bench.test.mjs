@@ -19,7 +19,7 @@ describe("npm run bench -- --quick", () => {
     const [json, svg] = ["out.json", "out.svg"].map((name) => join(directory, name));
     const what = ["--quick", "--only", "loopback,memory", "--dir", directory];
     run = await bench(...what, "--json", json, "--svg", svg);
-  }, 120_000);
+  }, 300_000);
   afterAll(() => rmSync(directory, { recursive: true, force: true }));
 
   it("delivers the right bytes with every backend that can be had here", () => {
@@ -94,14 +94,14 @@ describe("the bench in its other ways", () => {
       for (const result of results) expect(result).toMatchObject({ mode: "file", isWhole: true });
       expect(readdirSync(directory)).toEqual(["file.json"]);
     },
-    120_000,
+    300_000,
   );
 
   it("counts what idle connections cost", async () => {
     const { code, stdout, stderr } = await bench("--quick", "--idle", "--dir", directory);
     expect(code, stderr).toBe(0);
     expect(stdout).toContain("20 idle connections, quic-auto");
-  }, 120_000);
+  }, 300_000);
 });
 
 describe("the bench's command", () => {

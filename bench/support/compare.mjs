@@ -1,6 +1,6 @@
 // The comparison itself: every path, every mode, every backend, in rounds.
 import { BACKENDS } from "./backends.mjs";
-import { fileBytesOf, fileLimitMs, openFileMode } from "./file-mode.mjs";
+import { fileBytesOf, LONG_FILE_PATH, fileLimitMs, openFileMode } from "./file-mode.mjs";
 import { measureMemory, memorySizes } from "./memory-mode.mjs";
 import { listPaths } from "./paths.mjs";
 
@@ -26,12 +26,22 @@ export async function compare(options, report) {
   const samples = [];
   const endAt = performance.now() + options.minutes * 60_000;
   for (const [index, part] of parts.entries()) {
-    const shareMs = (endAt - performance.now()) / (parts.length - index);
+    const shareMs =
+      ((endAt - performance.now()) * weightOf(part)) / sum(parts.slice(index), weightOf);
     const measured = await measurePart(part, shareMs, options, report);
     samples.push(...measured.samples);
     skipped.push(...measured.skipped);
   }
   return { samples, skipped };
+}
+
+/** A GiB from file to file takes its time. */
+function weightOf({ path, mode }) {
+  return mode === "file" && path.name === LONG_FILE_PATH ? 3 : 1;
+}
+
+function sum(items, numberOf) {
+  return items.reduce((total, item) => total + numberOf(item), 0);
 }
 
 /** Those that are wanted and can be had here. */

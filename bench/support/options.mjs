@@ -15,12 +15,12 @@ What to measure:
                    backends: {BACKENDS}
                    modes: memory, file
   --rounds N       of each path and mode, backends taking turns (5)
-  --minutes N      no further round starts when its share of this is used up (25)
+  --minutes N      no further round starts when a path's share of this is used up (25)
   --quick          one small round, to see that everything works
   --bulk MIB       length of the large transfer from memory to memory (256)
   --file MIB       length of the file from file to file (1024 over veth-1500, else 256)
   --parallel N     pieces at a time in the large transfer (4)
-  --limit S        for each timed transfer: what has come by then counts (memory 10, file 60; over the bad link 10, 20)
+  --limit S        for each timed transfer: what has come by then counts (memory 8, file 60, file over the bad link 20)
 
 The bad link:
   --rtt MS         there and back (50)
