@@ -13,6 +13,10 @@ const SMALL = 10_000;
  * @typedef {{ bulkBytes: number, pieceLength: number, parallel: number, limitMs: number, warmBytes: number, newCount: number, pooledCount: number, loads: object[] }} MemorySizes
  */
 
+/** Pieces of `LOADS` at a time. */
+const LOAD_PARALLEL = 64;
+/** Up to this many bytes a load is worth waiting for on any path. */
+const SMALL_LOAD = 100_000;
 /** Some 4 s are wanted for the large transfer; a rate that is cut off here is known well enough. */
 const LIMIT_MS = 8_000;
 
@@ -68,7 +72,7 @@ export async function measureMemory(path, backend, sizes) {
 }
 
 async function measureAll({ server, client }, sizes, sample) {
-  const { limitMs, pieceLength, parallel } = sizes;
+  const { limitMs, pieceLength } = sizes;
   const small = { pieceLength: SMALL };
   const warmCount = Math.ceil(sizes.warmBytes / pieceLength);
   await client.call("verify", { ...small, pieceCount: 3 }, limitMs);
@@ -86,32 +90,38 @@ async function measureAll({ server, client }, sizes, sample) {
     limitMs,
   );
 
-  const bulk = {
-    pieceLength,
-    pieceCount: Math.ceil(sizes.bulkBytes / pieceLength),
-    parallel,
-    limitMs,
-  };
-  const before = await Promise.all([server.call("usage"), client.call("usage")]);
-  sample.bulk = await fetch(client, bulk);
-  const after = await Promise.all([server.call("usage"), client.call("usage")]);
-  sample.bulk.wantedBytes = bulk.pieceCount * pieceLength;
-  const [serverSide, clientSide] = after.map(({ cpuSeconds, peakBytes }, side) => ({
+  const isSmall = ([pieceCount, length]) => pieceCount * length <= SMALL_LOAD;
+  for (const load of sizes.loads.filter(isSmall)) await measureLoad(client, load, limitMs, sample);
+  await measureBulk({ server, client }, sizes, sample);
+  // What is left of a transfer that was cut off would be in the way.
+  if (sample.bulk.isWhole) {
+    const larger = sizes.loads.filter((load) => !isSmall(load));
+    for (const load of larger) await measureLoad(client, load, limitMs, sample);
+  }
+  await client.call("verify", { ...small, pieceCount: 1 }, limitMs);
+}
+
+async function measureBulk(
+  { server, client },
+  { bulkBytes, pieceLength, parallel, limitMs },
+  sample,
+) {
+  const pieceCount = Math.ceil(bulkBytes / pieceLength);
+  const takeBoth = () => Promise.all([server, client].map((side) => side.call("usage")));
+  const before = await takeBoth();
+  sample.bulk = await fetch(client, { pieceLength, pieceCount, parallel, limitMs });
+  sample.bulk.wantedBytes = pieceCount * pieceLength;
+  const after = await takeBoth();
+  [sample.server, sample.client] = after.map(({ cpuSeconds, peakBytes }, side) => ({
     cpuSeconds: cpuSeconds - before[side].cpuSeconds,
     peakBytes,
   }));
-  sample.server = serverSide;
-  sample.client = clientSide;
   sample.connections = await client.call("connectionStats");
+}
 
-  const bytesPerMs = sample.bulk.bytes / sample.bulk.seconds / 1000;
-  for (const [pieceCount, length] of sizes.loads) {
-    // What is too slow for the limit need not be waited for.
-    if (pieceCount * length > bytesPerMs * limitMs) continue;
-    const load = { pieceLength: length, pieceCount, parallel: 64, limitMs };
-    sample.loads[nameLoad([pieceCount, length])] = await fetch(client, load);
-  }
-  await client.call("verify", { ...small, pieceCount: 1 }, limitMs);
+async function measureLoad(client, [pieceCount, length], limitMs, sample) {
+  const load = { pieceLength: length, pieceCount, parallel: LOAD_PARALLEL, limitMs };
+  sample.loads[nameLoad([pieceCount, length])] = await fetch(client, load);
 }
 
 /** The process has a moment more than the transfer, to say what came of it. */
