@@ -16,7 +16,8 @@ export interface QuicEndpoint extends AsyncDisposable {
    * Resolves when the handshake is done and the peer's certificate has been accepted here. It is no proof that
    * the peer accepted ours: with TLS 1.3 a client hears of a refusal only one flight later, through its streams.
    *
-   * With `options.ticket` it resolves before the first packet has left: see `QuicConnection.isEarly`.
+   * With `options.ticket` it resolves before the first packet has left (see `QuicConnection.isEarly`), and the signal
+   * means nothing any more.
    *
    * @throws {QuicError} `ERR_UNREACHABLE`, `ERR_DIAL_TIMEOUT`, `ERR_UNTRUSTED`, `ERR_TLS`, `ERR_REFUSED`,
    *   `ERR_CONNECTION_LOST`, `ERR_CLOSED`

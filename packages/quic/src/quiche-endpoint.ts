@@ -1,13 +1,11 @@
 import { isIPv6 } from "node:net";
 import { Arrivals, type ArrivalsHost } from "./arrivals.ts";
-import type { HostPort, NativeConnection, QuicheBinding } from "./binding.ts";
+import type { HostPort, QuicheBinding } from "./binding.ts";
 import { closeError } from "./close-reason.ts";
 import { udpSocketFactory } from "./udp-socket-factory.ts";
 import {
   assertAddress,
-  assertInteger,
   PACKET_LENGTH_MIN,
-  packetLengthTo,
   resolveOptions,
   type ResolvedOptions,
 } from "./endpoint-options.ts";
@@ -16,7 +14,8 @@ import { loadQuiche } from "./load-quiche.ts";
 import { ConnectionTable } from "./connection-table.ts";
 import { createCredentials } from "./native-config.ts";
 import { NativeConfigs } from "./native-configs.ts";
-import { readDestinationId, toKey } from "./packet-header.ts";
+import { createOutgoing, type OutgoingHost } from "./outgoing.ts";
+import { readDestinationId } from "./packet-header.ts";
 import type {
   QuicAddress,
   QuicConnection,
@@ -27,11 +26,8 @@ import type {
 } from "./quic.ts";
 import { type ConnectionHost, type ConnectionInit, QuicheConnection } from "./quiche-connection.ts";
 import { createResetKey, ResetTokens } from "./stateless-reset.ts";
-import { openTicket, type TicketScope } from "./ticket.ts";
 import type { UdpSocket, UdpSocketOptions } from "./udp-socket.ts";
-import { assertCongestionControl, createSourceId } from "./wish.ts";
 
-const DIAL_TIMEOUT_MS = 10_000;
 /** Connections being turned away at once; beyond it their packets are dropped unanswered. */
 const REFUSING_COUNT_MAX = 64;
 /** Connections served before the event loop gets a look at its sockets and timers. */
@@ -72,7 +68,7 @@ export async function openQuicEndpoint(options: QuicEndpointOptions): Promise<Qu
  * The loop: datagrams are decrypted as they come, which marks their connection; once a burst each marked
  * connection gets a turn, and those with work left queue up again behind the others.
  */
-class QuicheEndpoint implements QuicEndpoint, ConnectionHost, ArrivalsHost {
+class QuicheEndpoint implements QuicEndpoint, ConnectionHost, ArrivalsHost, OutgoingHost {
   readonly options: ResolvedOptions;
   readonly quiche: QuicheBinding;
   readonly resetTokens: ResetTokens;
@@ -178,7 +174,8 @@ class QuicheEndpoint implements QuicEndpoint, ConnectionHost, ArrivalsHost {
     if (this.#isFull) {
       throw new QuicError("ERR_REFUSED", `${what}: this endpoint is at its limit of connections`);
     }
-    const connection = this.#connect(target, options);
+    const connection = this.adopt(createOutgoing(this, target, options));
+    this.touch(connection);
     if (connection.isEarly) return connection;
     const onAbort = (): void =>
       connection.cancel(new QuicError("ERR_CLOSED", `${what}: given up on this side`));
@@ -194,47 +191,6 @@ class QuicheEndpoint implements QuicEndpoint, ConnectionHost, ArrivalsHost {
     signal?.throwIfAborted();
     const failure = connection.failure(what);
     if (failure !== undefined) throw failure;
-    return connection;
-  }
-
-  #connect(target: QuicAddress, options: QuicDialOptions): QuicheConnection {
-    const { timeoutMs = DIAL_TIMEOUT_MS, serverName = this.options.serverName } = options;
-    const { congestionControl: wish, ticket, peerKey } = options;
-    assertInteger("timeoutMs", timeoutMs, 1, 2 ** 31 - 1);
-    if (wish !== undefined) assertCongestionControl(wish);
-    if (peerKey !== undefined) {
-      throw new TypeError("Cannot expect a key of a peer: its certificate says who it is here");
-    }
-    const packetLength = packetLengthTo(target.ip, this.options.packetLength);
-    const { congestionControl: pinned } = this.options;
-    const congestionControl = pinned === "auto" ? (wish ?? "cubic") : pinned;
-    const sourceId = createSourceId(wish);
-    const config = this.configs.get(packetLength, congestionControl);
-    config.setStatelessResetToken(null); // a client has none (RFC 9000, section 18.2)
-    const native = this.quiche.Connection.connect(
-      serverName,
-      sourceId,
-      this.#local,
-      { host: target.ip, port: target.port },
-      config,
-    );
-    if (this.options.keyLogPath !== undefined) native.setKeylog(this.options.keyLogPath);
-    const { alpn, tls, earlyData } = this.options;
-    const ticketScope = earlyData ? { alpn, tls, serverName } : undefined;
-    const connection = new QuicheConnection(this, {
-      native,
-      packetLength,
-      congestionControl,
-      isDialler: true,
-      remote: target,
-      keys: [toKey(sourceId)],
-      handshakeTimeoutMs: timeoutMs,
-      ticketScope,
-      ticketExpiresAt: resume(native, ticket, ticketScope),
-    });
-    this.#connections.add(connection);
-    this.#table.add(connection);
-    this.touch(connection);
     return connection;
   }
 
@@ -396,23 +352,6 @@ class QuicheEndpoint implements QuicEndpoint, ConnectionHost, ArrivalsHost {
     }
     await this.socket.close();
   }
-}
-
-/** When the ticket that `native` resumes with runs out, if it is given a usable one; milliseconds since 1970. */
-function resume(
-  native: NativeConnection,
-  ticket: Uint8Array | undefined,
-  scope: TicketScope | undefined,
-): number | undefined {
-  if (ticket === undefined || scope === undefined) return undefined;
-  const opened = openTicket(ticket, scope, Date.now());
-  if (opened === undefined) return undefined;
-  try {
-    native.setSession(opened.session);
-  } catch {
-    return undefined; // a session of another build of the binding, or none at all
-  }
-  return opened.expiresAt;
 }
 
 function messageOf(error: unknown): string {

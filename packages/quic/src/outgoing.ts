@@ -1,0 +1,77 @@
+import type { HostPort, NativeConnection, QuicheBinding } from "./binding.ts";
+import { assertInteger, packetLengthTo, type ResolvedOptions } from "./endpoint-options.ts";
+import type { NativeConfigs } from "./native-configs.ts";
+import { toKey } from "./packet-header.ts";
+import type { QuicAddress, QuicDialOptions } from "./quic.ts";
+import type { ConnectionInit } from "./quiche-connection.ts";
+import { openTicket, type TicketScope } from "./ticket.ts";
+import { assertCongestionControl, createSourceId } from "./wish.ts";
+
+const DIAL_TIMEOUT_MS = 10_000;
+
+/** What an outgoing connection needs from its endpoint. */
+export interface OutgoingHost {
+  readonly options: ResolvedOptions;
+  readonly quiche: QuicheBinding;
+  readonly configs: NativeConfigs;
+  readonly local: HostPort;
+}
+
+/**
+ * Everything for a connection to `target` but the first packet.
+ *
+ * @throws {RangeError} for an option out of bounds
+ * @throws {TypeError} for `peerKey`
+ */
+export function createOutgoing(
+  host: OutgoingHost,
+  target: QuicAddress,
+  options: QuicDialOptions,
+): ConnectionInit {
+  const { quiche, configs, local } = host;
+  const { alpn, tls, earlyData, keyLogPath, congestionControl: pinned } = host.options;
+  const { timeoutMs = DIAL_TIMEOUT_MS, serverName = host.options.serverName } = options;
+  const { congestionControl: wish, ticket, peerKey } = options;
+  assertInteger("timeoutMs", timeoutMs, 1, 2 ** 31 - 1);
+  if (wish !== undefined) assertCongestionControl(wish);
+  if (peerKey !== undefined) {
+    throw new TypeError("Cannot expect a key of a peer: its certificate says who it is here");
+  }
+  const packetLength = packetLengthTo(target.ip, host.options.packetLength);
+  const congestionControl = pinned === "auto" ? (wish ?? "cubic") : pinned;
+  const sourceId = createSourceId(wish);
+  const config = configs.get(packetLength, congestionControl);
+  config.setStatelessResetToken(null); // a client has none (RFC 9000, section 18.2)
+  const peer = { host: target.ip, port: target.port };
+  const native = quiche.Connection.connect(serverName, sourceId, local, peer, config);
+  if (keyLogPath !== undefined) native.setKeylog(keyLogPath);
+  const ticketScope = earlyData ? { alpn, tls, serverName } : undefined;
+  return {
+    native,
+    packetLength,
+    congestionControl,
+    isDialler: true,
+    remote: target,
+    keys: [toKey(sourceId)],
+    handshakeTimeoutMs: timeoutMs,
+    ticketScope,
+    ticketExpiresAt: resume(native, ticket, ticketScope),
+  };
+}
+
+/** When the ticket that `native` resumes with runs out, if it is given a usable one; milliseconds since 1970. */
+function resume(
+  native: NativeConnection,
+  ticket: Uint8Array | undefined,
+  scope: TicketScope | undefined,
+): number | undefined {
+  if (ticket === undefined || scope === undefined) return undefined;
+  const opened = openTicket(ticket, scope, Date.now());
+  if (opened === undefined) return undefined;
+  try {
+    native.setSession(opened.session);
+  } catch {
+    return undefined; // a session of another build of the binding, or none at all
+  }
+  return opened.expiresAt;
+}
