@@ -93,6 +93,15 @@ describe("early data", () => {
     });
   });
 
+  it("may be several packets long", async () => {
+    await withTicket({ both: { packetLength: 1350 } }, async ({ server, client, ticket }) => {
+      const connection = await client.dial(server.address, { ticket });
+      expect(await ask(connection, "x".repeat(8_000))).toHaveLength(8_000);
+      await connection.established;
+      expect(connection.stats().earlyData).toBe("accepted");
+    });
+  });
+
   it("is not there on a first contact, which needs two flights each way", async () => {
     await withTicket({}, async ({ server, client, relay }) => {
       relay.flightsMax = 2;

@@ -12,6 +12,12 @@ export const ACTIVE_ID_COUNT_MAX = 8;
 /** Ids that the peer is given, where it takes so many: each costs 40 bytes on the wire and a place in a map here. */
 const ISSUED_COUNT = 4;
 
+/** Of the binding's connection. */
+export type IdIssuer = Pick<
+  NativeConnection,
+  "retiredScidNext" | "sourceCidsLeft" | "newSourceCid" | "pathEventNext"
+>;
+
 /** The ids under which a connection's packets may arrive. */
 export interface IdRegistry {
   add(key: string): void;
@@ -23,13 +29,13 @@ export interface IdRegistry {
  * address changes (RFC 9000, section 9.5): the old id on a new path would tell onlookers who moved.
  */
 export class SpareIds {
-  readonly #native: NativeConnection;
+  readonly #native: IdIssuer;
   readonly #tokens: ResetTokens;
   readonly #registry: IdRegistry;
   /** Those the peer holds, the first included. The binding's own count of what is left can wrap around. */
   #count = 1;
 
-  constructor(native: NativeConnection, tokens: ResetTokens, registry: IdRegistry) {
+  constructor(native: IdIssuer, tokens: ResetTokens, registry: IdRegistry) {
     this.#native = native;
     this.#tokens = tokens;
     this.#registry = registry;
