@@ -1,8 +1,9 @@
 import { randomBytes } from "node:crypto";
 import { performance } from "node:perf_hooks";
 import type { HostPort, NativeHeader, QuicheBinding } from "./binding.ts";
-import { packetLengthTo, type ResolvedOptions } from "./endpoint-options.ts";
+import type { ResolvedOptions } from "./endpoint-options.ts";
 import { HandshakeLimits } from "./handshake-limits.ts";
+import type { LengthPlan } from "./length-plan.ts";
 import type { NativeConfigs } from "./native-configs.ts";
 import { CONNECTION_ID_LENGTH, toKey } from "./packet-header.ts";
 import { toHostPort } from "./packet-sender.ts";
@@ -38,6 +39,7 @@ export interface ArrivalsHost {
   readonly isTaking: boolean;
   readonly configs: NativeConfigs;
   readonly resetTokens: ResetTokens;
+  lengthsTo(ip: string): LengthPlan;
   /** Whether there is room for one more, if only to be told that there is none. */
   canAdopt(): boolean;
   countSent(datagramCount: number): void;
@@ -182,10 +184,10 @@ export class Arrivals {
     // The id that a Retry named is the one the client expects (RFC 9000, section 7.3).
     const sourceId =
       originalId === undefined ? randomBytes(CONNECTION_ID_LENGTH) : Buffer.from(header.dcid);
-    const packetLength = packetLengthTo(ip, options.packetLength);
+    const lengths = this.#host.lengthsTo(ip);
     const { congestionControl: pinned } = options;
     const congestionControl = pinned === "auto" ? (readWish(header.scid) ?? "cubic") : pinned;
-    const config = configs.get(packetLength, congestionControl);
+    const config = configs.get(lengths.max, congestionControl);
     config.setStatelessResetToken(resetTokens.numberOf(sourceId));
     const native = quiche.Connection.accept(
       sourceId,
@@ -197,7 +199,7 @@ export class Arrivals {
     if (options.keyLogPath !== undefined) native.setKeylog(options.keyLogPath);
     const connection = this.#host.adopt({
       native,
-      packetLength,
+      lengths,
       congestionControl,
       isDialler: false,
       remote,

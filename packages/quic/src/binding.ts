@@ -82,6 +82,7 @@ export interface NativeConfig {
   setMaxIdleTimeout(ms: number): void;
   setMaxRecvUdpPayloadSize(bytes: number): void;
   setMaxSendUdpPayloadSize(bytes: number): void;
+  setMaxAckDelay(ms: number): void;
   setInitialMaxData(bytes: number): void;
   setInitialMaxStreamDataBidiLocal(bytes: number): void;
   setInitialMaxStreamDataBidiRemote(bytes: number): void;
@@ -90,6 +91,7 @@ export interface NativeConfig {
   setInitialMaxStreamsUni(count: number): void;
   setMaxStreamWindow(bytes: number): void;
   setMaxConnectionWindow(bytes: number): void;
+  enableDgram(on: boolean, receiveQueueLength: number, sendQueueLength: number): void;
 }
 
 /** Nothing to do is `null`; every other failure throws an `Error` whose message is quiche's name for it. */
@@ -128,6 +130,14 @@ export interface NativeConnection {
   retiredScidNext(): Uint8Array | null;
   /** What has happened to paths, oldest first; `null` when all has been told. */
   pathEventNext(): object | null;
+  /** Queues one DATAGRAM frame; `null` is "no room". @throws where the peer takes none, or none as long */
+  dgramSend(content: Uint8Array): void | null;
+  /** `null` is "none here". @throws if `into` is too short for it */
+  dgramRecv(into: Uint8Array): number | null;
+  dgramRecvQueueLen(): number;
+  dgramSendQueueByteSize(): number;
+  /** `null` where the peer takes none. */
+  dgramMaxWritableLen(): number | null;
   applicationProto(): Uint8Array;
   peerCertChain(): Uint8Array[] | null;
   isEstablished(): boolean;

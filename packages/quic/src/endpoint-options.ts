@@ -36,17 +36,7 @@ export const DEFAULT_QUIC_LIMITS: QuicLimits = {
 /** QUIC's own minimum (RFC 9000, section 14). */
 export const PACKET_LENGTH_MIN = 1200;
 /** The binding writes no longer packet, whatever it is given. */
-const PACKET_LENGTH_MAX = 16_383;
-
-/** Passes through nearly every tunnel. */
-const PACKET_LENGTH_COMMON = 1350;
-
-/** The largest UDP payload to send to `ip`, an IP literal. */
-export function packetLengthTo(ip: string, wanted: number | "auto"): number {
-  if (wanted !== "auto") return wanted;
-  const isLoopback = ip === "::1" || ip.startsWith("127.");
-  return isLoopback ? PACKET_LENGTH_MAX : PACKET_LENGTH_COMMON;
-}
+export const PACKET_LENGTH_MAX = 16_383;
 
 /** @throws {RangeError} naming the option that is out of bounds */
 export function resolveOptions(options: QuicEndpointOptions): ResolvedOptions {

@@ -1,6 +1,7 @@
 import { constants } from "node:os";
 import { getSystemErrorName } from "node:util";
 import { type DgramSocket, openDgramSocket } from "./dgram-socket.ts";
+import { PACKET_LENGTH_MIN } from "./endpoint-options.ts";
 import { findSocketFd } from "./find-socket-fd.ts";
 import { type Libc, loadLibc } from "./load-libc.ts";
 import type { QuicAddress } from "./quic.ts";
@@ -174,7 +175,7 @@ export class GsoSocket implements UdpSocket {
   /** What is not named here is for the plain way to meet again, and to report. */
   #onFailure(errno: number, destination: Destination, segmentLength: number): void {
     if (errno === constants.errno.EAGAIN) this.#isBlocked = true;
-    else if (errno === constants.errno.EMSGSIZE) destination.segmentLengthLimit = segmentLength;
+    else if (isTooLong(errno, segmentLength)) destination.segmentLengthLimit = segmentLength;
     else if (UNABLE.has(errno)) {
       this.#isPlain = true;
       this.#options.onPlain?.(new Error(`Cannot send with UDP_SEGMENT: ${nameOf(errno)}`));
@@ -203,6 +204,12 @@ export class GsoSocket implements UdpSocket {
     }
     return address;
   }
+}
+
+/** Kernels before 6.14 answer EINVAL where the device's MTU is less than a segment; none is less than QUIC's minimum. */
+function isTooLong(errno: number, segmentLength: number): boolean {
+  const isInvalid = errno === constants.errno.EINVAL;
+  return errno === constants.errno.EMSGSIZE || (isInvalid && segmentLength > PACKET_LENGTH_MIN);
 }
 
 function nameOf(errno: number): string {

@@ -2,6 +2,7 @@ import { createPrivateKey, X509Certificate } from "node:crypto";
 import type { NativeConfig, QuicheBinding } from "./binding.ts";
 import type { ResolvedOptions } from "./endpoint-options.ts";
 import { QuicError } from "./errors.ts";
+import { DATAGRAM_COUNT_MAX } from "./path-length.ts";
 import type { QuicCongestionControl } from "./quic.ts";
 import { createSelfSigned } from "./self-signed.ts";
 import { ACTIVE_ID_COUNT_MAX } from "./spare-ids.ts";
@@ -27,6 +28,12 @@ export function createCredentials(options: ResolvedOptions): Credentials {
     options.accept === undefined ? { key: null, cert: null } : toLists(createSelfSigned());
   return { isVerifying: false, caCert: null, ...pair };
 }
+
+/**
+ * What fits four bytes of a transport parameter. The binding has 128 bytes for all of them, and with longer ones a
+ * server cannot take a connection that had to come twice: after a Retry it repeats three ids of up to 20 bytes.
+ */
+const PARAMETER_MAX = 2 ** 30 - 1;
 
 /**
  * The binding's configuration for connections with packets of up to `packetLength` bytes; it serves both directions.
@@ -64,14 +71,17 @@ export function createNativeConfig(
   config.enablePacing(false);
 
   config.setMaxIdleTimeout(options.idleTimeoutMs);
-  config.setMaxRecvUdpPayloadSize(65_527);
+  // Left out, which means what is meant: 65 527 bytes and 25 ms. See `PARAMETER_MAX`.
+  config.setMaxRecvUdpPayloadSize(0);
+  config.setMaxAckDelay(0);
   config.setMaxSendUdpPayloadSize(packetLength);
+  config.enableDgram(true, DATAGRAM_COUNT_MAX, 2 * DATAGRAM_COUNT_MAX);
 
   config.setInitialMaxData(Number.MAX_SAFE_INTEGER);
-  config.setInitialMaxStreamDataBidiLocal(limits.streamWindow);
-  config.setInitialMaxStreamDataBidiRemote(limits.peerStreamWindow);
+  config.setInitialMaxStreamDataBidiLocal(Math.min(limits.streamWindow, PARAMETER_MAX));
+  config.setInitialMaxStreamDataBidiRemote(Math.min(limits.peerStreamWindow, PARAMETER_MAX));
   config.setInitialMaxStreamDataUni(0);
-  config.setInitialMaxStreamsBidi(limits.streamCountMax === 0 ? 0 : 2 ** 40);
+  config.setInitialMaxStreamsBidi(limits.streamCountMax === 0 ? 0 : PARAMETER_MAX);
   config.setInitialMaxStreamsUni(0);
   config.setActiveConnectionIdLimit(ACTIVE_ID_COUNT_MAX);
   config.setMaxStreamWindow(Math.max(limits.streamWindow, limits.peerStreamWindow));

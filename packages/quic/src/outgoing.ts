@@ -1,5 +1,6 @@
 import type { HostPort, NativeConnection, QuicheBinding } from "./binding.ts";
-import { assertInteger, packetLengthTo, type ResolvedOptions } from "./endpoint-options.ts";
+import { assertInteger, type ResolvedOptions } from "./endpoint-options.ts";
+import type { LengthPlan } from "./length-plan.ts";
 import type { NativeConfigs } from "./native-configs.ts";
 import { toKey } from "./packet-header.ts";
 import type { QuicAddress, QuicDialOptions } from "./quic.ts";
@@ -14,6 +15,7 @@ export interface OutgoingHost {
   readonly options: ResolvedOptions;
   readonly quiche: QuicheBinding;
   readonly configs: NativeConfigs;
+  lengthsTo(ip: string): LengthPlan;
   readonly local: HostPort;
 }
 
@@ -37,10 +39,10 @@ export function createOutgoing(
   if (peerKey !== undefined) {
     throw new TypeError("Cannot expect a key of a peer: its certificate says who it is here");
   }
-  const packetLength = packetLengthTo(target.ip, host.options.packetLength);
+  const lengths = host.lengthsTo(target.ip);
   const congestionControl = pinned === "auto" ? (wish ?? "cubic") : pinned;
   const sourceId = createSourceId(wish);
-  const config = configs.get(packetLength, congestionControl);
+  const config = configs.get(lengths.max, congestionControl);
   config.setStatelessResetToken(null); // a client has none (RFC 9000, section 18.2)
   const peer = { host: target.ip, port: target.port };
   const native = quiche.Connection.connect(serverName, sourceId, local, peer, config);
@@ -48,7 +50,7 @@ export function createOutgoing(
   const ticketScope = earlyData ? { alpn, tls, serverName } : undefined;
   return {
     native,
-    packetLength,
+    lengths,
     congestionControl,
     isDialler: true,
     remote: target,

@@ -1,6 +1,7 @@
+import { performance } from "node:perf_hooks";
 import type { HostPort, NativeConnection } from "./binding.ts";
-import { PACKET_LENGTH_MIN } from "./endpoint-options.ts";
 import { PacketRepeater } from "./packet-repeater.ts";
+import type { PathLength } from "./path-length.ts";
 import type { QuicAddress } from "./quic.ts";
 import type { UdpSocket } from "./udp-socket.ts";
 
@@ -14,7 +15,7 @@ const CLOSING_LONG_PACKETS_MAX = 16;
 export class PacketSender {
   readonly #native: NativeConnection;
   readonly #socket: UdpSocket;
-  #packetLength: number;
+  readonly #lengths: PathLength;
   #remote: QuicAddress;
   /** `#remote` as the binding spells it. */
   #target: HostPort;
@@ -28,7 +29,6 @@ export class PacketSender {
   #longPacketCount = 0;
 
   /**
-   * @param packetLength of the largest datagram, in bytes
    * @param onDue when `flush` has something to send that the binding does not know of
    */
   constructor(
@@ -36,15 +36,15 @@ export class PacketSender {
     socket: UdpSocket,
     init: {
       readonly remote: QuicAddress;
-      readonly packetLength: number;
+      readonly lengths: PathLength;
       readonly onDue: () => void;
     },
   ) {
-    const { remote, packetLength } = init;
+    const { remote, lengths } = init;
     this.#repeater = new PacketRepeater(init.onDue);
     this.#native = native;
     this.#socket = socket;
-    this.#packetLength = packetLength;
+    this.#lengths = lengths;
     this.#remote = remote;
     this.#target = toHostPort(remote.ip, remote.port);
   }
@@ -61,11 +61,6 @@ export class PacketSender {
   /** Bytes in datagrams so far. */
   get sentLength(): number {
     return this.#sentLength;
-  }
-
-  /** Packets as they are do not fit the path: from here on they are as short as QUIC allows. */
-  shrinkPackets(): void {
-    this.#packetLength = PACKET_LENGTH_MIN;
   }
 
   /** The next `count` datagrams carry what the binding does not repeat. */
@@ -93,7 +88,8 @@ export class PacketSender {
    */
   flush(lengthMax: number = SEND_LENGTH_PER_TURN): boolean {
     for (const datagram of this.#repeater.takeDue()) this.#repeat(datagram);
-    const packetLength = this.#packetLength;
+    if (this.#lengths.probeLength > 0 && this.#repeatCount === 0) this.#sendProbe();
+    const { packetLength } = this.#lengths;
     let buffer = this.#socket.takeBuffer();
     let length = 0;
     let budget = lengthMax;
@@ -105,6 +101,7 @@ export class PacketSender {
         const [packet, { to }] = sent;
         this.#datagramCount++;
         this.#sentLength += packet;
+        this.#lengths.onSent(packet);
         budget -= packet;
         if (this.#repeatCount > 0) {
           this.#repeatCount--;
@@ -114,7 +111,7 @@ export class PacketSender {
           if (length > 0) {
             const moved = this.#socket.takeBuffer();
             moved.set(buffer.subarray(length, length + packet));
-            this.#send(buffer, length);
+            this.#send(buffer, length, packetLength);
             buffer = moved;
             length = 0;
           }
@@ -123,16 +120,40 @@ export class PacketSender {
         length += packet;
         // Datagrams that travel in one call are all of one length but the last.
         if (packet < packetLength || length + packetLength > buffer.byteLength) {
-          this.#send(buffer, length);
+          this.#send(buffer, length, packetLength);
           buffer = this.#socket.takeBuffer();
           length = 0;
         }
       }
     } finally {
       if (length === 0) this.#socket.returnBuffer(buffer);
-      else this.#send(buffer, length);
+      else this.#send(buffer, length, packetLength);
     }
     return budget <= 0;
+  }
+
+  /** What is due otherwise goes ahead of the probe: an acknowledgement in the same packet would take its room. */
+  #sendProbe(): void {
+    this.#sendAlone(this.#lengths.packetLength);
+    this.#sendAlone(this.#lengths.probeLength);
+    this.#lengths.onProbeTurn(performance.now());
+  }
+
+  #sendAlone(lengthMax: number): void {
+    const buffer = this.#socket.takeBuffer();
+    let length = 0;
+    try {
+      const sent = this.#native.send(buffer.subarray(0, lengthMax));
+      if (sent === null) return;
+      length = sent[0];
+      this.#datagramCount++;
+      this.#sentLength += length;
+      this.#lengths.onSent(length);
+      this.#follow(sent[1].to);
+    } finally {
+      if (length === 0) this.#socket.returnBuffer(buffer);
+      else this.#send(buffer, length, length);
+    }
   }
 
   /** The binding can get stuck on acknowledging handshakes, and would go on for ever: see `QuicheConnection`. */
@@ -148,15 +169,16 @@ export class PacketSender {
     const buffer = this.#socket.takeBuffer();
     buffer.set(datagram);
     this.#datagramCount++;
-    this.#send(buffer, datagram.byteLength);
+    this.#send(buffer, datagram.byteLength, datagram.byteLength);
   }
 
-  #send(buffer: Uint8Array, length: number): void {
-    this.#socket.send(buffer, length, this.#packetLength, this.#remote.ip, this.#remote.port);
+  #send(buffer: Uint8Array, length: number, segmentLength: number): void {
+    this.#socket.send(buffer, length, segmentLength, this.#remote.ip, this.#remote.port);
   }
 
   /** The peer's address has changed, as behind a NAT that forgot it; the binding has checked the new one. */
   #follow(target: HostPort): void {
+    if (target.port === this.#target.port && target.host === this.#target.host) return;
     this.#target = { host: target.host, port: target.port };
     const zone = /%.*$/.exec(this.#remote.ip)?.[0] ?? "";
     this.#remote = { ip: `${target.host}${zone}`, port: target.port };

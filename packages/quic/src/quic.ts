@@ -171,6 +171,8 @@ export interface QuicConnectionStats {
   /** Whole milliseconds: 0 on a LAN. */
   readonly rttMs: number;
   readonly congestionWindowBytes: number;
+  /** Of the longest UDP payload sent at present, in bytes: what the path is known, or thought, to take. 0 from quinn. */
+  readonly packetLength: number;
   readonly sentPacketCount: number;
   readonly receivedPacketCount: number;
   readonly lostPacketCount: number;
@@ -259,9 +261,10 @@ export interface QuicEndpointOptions {
    */
   readonly deadAfterMs?: number | undefined;
   /**
-   * Largest UDP payload sent, 1200 to 16 383. Where the kernel says that this is too long for the path, the
-   * connection goes on with 1200 (`gso`); plain `dgram` lets the kernel fragment it. Default `auto`: 16 383 to
-   * loopback addresses, 1350 to others.
+   * Largest UDP payload sent, in bytes, 1200 to 16 383. Default `auto`: 16 383 on this machine, the interface's MTU to
+   * its own subnet, elsewhere 1350 and whatever longer packets are seen to arrive (`length-plan.ts`). A path that
+   * turns out to take less gets 1200, and longer ones after a while again if they arrive. Where datagrams could be
+   * fragmented (anywhere but on Linux with koffi installed), `auto` is 1350 to any other machine.
    */
   readonly packetLength?: number | "auto" | undefined;
   /** Decides for what this side sends. Default `auto`: what the dialling side wishes, otherwise `cubic`. */

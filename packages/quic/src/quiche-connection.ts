@@ -10,7 +10,9 @@ import { assertInteger, type ResolvedOptions } from "./endpoint-options.ts";
 import { QuicError } from "./errors.ts";
 import { Handshake } from "./handshake.ts";
 import { KeepAlive } from "./keep-alive.ts";
+import type { LengthPlan } from "./length-plan.ts";
 import { PacketSender, toHostPort } from "./packet-sender.ts";
+import { PathLength } from "./path-length.ts";
 import type {
   QuicAddress,
   QuicCloseReason,
@@ -84,8 +86,7 @@ export interface ConnectionHost {
 
 export interface ConnectionInit {
   readonly native: NativeConnection;
-  /** The largest datagram to send, in bytes. */
-  readonly packetLength: number;
+  readonly lengths: LengthPlan;
   readonly isDialler: boolean;
   readonly remote: QuicAddress;
   /** Under these connection ids the endpoint finds it. */
@@ -120,6 +121,7 @@ export class QuicheConnection implements QuicConnection, StreamCarrier {
 
   readonly #host: ConnectionHost;
   readonly #sender: PacketSender;
+  readonly #lengths: PathLength;
   readonly #streams = new Map<number, QuicheStream>();
   /** Over on both ways, but the peer may not have everything yet. */
   readonly #lingering = new Set<QuicheStream>();
@@ -175,8 +177,10 @@ export class QuicheConnection implements QuicConnection, StreamCarrier {
     this.native = init.native;
     const isResuming = init.ticketExpiresAt !== undefined;
     this.#handshake = new Handshake(init.native, { isDialler: init.isDialler, isResuming });
+    this.#lengths = new PathLength(init.native, init);
     this.#sender = new PacketSender(init.native, host.socket, {
-      ...init,
+      remote: init.remote,
+      lengths: this.#lengths,
       onDue: () => this.touch(),
     });
     this.isDialler = init.isDialler;
@@ -319,6 +323,7 @@ export class QuicheConnection implements QuicConnection, StreamCarrier {
       congestionControl: this.#init.congestionControl,
       rttMs: path?.rtt ?? 0,
       congestionWindowBytes: path?.cwnd ?? 0,
+      packetLength: this.#lengths.packetLength,
       sentPacketCount: native.sent,
       receivedPacketCount: native.recv,
       lostPacketCount: native.lost,
@@ -341,6 +346,7 @@ export class QuicheConnection implements QuicConnection, StreamCarrier {
       this.#receiveInfo = info;
       this.#receivedFromIp = ip;
     }
+    const firstByte = datagram[0] ?? 0; // changed by decryption
     try {
       this.native.recv(datagram, info);
     } catch {
@@ -348,6 +354,7 @@ export class QuicheConnection implements QuicConnection, StreamCarrier {
     }
     if (this.#handshake.isRunning) this.#handshake.afterReceive();
     this.#receiveCount++;
+    this.#lengths.onReceived(firstByte);
     this.#looksLeft = this.#streams.size;
     this.#lingersLeft = this.#lingering.size;
     this.#writesLeft = this.writers.size;
@@ -370,9 +377,9 @@ export class QuicheConnection implements QuicConnection, StreamCarrier {
     return true;
   }
 
-  /** The kernel says that the last packets were too long for the path. */
-  shrinkPackets(): void {
-    this.#sender.shrinkPackets();
+  /** The kernel would not send a datagram of this length: the path, or its first interface, takes none. */
+  onTooLong(length: number): void {
+    this.#lengths.onTooLong(length, performance.now());
   }
 
   /** Does what has become possible; true if there is more to do. */
@@ -381,11 +388,15 @@ export class QuicheConnection implements QuicConnection, StreamCarrier {
     let hasMore = false;
     if (this.#isTimerDue) {
       this.#isTimerDue = false;
+      this.#lengths.onTimeout(performance.now());
       this.native.onTimeout();
     }
     if (this.#handshake.isRunning) this.#advanceHandshake();
     if (this.#phase === "open") {
-      if (!this.#handshake.isRunning) this.#spareIds.refresh();
+      if (!this.#handshake.isRunning) {
+        this.#spareIds.refresh();
+        this.#lengths.look(performance.now());
+      }
       for (const stream of this.holding) stream.releaseHeld();
       hasMore = this.#deliver();
       hasMore = this.#resumeWriters() || hasMore;

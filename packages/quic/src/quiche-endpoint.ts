@@ -10,8 +10,10 @@ import {
   type ResolvedOptions,
 } from "./endpoint-options.ts";
 import { QuicError } from "./errors.ts";
+import { type LengthPlan, planLengths } from "./length-plan.ts";
 import { loadQuiche } from "./load-quiche.ts";
 import { ConnectionTable } from "./connection-table.ts";
+import { localInterfaces } from "./local-interfaces.ts";
 import { createCredentials } from "./native-config.ts";
 import { NativeConfigs } from "./native-configs.ts";
 import { createOutgoing, type OutgoingHost } from "./outgoing.ts";
@@ -194,6 +196,15 @@ class QuicheEndpoint implements QuicEndpoint, ConnectionHost, ArrivalsHost, Outg
     return connection;
   }
 
+  lengthsTo(ip: string): LengthPlan {
+    return planLengths(ip, {
+      wanted: this.options.packetLength,
+      localIp: this.local.host,
+      isFragmentFree: this.socket.isFragmentFree,
+      interfaces: localInterfaces(),
+    });
+  }
+
   // What arrives.
 
   #onMessage(datagram: Buffer, ip: string, port: number): void {
@@ -246,7 +257,7 @@ class QuicheEndpoint implements QuicEndpoint, ConnectionHost, ArrivalsHost, Outg
     if ("code" in error && error.code === "EMSGSIZE" && length > PACKET_LENGTH_MIN) {
       for (const connection of this.#connections) {
         const { remoteAddress } = connection;
-        if (remoteAddress.ip === ip && remoteAddress.port === port) connection.shrinkPackets();
+        if (remoteAddress.ip === ip && remoteAddress.port === port) connection.onTooLong(length);
       }
       return; // handshakes are in shorter ones
     }

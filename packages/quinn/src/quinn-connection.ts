@@ -209,6 +209,7 @@ export class QuinnConnection implements QuicConnection, StreamCarrier {
       congestionControl: "cubic",
       rttMs: native.pathRtt,
       congestionWindowBytes: native.pathCwnd,
+      packetLength: 0, // quinn finds it out, and does not say
       sentPacketCount: traffic.sentPacketCount,
       receivedPacketCount: traffic.receivedDatagramCount,
       lostPacketCount: traffic.lostPacketCount,
