@@ -251,6 +251,17 @@ describe.skipIf(UNAVAILABLE)("QuinnEndpoint", () => {
     );
   });
 
+  it("says that it has no key log", async () => {
+    const warnings: string[] = [];
+    const logger = {
+      debug: () => undefined,
+      warn: (_: object, text: string) => void warnings.push(text),
+    };
+    const endpoint = await openQuinnEndpoint({ ...COMMON, keyLogPath: "/none", logger });
+    expect(warnings).toEqual([expect.stringContaining("has no key log")]);
+    await endpoint[Symbol.asyncDispose]();
+  });
+
   it("says which address is taken, and leaves it when it is closed", async () => {
     const options = { ...COMMON, accept: serveEcho, isKnownPeer: everybody };
     const server = await openQuinnEndpoint(options);

@@ -45,6 +45,12 @@ export async function openQuinnEndpoint(options: QuinnEndpointOptions): Promise<
   const identity =
     options.privateKey === undefined ? createIdentity() : readIdentity(options.privateKey);
   const quinn = loadQuinn();
+  if (options.keyLogPath !== undefined) {
+    options.logger?.warn(
+      {},
+      "TLS secrets are not logged: the native layer of quinn has no key log",
+    );
+  }
   const { accept, isKnownPeer, address, connectionWindow } = options;
   const configFor = (role: "dial" | "accept"): NativeConfig =>
     createNativeConfig(quinn, { options: resolved, identity, role, connectionWindow });

@@ -8,8 +8,8 @@ export interface QuinnEndpoint extends QuicEndpoint {
 
 /**
  * What differs from quiche's endpoint: `tls` and `serverName` mean nothing, for keys take their place; packets find
- * their own length (up to 1452 bytes); congestion control is cubic; there is no key log and no choice of UDP. Asking
- * for the latter is noted in the log.
+ * their own length (up to 1452 bytes); congestion control is cubic; there is no choice of UDP, no
+ * early data and no key log: asking for the last is answered by a warning in the log, the others are passed over.
  */
 export interface QuinnEndpointOptions extends Omit<QuicEndpointOptions, "tls" | "serverName"> {
   /** libp2p's protobuf of an Ed25519 key; default: a new one, which nobody else has. */
