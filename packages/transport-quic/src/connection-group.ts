@@ -130,6 +130,18 @@ export class ConnectionGroup {
     await connection.established;
     const { handshakeMs, rttMs } = connection.stats();
     memory.noteRtt(key, Math.min(handshakeMs, rttMs));
+    this.#policy.learn(memory.isHard(key) ?? false);
+    this.#grow();
+  }
+
+  /** Dials what running requests could use already, so that it is there for the next ones. */
+  #grow(): void {
+    const members = [...this.#members].filter(
+      ({ isUsable, wish }) => isUsable && wish === this.#wish,
+    );
+    const requestCount = members.reduce((sum, { activeCount }) => sum + activeCount, 0);
+    const wanted = Math.min(this.#policy.width, requestCount);
+    for (let count = members.length; count < wanted; count++) this.#dial(this.#wish);
   }
 
   #onClosed({ by, isApplication, code }: QuicCloseReason): void {
@@ -167,8 +179,10 @@ export class ConnectionGroup {
     this.#period = undefined;
     let receivedBytes = 0;
     let requestCount = 0;
+    let connectionCount = 0;
     for (const member of this.#members) {
       requestCount += member.activeCount;
+      if (member.activeCount > 0) connectionCount++;
       const { connection } = member;
       if (connection === undefined || connection.isEarly || !connection.isOpen) continue;
       const stats = connection.stats();
@@ -178,8 +192,10 @@ export class ConnectionGroup {
     }
     if (requestCount === 0) return;
     const bytesPerSecond = receivedBytes / seconds;
-    this.#policy.observe({ bytesPerSecond, requestCount, isHard: memory.isHard(key) ?? false });
+    const isHard = memory.isHard(key) ?? false;
+    this.#policy.observe({ bytesPerSecond, requestCount, connectionCount, isHard });
     memory.noteWidth(key, this.#policy.width);
+    this.#grow();
     this.#watch();
   }
 

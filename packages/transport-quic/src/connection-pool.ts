@@ -71,6 +71,13 @@ export class ConnectionPool {
     }));
   }
 
+  /** Whether it is known what the path to the target is like. */
+  isKnown(target: Target): boolean {
+    const key = keyOf(target);
+    this.#options.memory.meet(key, target.ip);
+    return this.#options.memory.isHard(key) !== undefined;
+  }
+
   /** Whether a connection to the target stands, its handshake done. */
   isConnected(target: Target): boolean {
     return this.#groups.get(keyOf(target))?.isConnected ?? false;

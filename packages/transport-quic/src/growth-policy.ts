@@ -4,6 +4,8 @@ export interface GrowthSample {
   readonly bytesPerSecond: number;
   /** Requests that run: connections beyond these could carry nothing. */
   readonly requestCount: number;
+  /** Connections that some of them run on: before there are as many as there should be, nothing shows. */
+  readonly connectionCount: number;
   /** Whether the path is longer than a LAN's, or loses packets. */
   readonly isHard: boolean;
 }
@@ -11,8 +13,8 @@ export interface GrowthSample {
 /** Beyond this another connection brought nothing in any measurement, and each takes its share from everybody else. */
 export const WIDTH_MAX = 8;
 
-/** Where a long path starts: two carry nearly twice as much as one wherever loss or delay is worth mentioning. */
-const LONG_WIDTH = 2;
+/** Where a hard path starts: in all measurements at delay and loss four carried more than twice as much as one. */
+const START_WIDTH = 4;
 
 /** A wider step must bring this much to be kept. */
 const GAIN_MIN = 1.12;
@@ -40,6 +42,7 @@ interface Trial {
  */
 export class GrowthPolicy {
   #width: number;
+  #isHard = false;
   #trial: Trial | undefined;
   #isWidening = true;
   #restLeft = 0;
@@ -53,16 +56,23 @@ export class GrowthPolicy {
     return this.#width;
   }
 
-  /** Ends a period. */
-  observe(sample: GrowthSample): void {
-    if (!sample.isHard) {
+  /** To be told as soon as it is known; `isHard`: the path is longer than a LAN's, or loses packets. */
+  learn(isHard: boolean): void {
+    if (!isHard) {
       this.#width = 1;
       this.#trial = undefined;
-      return;
+    } else if (!this.#isHard && this.#width === 1) {
+      this.#width = START_WIDTH;
     }
-    this.#width = Math.max(this.#width, LONG_WIDTH);
-    // With too few requests nothing shows, neither that more would help nor that fewer would do.
-    if (sample.requestCount < this.#width) return;
+    this.#isHard = isHard;
+  }
+
+  /** Ends a period. */
+  observe(sample: GrowthSample): void {
+    this.learn(sample.isHard);
+    if (!this.#isHard) return;
+    // With too little to do nothing shows, neither that more would help nor that fewer would do.
+    if (Math.min(sample.requestCount, sample.connectionCount) < this.#width) return;
     if (this.#trial !== undefined) this.#judge(this.#trial, sample.bytesPerSecond);
     else if (this.#restLeft > 0) this.#restLeft--;
     else this.#try(sample);
@@ -70,7 +80,7 @@ export class GrowthPolicy {
 
   #try({ bytesPerSecond, requestCount }: GrowthSample): void {
     const width = this.#isWidening ? this.#width * 2 : this.#width / 2;
-    if (width < LONG_WIDTH || width > WIDTH_MAX || width > requestCount) {
+    if (width < 1 || width > WIDTH_MAX || width > requestCount) {
       this.#rest();
       return;
     }

@@ -87,6 +87,9 @@ export function createQuicDownloader(options: QuicDownloaderOptions = {}): QuicD
 /** What a piece takes of the budget before it is announced, if nobody said how long it is: Dragonfly's usual length. */
 const EXPECTED_LENGTH = 4 * 1024 * 1024;
 
+/** Asked for on the first connection to a parent; the rest of the piece goes over those that suit the path by then. */
+const FIRST_CONTACT_LENGTH = 1024 * 1024;
+
 /** A parent that is silent for this long is dead, unless the bound on stalls wants to know earlier. */
 const DEAD_AFTER_MIN_MS = 1_000;
 
@@ -228,7 +231,8 @@ class PooledDownloader implements QuicDownloader {
       this.#asker.ask(target, { ...request, range }, { ...context, signal });
     let first: Answer | undefined;
     try {
-      const length = Math.min(RANGE_LENGTH, lengthMax);
+      const isKnown = this.#pool.isKnown(target);
+      const length = Math.min(isKnown ? RANGE_LENGTH : FIRST_CONTACT_LENGTH, lengthMax);
       first = await askFor({ offset, length }, context.signal);
       const { piece } = first;
       const range = clipByteRange(request.range, piece.length);
@@ -236,6 +240,7 @@ class PooledDownloader implements QuicDownloader {
         piece,
         range,
         first,
+        firstLength: length,
         reservation,
         ask: askFor,
         width: () => this.#pool.width(target),

@@ -23,8 +23,9 @@ export interface RangedContentInit {
   readonly piece: PieceInfo;
   /** The bytes to be delivered, within the piece. */
   readonly range: ByteRange;
-  /** The answer to a request for the first `RANGE_LENGTH` of them, and the budget they took. */
+  /** The answer to a request for the first `firstLength` of them, and the budget they took. */
   readonly first: Answer;
+  readonly firstLength: number;
   readonly reservation: Reservation;
   /** Asks the same parent for other bytes. @throws what `PieceAsker.ask` throws */
   readonly ask: (range: ByteRange, signal: AbortSignal) => Promise<Answer>;
@@ -37,6 +38,7 @@ export interface RangedContentInit {
 }
 
 interface Part {
+  readonly length: number;
   readonly end: number;
   /** Where the next byte to be read is. */
   position: number;
@@ -60,12 +62,13 @@ export class RangedContent {
   #current: Answer | undefined;
 
   constructor(init: RangedContentInit) {
-    const { range, first, reservation } = init;
+    const { range, first, firstLength, reservation } = init;
     this.#init = init;
     this.#end = range.offset + range.length;
-    this.#askedEnd = range.offset + Math.min(range.length, RANGE_LENGTH);
+    this.#askedEnd = range.offset + Math.min(range.length, firstLength);
     reservation.resize(this.#askedEnd - range.offset);
     this.#parts.push({
+      length: this.#askedEnd - range.offset,
       position: range.offset,
       end: this.#askedEnd,
       answering: Promise.resolve(first),
@@ -177,7 +180,8 @@ export class RangedContent {
   #askAhead(): void {
     const [current] = this.#parts;
     if (current === undefined) return;
-    const isNearlyRead = current.end - current.position <= LOOK_AHEAD_LENGTH;
+    const left = current.end - current.position;
+    const isNearlyRead = left <= Math.min(LOOK_AHEAD_LENGTH, current.length / 2);
     const countMax = this.#init.width() + (isNearlyRead ? 1 : 0);
     while (this.#askedEnd < this.#end && this.#parts.length < countMax) {
       const reservation = this.#init.budget.tryReserve(this.#nextLength);
@@ -204,8 +208,9 @@ export class RangedContent {
   #askNext(reservation: Reservation): void {
     const range = { offset: this.#askedEnd, length: this.#nextLength };
     this.#askedEnd += range.length;
-    const { offset: position } = range;
-    this.#parts.push({ position, end: this.#askedEnd, answering: this.#ask(range), reservation });
+    const { offset: position, length } = range;
+    const answering = this.#ask(range);
+    this.#parts.push({ length, position, end: this.#askedEnd, answering, reservation });
   }
 
   #assertWithin(part: Part): void {
