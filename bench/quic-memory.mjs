@@ -1,6 +1,6 @@
 // Measures the QUIC engine alone, memory to memory: one process serves pieces, another downloads them.
 //
-//   npm run build && node bench/quic-memory.mjs [--packet 1350,16383] [--piece-mib 4] [--pieces 128] [--parallel 4] [--runs 3]
+//   npm run build && node bench/quic-memory.mjs [--packet auto,1350,16383] [--piece-mib 4] [--pieces 128] [--parallel 4] [--runs 3]
 //     [--udp dgram,gso] [--buffer-kib 4096] [--netns <server's>,<client's> --ip <server's>,<client's>]
 //
 // Prints MB/s (10^6 bytes), CPU seconds per GB, peak memory and datagrams per system call of each side; with several
@@ -95,7 +95,7 @@ function endpointOptions(ip) {
     address: { ip, port: 0 },
     alpn: "bench",
     tls: "insecure",
-    packetLength: Number(values.packet),
+    packetLength: values.packet === "auto" ? "auto" : Number(values.packet),
     udp: values.udp,
     bufferLength: Number(values["buffer-kib"]) * 1024,
     logger: { debug() {}, warn: (fields, text) => console.error(`# ${text}`) },
