@@ -85,7 +85,7 @@ const quicSection = z.object({
   congestionControl: z.enum(["auto", "cubic", "bbr", "reno"]).default("auto"),
   udp: z.enum(["auto", "gso", "dgram"]).default("auto"),
   packetLength: z.union([z.literal("auto"), z.int().min(1200).max(16_383)]).default("auto"),
-  enable0RTT: z.boolean().default(true).meta({ inert: LATER }),
+  enable0RTT: z.boolean().default(true),
   keyLog: z.string().default(""),
 });
 

@@ -132,6 +132,7 @@ export interface QuicConfig {
   readonly udp: "auto" | "gso" | "dgram";
   /** The longest UDP payload to send, in bytes; auto: what each path takes. */
   readonly packetLength: "auto" | number;
+  /** First requests to a parent that is known travel with the first packet. */
   readonly enable0RTT: boolean;
   /** File that TLS secrets are appended to, for debugging; empty: none. */
   readonly keyLog: string;

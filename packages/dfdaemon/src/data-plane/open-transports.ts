@@ -53,6 +53,7 @@ export async function openTransports(options: OpenTransportsOptions): Promise<Tr
       tls: clientTls,
       timeouts,
       pool: { capacity: maxConnections, idleTimeoutMs: idleTimeout },
+      earlyData: config.quic.enable0RTT,
       ...tuningOf(config.quic, logger),
     });
     const downloaders = [quicDownloader, grpcDownloader];
@@ -76,6 +77,7 @@ async function openQuicServer(options: OpenTransportsOptions): Promise<PieceServ
       tls: serverTls,
       limits: { connectionCountMax: maxConnections },
       idleTimeoutMs: idleTimeout,
+      earlyData: config.quic.enable0RTT,
       ...tuningOf(config.quic, logger),
     });
   } catch (error) {
