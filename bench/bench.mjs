@@ -1,4 +1,5 @@
 // `npm run bench`: see support/options.mjs for what it takes, docs/benchmarks.md for what it says.
+import { DID_NOT_FINISH } from "./support/did-not-finish.mjs";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -92,7 +93,7 @@ async function runComparison(options, context, progress) {
     writeFileSync(options.svg, formatSvg(results, { titles, caption, isUdp }));
   }
   const failures = samples.filter(
-    ({ failure }) => failure !== undefined && failure !== "did not finish",
+    ({ failure }) => failure !== undefined && failure !== DID_NOT_FINISH,
   );
   return failures.length > 0 || samples.length === 0 ? 1 : 0;
 }

@@ -91,7 +91,8 @@ async function measurePart({ path, mode, entrants }, shareMs, options, report) {
             whyNots.set(`${backend.name}, ${path.name}, ${mode}`, measured.whyNot);
             continue;
           }
-          const sample = { ...where, ...(tcp === undefined ? {} : { tcp }), round, ...measured };
+          const isOver = tcp !== undefined && measured.backend === undefined;
+          const sample = { ...where, ...(isOver ? { tcp } : {}), round, ...measured };
           samples.push(sample);
           report.sample(sample);
         }

@@ -13,6 +13,7 @@ import {
   startScheduler,
 } from "../../scripts/demo/cluster.mjs";
 import { openOrigin } from "../../scripts/demo/origin.mjs";
+import { DID_NOT_FINISH } from "./did-not-finish.mjs";
 import { inNamespace } from "./namespaces.mjs";
 import { findNginx, openNginx } from "./nginx.mjs";
 import { watchUsage } from "./process-usage.mjs";
@@ -172,7 +173,9 @@ class FileMode {
     const pids = { sender: first.child.pid, receiver: second.child.pid };
     const sample = await this.#measureDfget(second, pids);
     const { result, taskId } = sample;
-    await forget(second, taskId);
+    if (taskId !== undefined) await forget(second, taskId);
+    // dfget counts whole pieces.
+    if (!sample.bulk.isWhole && !(result.done > 0)) return { failure: DID_NOT_FINISH };
     const fromFirst = result.fromParents[first.hostId] ?? 0;
     const isElsewhere = sample.bulk.isWhole
       ? fromFirst !== this.#length

@@ -1,5 +1,6 @@
 // Memory to memory: a process with pieces in memory, one that throws them away, and a transport between them. No digest is computed and
 // no file is touched, so what is measured is the transport.
+import { DID_NOT_FINISH } from "./did-not-finish.mjs";
 import { openPair } from "./pair.mjs";
 import { NotInTime } from "./peer/peer.mjs";
 
@@ -63,7 +64,7 @@ export async function measureMemory(path, backend, sizes) {
     pair = await openPair(path, backend);
     await measureAll(pair, sizes, sample);
   } catch (error) {
-    sample.failure = error instanceof NotInTime ? "did not finish" : error.message;
+    sample.failure = error instanceof NotInTime ? DID_NOT_FINISH : error.message;
     sample.failureDetail = error.stack;
   } finally {
     await pair?.close();

@@ -1,4 +1,5 @@
 // What a person who waits sees, on standard error.
+import { DID_NOT_FINISH } from "./did-not-finish.mjs";
 import { digits, nameOf } from "./tables.mjs";
 
 export function createProgress() {
@@ -14,7 +15,7 @@ export function createProgress() {
       const rate = bulk === undefined ? "" : `${digits(bulk.bytes / 1e6 / bulk.seconds)} MB/s`;
       const what = [rate, failure].filter(Boolean).join(", ");
       line(`  round ${round + 1}: ${nameOf(sample)}: ${what}`);
-      if (failure !== undefined && failure !== "did not finish") console.error(failureDetail);
+      if (failure !== undefined && failure !== DID_NOT_FINISH) console.error(failureDetail);
     },
   };
 }
