@@ -56,7 +56,13 @@ export async function startDaemon({
     metrics: { server: { ip: LOOPBACK, port: metricsPort } },
     storage: {
       dir: join(directory, name),
-      server: { ...server, ip, protocol, grpcPort: 0, quic: { ...server.quic, port: 0 } },
+      server: {
+        ...server,
+        ip,
+        protocol,
+        grpcPort: 0,
+        quic: { ...server.quic, port: 0, quinnPort: 0 },
+      },
     },
     scheduler:
       scheduler === undefined ? { embedded: true, port: 0 } : { addrs: [scheduler.address] },
@@ -68,8 +74,10 @@ export async function startDaemon({
   const ineffective = [];
   child.onLine((line) => {
     if (/does not get through/.test(line)) fallbackCount += 1;
-    const setting = /(storage\.server\.\S+) (?:is no known key|has no effect)/.exec(line);
-    if (setting !== null) ineffective.push(setting[1]);
+    if (!/no known key|(?:has|have) no effect/.test(line)) return;
+    const settings = line.match(/\bstorage\.server\.[\w.]+/g) ?? [];
+    // The port is only there so that it is a free one.
+    ineffective.push(...settings.filter((setting) => !setting.endsWith(".quinnPort")));
   });
   const [ready] = await child.line(/ready: ask at .*/);
   return {
