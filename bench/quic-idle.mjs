@@ -58,8 +58,8 @@ async function ask(child, question) {
 async function takePart() {
   let before = 0;
   const kept = [];
-  process.on("message", async (question) => {
-    process.send(await answer(question));
+  process.on("message", (question) => {
+    void answer(question).then((said) => process.send(said));
   });
 
   async function answer({ kind, tls, count, port, seconds }) {
