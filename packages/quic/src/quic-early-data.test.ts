@@ -272,7 +272,9 @@ describe("early data", () => {
         thief.on("message", (datagram) => {
           stolen += datagram.byteLength;
         });
+        const before = server.stats().receivedDatagramCount;
         thief.send(flight, server.address.port, server.address.ip);
+        await expect.poll(() => server.stats().receivedDatagramCount).toBeGreaterThan(before);
         connection.close(0);
         await expect.poll(() => server.connectionCount, { timeout: 20_000 }).toBe(0);
         expect(server.stats().acceptedCount).toBe(2);
