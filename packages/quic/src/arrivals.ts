@@ -4,6 +4,7 @@ import type { HostPort, NativeHeader, QuicheBinding } from "./binding.ts";
 import type { ResolvedOptions } from "./endpoint-options.ts";
 import { HandshakeLimits } from "./handshake-limits.ts";
 import type { LengthPlan } from "./length-plan.ts";
+import { logKeys } from "./log-keys.ts";
 import type { NativeConfigs } from "./native-configs.ts";
 import { CONNECTION_ID_LENGTH, toKey } from "./packet-header.ts";
 import { toHostPort } from "./packet-sender.ts";
@@ -196,7 +197,7 @@ export class Arrivals {
       toHostPort(ip, port),
       config,
     );
-    if (options.keyLogPath !== undefined) native.setKeylog(options.keyLogPath);
+    logKeys(native, options);
     const connection = this.#host.adopt({
       native,
       lengths,

@@ -75,6 +75,7 @@ export function resolveOptions(options: QuicEndpointOptions): ResolvedOptions {
   if (options.resetKey !== undefined) {
     assertInteger("resetKey.byteLength", options.resetKey.byteLength, 16, 1024);
   }
+  assertServerName(resolved.serverName);
   const protocolLength = Buffer.byteLength(options.alpn);
   if (protocolLength === 0 || protocolLength > 255) {
     throw new RangeError(
@@ -92,6 +93,15 @@ export function assertAddress(address: QuicAddress, name: string): void {
     );
   }
   assertInteger(`${name}.port`, address.port, 0, 65_535);
+}
+
+/** @throws {RangeError} unless it can be the name in a certificate: the binding fails on others, or takes a part */
+export function assertServerName(name: string): void {
+  if (!/^[!-~]{1,255}$/.test(name)) {
+    throw new RangeError(
+      `Cannot use serverName ${JSON.stringify(name)}: 1 to 255 printable ASCII characters are needed`,
+    );
+  }
 }
 
 /** @throws {RangeError} unless `value` is an integer from `min` to `max` */

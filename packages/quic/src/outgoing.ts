@@ -1,6 +1,7 @@
 import type { HostPort, NativeConnection, QuicheBinding } from "./binding.ts";
-import { assertInteger, type ResolvedOptions } from "./endpoint-options.ts";
+import { assertInteger, assertServerName, type ResolvedOptions } from "./endpoint-options.ts";
 import type { LengthPlan } from "./length-plan.ts";
+import { logKeys } from "./log-keys.ts";
 import type { NativeConfigs } from "./native-configs.ts";
 import { toKey } from "./packet-header.ts";
 import type { QuicAddress, QuicDialOptions } from "./quic.ts";
@@ -31,8 +32,9 @@ export function createOutgoing(
   options: QuicDialOptions,
 ): ConnectionInit {
   const { quiche, configs, local } = host;
-  const { alpn, tls, earlyData, keyLogPath, congestionControl: pinned } = host.options;
+  const { alpn, tls, earlyData, congestionControl: pinned } = host.options;
   const { timeoutMs = DIAL_TIMEOUT_MS, serverName = host.options.serverName } = options;
+  assertServerName(serverName);
   const { congestionControl: wish, ticket, peerKey } = options;
   assertInteger("timeoutMs", timeoutMs, 1, 2 ** 31 - 1);
   if (wish !== undefined) assertCongestionControl(wish);
@@ -46,7 +48,7 @@ export function createOutgoing(
   config.setStatelessResetToken(null); // a client has none (RFC 9000, section 18.2)
   const peer = { host: target.ip, port: target.port };
   const native = quiche.Connection.connect(serverName, sourceId, local, peer, config);
-  if (keyLogPath !== undefined) native.setKeylog(keyLogPath);
+  logKeys(native, host.options);
   const ticketScope = earlyData ? { alpn, tls, serverName } : undefined;
   return {
     native,

@@ -280,6 +280,11 @@ export class QuicheConnection implements QuicConnection, StreamCarrier {
 
   close(code: number, reason = ""): void {
     assertInteger("code", code, 0, Number.MAX_SAFE_INTEGER);
+    if (typeof reason !== "string") {
+      throw new TypeError(
+        `Cannot close QUIC connection: the reason is ${typeof reason}, a string is needed`,
+      );
+    }
     this.#closeNow({ by: "here", isApplication: true, code, text: reason });
   }
 

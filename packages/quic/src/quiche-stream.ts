@@ -1,3 +1,4 @@
+import { assertBytes } from "./assert-bytes.ts";
 import { type NativeConnection, parseNativeError } from "./binding.ts";
 import { assertInteger } from "./endpoint-options.ts";
 import { QuicError } from "./errors.ts";
@@ -121,6 +122,11 @@ export class QuicheStream implements QuicStream {
   }
 
   read(into: Uint8Array, leastLength = 1): Promise<number> {
+    try {
+      assertBytes(`Cannot read stream ${this.id}`, into);
+    } catch (error) {
+      return Promise.reject(error);
+    }
     if (!(leastLength >= 1 && leastLength <= into.byteLength)) {
       return Promise.reject(
         new RangeError(
@@ -210,6 +216,11 @@ export class QuicheStream implements QuicStream {
   }
 
   #write(bytes: Uint8Array, isLast: boolean): Promise<void> {
+    try {
+      assertBytes(`Cannot write stream ${this.id}`, bytes);
+    } catch (error) {
+      return Promise.reject(error);
+    }
     if (this.#pendingWrite !== undefined) {
       return Promise.reject(new Error(`Cannot write stream ${this.id}: another write is waiting`));
     }

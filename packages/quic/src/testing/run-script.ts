@@ -54,6 +54,7 @@ export async function runScript(
   script: Script,
   options: Partial<QuicEndpointOptions>,
 ): Promise<void> {
+  const before = heldCount();
   const run = await Run.open(options, script.isLossy);
   try {
     await run.play(script.steps);
@@ -61,6 +62,18 @@ export async function runScript(
   } finally {
     await run.abort();
   }
+  // What a script leaves behind keeps a process from ending.
+  for (let look = 0; heldCount() > before; look++) {
+    if (look > PATIENCE_MS) throw new ModelError("timers or sockets were left over");
+    await turns(1);
+  }
+}
+
+/** Timers and sockets that keep this process alive. */
+function heldCount(): number {
+  return process
+    .getActiveResourcesInfo()
+    .filter((resource) => resource === "Timeout" || resource === "UDPWrap").length;
 }
 
 interface ConnectionModel extends ConnectionFate {
