@@ -4,6 +4,7 @@ import { type DgramSocket, openDgramSocket } from "./dgram-socket.ts";
 import { PACKET_LENGTH_MIN } from "./endpoint-options.ts";
 import { findSocketFd } from "./find-socket-fd.ts";
 import { type Libc, loadLibc } from "./load-libc.ts";
+import { MessageDrain } from "./message-drain.ts";
 import type { QuicAddress } from "./quic.ts";
 import { SegmentedMessage } from "./segmented-message.ts";
 import { toSocketAddress } from "./socket-address.ts";
@@ -28,10 +29,14 @@ const UDP_GRO = 104;
 export async function openGsoSocket(options: UdpSocketOptions): Promise<UdpSocket> {
   const libc = await loadLibc();
   const splitter = new CoalescedSplitter(options.isOwnId ?? (() => false));
+  const onMessage: UdpSocketOptions["onMessage"] = (message, ip, port) =>
+    splitter.split(message, port, (datagram) => options.onMessage(datagram, ip, port));
+  let gso: GsoSocket | undefined;
   const plain = await openDgramSocket({
     ...options,
     onMessage(message, ip, port) {
-      splitter.split(message, port, (datagram) => options.onMessage(datagram, ip, port));
+      onMessage(message, ip, port);
+      gso?.drain();
     },
   });
   try {
@@ -40,7 +45,8 @@ export async function openGsoSocket(options: UdpSocketOptions): Promise<UdpSocke
     if (libc.setsockopt(fd, SOL_UDP, UDP_GRO, on, on.byteLength) !== 0) {
       throw new Error(`Cannot use UDP offloads: no UDP_GRO here (${nameOf(libc.errno())})`);
     }
-    return new GsoSocket(plain, { libc, fd, options });
+    gso = new GsoSocket(plain, { libc, fd, options, drain: new MessageDrain(libc, fd, onMessage) });
+    return gso;
   } catch (error) {
     await plain.close();
     throw error;
@@ -87,6 +93,9 @@ export class GsoSocket implements UdpSocket {
   /** Until the kernel has taken what Node has queued: nothing is to overtake it. */
   #isBlocked = false;
   #isClosed = false;
+  readonly #drain: MessageDrain;
+  /** Once between two looks of the event loop at its sockets is enough, and fair. */
+  #isDrained = false;
 
   constructor(
     plain: DgramSocket,
@@ -94,13 +103,20 @@ export class GsoSocket implements UdpSocket {
       libc,
       fd,
       options,
-    }: { readonly libc: Libc; readonly fd: number; readonly options: UdpSocketOptions },
+      drain,
+    }: {
+      readonly libc: Libc;
+      readonly fd: number;
+      readonly options: UdpSocketOptions;
+      readonly drain: MessageDrain;
+    },
   ) {
     this.#plain = plain;
     this.#libc = libc;
     this.#fd = fd;
     this.#options = options;
     this.#message = new SegmentedMessage(libc);
+    this.#drain = drain;
   }
 
   get address(): QuicAddress {
@@ -113,7 +129,21 @@ export class GsoSocket implements UdpSocket {
 
   get counters(): UdpCounters {
     const { counters } = this.#plain;
-    return { ...counters, sendCallCount: counters.sendCallCount + this.#callCount };
+    return {
+      ...counters,
+      sendCallCount: counters.sendCallCount + this.#callCount,
+      receiveCallCount: counters.receiveCallCount + this.#drain.callCount,
+    };
+  }
+
+  /** Node has brought a message: more may wait behind it. */
+  drain(): void {
+    if (this.#isDrained) return;
+    this.#isDrained = true;
+    setImmediate(() => {
+      this.#isDrained = false;
+    });
+    this.#drain.drain(() => !this.#isClosed);
   }
 
   takeBuffer(): Uint8Array {

@@ -1,10 +1,14 @@
 import { arch, endianness, platform } from "node:os";
 
-/** The few calls of the C library that Node has no words for. All but `address` answer as in their manual pages. */
+/** The few calls of the C library that Node has no words for. They answer as in their manual pages unless it says otherwise. */
 export interface Libc {
   setsockopt(fd: number, level: number, name: number, value: Uint8Array, length: number): number;
   sendmsg(fd: number, message: Uint8Array, flags: number): number;
+  /** With no time limit. */
+  recvmmsg(fd: number, messages: Uint8Array, count: number, flags: number): number;
   inetPton(family: number, text: string, into: Uint8Array): number;
+  /** The text of an IPv6 address. */
+  inetNtop(literal: Uint8Array): string;
   /** Of the last call that failed. */
   errno(): number;
   /** Where the bytes are in memory; good as long as their `ArrayBuffer` is held, which does not move. */
@@ -20,6 +24,10 @@ interface Koffi {
 
 /** Where `msghdr` and its companions are laid out as `SegmentedMessage` writes them. */
 const ARCHITECTURES: readonly string[] = ["x64", "arm64", "riscv64", "loong64"];
+
+const AF_INET6 = 10;
+/** Room for the longest text of an IPv6 address and its end. */
+const INET6_ADDRSTRLEN = 46;
 
 let loading: Promise<Libc> | undefined;
 
@@ -42,11 +50,23 @@ async function load(): Promise<Libc> {
   if (!hasKoffi(loaded)) throw new Error("Cannot use UDP offloads: what is called koffi is not");
   const koffi = loaded.default;
   const library = koffi.load(null); // what the process has loaded already, be it glibc or musl
+  const recvmmsg = library.func(
+    "int recvmmsg(int fd, void *messages, unsigned int count, int flags, void *timeout)",
+  );
+  const inetNtop = library.func(
+    "void *inet_ntop(int family, void *literal, void *into, uint32_t length)",
+  );
   return {
     setsockopt: library.func(
       "int setsockopt(int fd, int level, int name, void *value, uint32_t length)",
     ),
     sendmsg: library.func("int64_t sendmsg(int fd, void *message, int flags)"),
+    recvmmsg: (fd, messages, count, flags) => recvmmsg(fd, messages, count, flags, null),
+    inetNtop(literal) {
+      const text = Buffer.alloc(INET6_ADDRSTRLEN);
+      inetNtop(AF_INET6, literal, text, text.byteLength);
+      return text.toString("latin1", 0, text.indexOf(0));
+    },
     inetPton: library.func("int inet_pton(int family, str text, void *into)"),
     errno: () => koffi.errno(),
     address: (bytes) => koffi.address(bytes),

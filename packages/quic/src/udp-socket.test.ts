@@ -2,6 +2,7 @@ import { randomBytes } from "node:crypto";
 import { constants, platform } from "node:os";
 import { describe, expect, it } from "vitest";
 import { openDgramSocket } from "./dgram-socket.ts";
+import { MessageDrain } from "./message-drain.ts";
 import { GsoSocket } from "./gso-socket.ts";
 import { type Libc, loadLibc } from "./load-libc.ts";
 import { LOOPBACK } from "./testing/open-pair.ts";
@@ -23,7 +24,7 @@ async function open(
     address: LOOPBACK,
     bufferLength: 1024 * 1024,
     onMessage(datagram, ip, port) {
-      heard.datagrams.push(datagram);
+      heard.datagrams.push(Buffer.from(datagram));
       heard.from.push({ ip, port });
     },
     onError: (error, ip, port, length) => void heard.errors.push({ error, ip, port, length }),
@@ -100,6 +101,44 @@ describe.each(UDP_KINDS)("UdpSocket: %s", (kind) => {
       new Set([9000]),
     );
     for (const socket of [sender, one, other]) await socket.close();
+  });
+
+  it("brings a burst of many senders, each message with its own", async () => {
+    const receiver = await open(openSocket);
+    const senders = await Promise.all(Array.from({ length: 5 }, () => open(openSocket)));
+    // They all wait in the kernel before the event loop looks: some come one by one, some many at a time.
+    for (let index = 0; index < 100; index++) {
+      const sender = senders[index % senders.length];
+      if (sender !== undefined) sendAll(sender, [shortPacket(ID, 600, index)], receiver);
+    }
+    await expect.poll(() => receiver.heard.datagrams.length).toBe(100);
+    const ports = senders.map(({ address }) => address.port);
+    expect(receiver.heard.from.map(({ port }) => port)).toEqual(
+      Array.from({ length: 100 }, (_, index) => ports[index % ports.length]),
+    );
+    expect(receiver.heard.from.every(({ ip }) => ip === LOOPBACK.ip)).toBe(true);
+    const sent = Array.from({ length: 100 }, (_, index) => shortPacket(ID, 600, index));
+    expect(Buffer.concat(receiver.heard.datagrams).equals(Buffer.concat(sent))).toBe(true);
+    if (kind === "gso") expect(receiver.counters.receiveCallCount).toBeLessThan(60);
+    for (const socket of [receiver, ...senders]) await socket.close();
+  });
+
+  it("brings nothing more once it has been closed from within a message", async () => {
+    let count = 0;
+    const receiver = await open(openSocket, {
+      onMessage() {
+        count++;
+        if (count === 5) void receiver.close();
+      },
+    });
+    const sender = await open(openSocket);
+    for (let index = 0; index < 50; index++)
+      sendAll(sender, [shortPacket(ID, 100 + index, index)], receiver);
+    await expect.poll(() => count).toBe(5);
+    await receiver.close();
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(count).toBe(5);
+    await sender.close();
   });
 
   it("speaks IPv6", async () => {
@@ -207,7 +246,8 @@ describe.runIf(platform() === "linux" && UDP_KINDS.includes("gso"))("GsoSocket",
         },
         errno: () => errno,
       };
-      return new GsoSocket(plain, { libc, fd: -1, options });
+      const drain = new MessageDrain(libc, -1, options.onMessage);
+      return new GsoSocket(plain, { libc, fd: -1, options, drain });
     });
   }
 

@@ -36,7 +36,7 @@ export interface UdpSocketOptions {
   readonly address: QuicAddress;
   /** Asked of the kernel for each direction, in bytes. */
   readonly bufferLength: number;
-  /** One datagram, which belongs to the callee: it is decrypted in place. */
+  /** One datagram. Its memory is the callee's, to decrypt in, until it returns; then it is used again. */
   readonly onMessage: (datagram: Buffer, ip: string, port: number) => void;
   /** `length` is that of the datagram that was not sent, where it is known, otherwise 0. */
   readonly onError: (error: Error, ip: string, port: number, length: number) => void;
