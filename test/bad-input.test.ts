@@ -331,7 +331,9 @@ describe("dfdaemon", () => {
     await once(taker, "listening");
     const address = taker.address();
     const port = typeof address === "object" ? address?.port : undefined;
-    const free = ["storage.server.grpcPort=0", "storage.server.quic.port=0"];
+    const free = ["grpcPort", "quic.port", "quic.quinnPort"].map(
+      (name) => `storage.server.${name}=0`,
+    );
     const settings = [`upload.server.port=${port}`, ...free, "host.ip=127.0.0.1"];
     const args = settings.flatMap((setting) => ["--set", setting]);
     const { code, text } = await fail(["--config", "/dev/null", ...args]);
@@ -348,7 +350,8 @@ describe("dfdaemon", () => {
     expect(code).toBe(1);
     expect(text).toContain(daemon.storageDirectory);
 
-    const free = ["upload.server.port", "storage.server.grpcPort", "storage.server.quic.port"];
+    const pieces = ["grpcPort", "quic.port", "quic.quinnPort"];
+    const free = ["upload.server.port", ...pieces.map((name) => `storage.server.${name}`)];
     const third = cluster.spawn("dfdaemon", [
       "--config=/dev/null",
       `--socket=${daemon.socketPath}`,

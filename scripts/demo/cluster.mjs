@@ -75,9 +75,7 @@ export async function startDaemon({
   child.onLine((line) => {
     if (/does not get through/.test(line)) fallbackCount += 1;
     if (!/no known key|(?:has|have) no effect/.test(line)) return;
-    const settings = line.match(/\bstorage\.server\.[\w.]+/g) ?? [];
-    // The port is only there so that it is a free one.
-    ineffective.push(...settings.filter((setting) => !setting.endsWith(".quinnPort")));
+    ineffective.push(...(line.match(/\bstorage\.server\.[\w.]+/g) ?? []));
   });
   const [ready] = await child.line(/ready: ask at .*/);
   return {

@@ -126,11 +126,14 @@ export async function runDaemon(config: Config, options: RunOptions): Promise<vo
   });
   const scheduler = schedulers.connection;
   await using clients = new UploadClients({ tls: identities.client });
+  // Keys are exchanged where certificates say with whom, or where the operator has done without them.
+  const isChannelTrusted = policy.tls === undefined || identities.client !== undefined;
+  const quinnKey = isChannelTrusted ? dataPlane.quinn?.publicKey : undefined;
   await using manager = new TaskManager({
     dataPlane,
     origin,
     ...(scheduler === undefined ? {} : { scheduler }),
-    channel: new RpcParentChannel({ clients, hostId: host.id }),
+    channel: new RpcParentChannel({ clients, hostId: host.id, quinnKey }),
     host,
     limits: {
       concurrentPieceCount: config.download.concurrentPieceCount,
@@ -162,6 +165,7 @@ export async function runDaemon(config: Config, options: RunOptions): Promise<vo
     dataPlane,
     scheduler,
     host,
+    tls: policy.tls !== undefined,
     meter,
     onRequest: () => idle?.touch(),
     onLeave: async () => await scheduler?.leave(),
@@ -208,7 +212,10 @@ export async function runDaemon(config: Config, options: RunOptions): Promise<vo
     {
       hostId: host.id,
       upload: `${upload.address.ip}:${upload.address.port}`,
-      pieces: dataPlane.offers.map(({ protocol, ports }) => `${protocol}:${ports.join(",")}`),
+      pieces: [
+        ...dataPlane.offers.map(({ protocol, ports }) => `${protocol}:${ports.join(",")}`),
+        ...(dataPlane.quinn === undefined ? [] : [`quinn:${dataPlane.quinn.port}`]),
+      ],
       tls: policy.tls !== undefined,
     },
     `ready: ask at ${socketPath}`,

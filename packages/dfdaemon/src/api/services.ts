@@ -21,6 +21,8 @@ export interface ServiceParts {
   readonly dataPlane: DataPlane;
   readonly scheduler: SchedulerConnection | undefined;
   readonly host: HostFacts;
+  /** Whether others are served with mutual TLS. Otherwise only this machine is, or `security.insecure` is set. */
+  readonly tls: boolean;
   readonly meter: TrafficMeter;
   /** Called at every request, so that a daemon that ends when idle knows it is not. */
   readonly onRequest: () => void;
@@ -62,7 +64,7 @@ export function createDownloadService(parts: ServiceParts): ImplementedService {
 
 /** What other daemons and the scheduler may ask: TCP. */
 export function createUploadService(parts: ServiceParts): ImplementedService {
-  const { manager, dataPlane, host, meter, onRequest } = parts;
+  const { manager, dataPlane, host, tls, meter, onRequest } = parts;
   return implementService("dfdaemon.v2.DfdaemonUpload", {
     downloadTask: (request, { signal }) => {
       onRequest();
@@ -79,7 +81,7 @@ export function createUploadService(parts: ServiceParts): ImplementedService {
       assertHostIdentity(request.hostId, peerCertificate);
       return translated(
         syncPieces(
-          { dataPlane, manager, ip: host.ip },
+          { dataPlane, manager, ip: host.ip, isTrusted: !tls || peerCertificate !== undefined },
           request,
           AbortSignal.any([signal, closing]),
         ),

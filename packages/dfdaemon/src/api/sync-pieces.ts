@@ -13,11 +13,17 @@ const PIECE_COUNT_MAX = 1 << 20;
  * A child of our own kind is told at once where to fetch, in a message without bytes; Dragonfly's children would take that for a piece.
  */
 export async function* syncPieces(
-  parts: { readonly dataPlane: DataPlane; readonly manager: TaskManager; readonly ip: string },
+  parts: {
+    readonly dataPlane: DataPlane;
+    readonly manager: TaskManager;
+    readonly ip: string;
+    /** Both sides of this call have shown certificates, or the operator has said that nobody needs any. */
+    readonly isTrusted: boolean;
+  },
   request: SyncPiecesRequest__Output,
   signal: AbortSignal,
 ): AsyncGenerator<SyncPiecesResponse, void, undefined> {
-  const { dataPlane, manager, ip } = parts;
+  const { dataPlane, manager, ip, isTrusted } = parts;
   const { taskId, interestedPieceNumbers } = request;
   if (interestedPieceNumbers.length > PIECE_COUNT_MAX) {
     throw status(
@@ -27,25 +33,29 @@ export async function* syncPieces(
   }
   const task = await dataPlane.storage.openTask(taskId);
   if (task === undefined) throw status("INTERNAL", `task ${taskId} not found`);
+  const quinn = isTrusted ? dataPlane.quinn : undefined;
   const extension = {
     version: 1,
-    transports: dataPlane.offers.map(({ protocol, ports, tls }) => ({
-      protocol,
-      ports: [...ports],
-      tls,
-    })),
+    transports: [
+      ...dataPlane.offers.map(({ protocol, ports, tls }) => ({ protocol, ports: [...ports], tls })),
+      ...(quinn === undefined ? [] : [{ protocol: "quinn", ports: [quinn.port], tls: true }]),
+    ],
+    ...(quinn === undefined ? {} : { quinnKey: quinn.publicKey }),
     contentVersion: task.facts.contentVersion,
   };
-  let introduced = false;
-  if (request.extension !== null) {
-    yield { ip, extension };
-    introduced = true;
-  }
   const wanted = interestedPieceNumbers.filter((number) => number < task.pieceCount);
   const leave = manager.attend(taskId);
+  // Before it hears of our port: it may dial at once.
+  const childKey = request.extension?.quinnKey;
+  const dismiss = childKey === undefined ? undefined : quinn?.admit(childKey);
   // Without a download under way no more will come than what is here.
   const coming = manager.endOf(taskId) ?? Promise.resolve(undefined);
+  let introduced = false;
   try {
+    if (request.extension !== null) {
+      yield { ip, extension };
+      introduced = true;
+    }
     for await (const { piece } of followPieces(task, wanted, coming, signal)) {
       const { number, offset, length } = piece;
       yield { number, offset, length, ip, ...(introduced ? {} : { extension }) };
@@ -55,6 +65,7 @@ export async function* syncPieces(
     signal.throwIfAborted();
     throw status("INTERNAL", `Cannot sync pieces: the download here failed: ${messageOf(error)}`);
   } finally {
+    dismiss?.();
     leave();
   }
 }

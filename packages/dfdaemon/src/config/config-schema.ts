@@ -8,7 +8,6 @@ import { count, hostAndPort, inert, ipLiteral, permissions, port } from "./setti
 const PROXY = "there is no proxy";
 const RATE = "requests and bandwidth are not limited by rate";
 const LATER = "this is not built yet";
-const ONE_BACKEND = "quiche is the only QUIC backend yet";
 const NO_EVICTION = "nothing is evicted yet, delete tasks by hand";
 const OWN_STORAGE = "content and metadata are stored in another way here";
 
@@ -77,8 +76,8 @@ const schedulerSection = z.object({
 
 const quicSection = z.object({
   port: port().optional(),
-  backend: z.enum(["auto", "quiche", "quinn"]).default("auto").meta({ inert: ONE_BACKEND }),
-  quinnPort: port().default(4008).meta({ inert: ONE_BACKEND }),
+  backend: z.enum(["auto", "quiche", "quinn"]).default("auto"),
+  quinnPort: port().default(4008),
   bufferSize: size({ max: 2 ** 31 - 1 }).default(4 * 2 ** 20),
   idleTimeout: duration({ minMs: 1 }).default(300_000),
   maxConnections: count().default(1000),

@@ -119,7 +119,9 @@ export interface StorageConfig {
 
 export interface QuicConfig {
   readonly port: number;
+  /** The library behind QUIC; auto: both serve, and each parent is asked over the one that is better there. */
   readonly backend: "auto" | "quiche" | "quinn";
+  /** UDP port of quinn, whose peers are known by keys; 0 picks a free one. */
   readonly quinnPort: number;
   /** Bytes of socket buffer to ask the system for, each way. */
   readonly bufferSize: number;

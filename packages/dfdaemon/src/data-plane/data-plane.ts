@@ -9,6 +9,18 @@ export interface TransportOffer {
   readonly tls: boolean;
 }
 
+/** The second QUIC port, where peers are known by their keys instead of certificates. */
+export interface QuinnOffer {
+  readonly port: number;
+  /** Ours, as libp2p encodes it: of the port, and of what we dial from. */
+  readonly publicKey: Uint8Array;
+  /**
+   * Lets the holder of a key fetch from us, until a while after the returned function is called. Only of a key that came
+   * over a channel where both sides are known.
+   */
+  admit(publicKey: Uint8Array): () => void;
+}
+
 /** One piece to fetch from one parent. */
 export interface PieceFetch {
   readonly task: StoredTask;
@@ -29,6 +41,8 @@ export interface DataPlane extends AsyncDisposable {
   readonly storage: Storage;
   /** What others can fetch from us. */
   readonly offers: readonly TransportOffer[];
+  /** Undefined where that backend is off, or does not load. */
+  readonly quinn: QuinnOffer | undefined;
   /**
    * Fetches, checks and records one piece.
    *

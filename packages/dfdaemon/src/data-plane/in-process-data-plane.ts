@@ -11,7 +11,7 @@ import { countBytes } from "../count-bytes.ts";
 import { SILENT_LOGGER, type Logger } from "../logger.ts";
 import { messageOf } from "../message-of.ts";
 import { toError } from "../to-error.ts";
-import type { DataPlane, PieceFetch, TransportOffer } from "./data-plane.ts";
+import type { DataPlane, PieceFetch, QuinnOffer, TransportOffer } from "./data-plane.ts";
 
 /** A protocol that did not get through to a parent is left out for this long. Milliseconds. */
 const DETOUR_MS = 60_000;
@@ -22,6 +22,7 @@ const DETOUR_COUNT_MAX = 10_000;
 export class InProcessDataPlane implements DataPlane {
   readonly storage: Storage;
   readonly offers: readonly TransportOffer[];
+  readonly quinn: QuinnOffer | undefined;
   readonly #servers: readonly PieceServer[];
   readonly #downloaders: readonly Downloader[];
   readonly #detours = new Map<string, number>();
@@ -30,6 +31,7 @@ export class InProcessDataPlane implements DataPlane {
   constructor(parts: {
     readonly storage: Storage;
     readonly servers: readonly PieceServer[];
+    readonly quinn?: (QuinnOffer & { readonly server: PieceServer }) | undefined;
     /** In order of preference: the first whose protocol a parent offers, and that gets through, is used. */
     readonly downloaders: readonly Downloader[];
     readonly tls: boolean;
@@ -37,7 +39,9 @@ export class InProcessDataPlane implements DataPlane {
   }) {
     this.#logger = parts.logger ?? SILENT_LOGGER;
     this.storage = parts.storage;
-    this.#servers = parts.servers;
+    this.quinn = parts.quinn;
+    const quinnServer = parts.quinn?.server;
+    this.#servers = [...parts.servers, ...(quinnServer === undefined ? [] : [quinnServer])];
     this.#downloaders = parts.downloaders;
     this.offers = parts.servers.map(({ protocol, address }) => ({
       protocol,
@@ -92,7 +96,7 @@ export class InProcessDataPlane implements DataPlane {
   async #download({ task, pieceNumber, parent, signal }: PieceFetch): Promise<PieceDownload> {
     const { length: expectedLength } = task.bounds(pieceNumber);
     const request = { taskId: task.facts.taskId, pieceNumber, expectedLength };
-    const offered = this.#downloaders.filter(({ protocol }) => offers(parent.ports, protocol));
+    const offered = this.#downloaders.filter(({ protocol }) => offers(parent, protocol));
     const usable = offered.filter(({ protocol }) => !this.#isDetoured(parent.hostId, protocol));
     let failure: Error | undefined;
     for (const downloader of usable.length > 0 ? usable : offered) {
@@ -132,8 +136,9 @@ export class InProcessDataPlane implements DataPlane {
   }
 }
 
-function offers(ports: PieceFetch["parent"]["ports"], protocol: Protocol): boolean {
-  return protocol === "quic" ? (ports.quic?.length ?? 0) > 0 : ports[protocol] !== undefined;
+function offers({ ports, quinn }: PieceFetch["parent"], protocol: Protocol): boolean {
+  if (protocol !== "quic") return ports[protocol] !== undefined;
+  return (ports.quic?.length ?? 0) > 0 || quinn !== undefined;
 }
 
 function refusal(hostId: string, reason: string): TransportError {

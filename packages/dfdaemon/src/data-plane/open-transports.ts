@@ -1,11 +1,8 @@
-import type { EndpointTuning } from "@damselfly/transport-quic";
-import { createQuicDownloader, serveQuic } from "@damselfly/transport-quic";
 import type { Downloader, PieceServer, PieceSource, TlsIdentity } from "@damselfly/transport";
 import { createGrpcDownloader, serveGrpc } from "@damselfly/transport-grpc";
-import { codeOf } from "../code-of.ts";
 import type { StorageConfig } from "../config/config.ts";
 import type { Logger } from "../logger.ts";
-import { messageOf } from "../message-of.ts";
+import { openQuic, type QuinnTransport } from "./open-quic.ts";
 
 export interface OpenTransportsOptions {
   readonly config: StorageConfig["server"];
@@ -22,7 +19,9 @@ export interface OpenTransportsOptions {
 }
 
 export interface Transports {
+  /** Without that of quinn, which is offered apart. */
   readonly servers: readonly PieceServer[];
+  readonly quinn?: QuinnTransport | undefined;
   /** The configured protocol first; the others for parents that do not offer it, or where it does not get through. */
   readonly downloaders: readonly Downloader[];
 }
@@ -44,57 +43,17 @@ export async function openTransports(options: OpenTransportsOptions): Promise<Tr
   });
   const grpcDownloader = createGrpcDownloader({ tls: clientTls, timeouts });
   try {
-    const quicServer = await openQuicServer(options);
-    if (quicServer === undefined) {
-      return { servers: [grpcServer], downloaders: [grpcDownloader] };
-    }
-    const { maxConnections, idleTimeout } = config.quic;
-    const quicDownloader = createQuicDownloader({
-      tls: clientTls,
-      timeouts,
-      pool: { capacity: maxConnections, idleTimeoutMs: idleTimeout },
-      earlyData: config.quic.enable0RTT,
-      ...tuningOf(config.quic, logger),
-    });
-    const downloaders = [quicDownloader, grpcDownloader];
+    const quic = await openQuic(options);
+    if (quic === undefined) return { servers: [grpcServer], downloaders: [grpcDownloader] };
+    const { server, quinn, downloader } = quic;
+    const downloaders = [downloader, grpcDownloader];
     return {
-      servers: [quicServer, grpcServer],
+      servers: [...(server === undefined ? [] : [server]), grpcServer],
+      quinn,
       downloaders: config.protocol === "quic" ? downloaders : downloaders.toReversed(),
     };
   } catch (error) {
     await grpcServer[Symbol.asyncDispose]();
     throw error;
   }
-}
-
-async function openQuicServer(options: OpenTransportsOptions): Promise<PieceServer | undefined> {
-  const { config, source, bindIp, serverTls, logger } = options;
-  const { port, maxConnections, idleTimeout } = config.quic;
-  try {
-    return await serveQuic({
-      source,
-      address: { ip: bindIp, port },
-      tls: serverTls,
-      limits: { connectionCountMax: maxConnections },
-      idleTimeoutMs: idleTimeout,
-      earlyData: config.quic.enable0RTT,
-      ...tuningOf(config.quic, logger),
-    });
-  } catch (error) {
-    if (codeOf(error) !== "ERR_QUIC_UNAVAILABLE") throw error;
-    logger.warn({}, `QUIC is off, pieces go over gRPC: ${messageOf(error)}`);
-    return undefined;
-  }
-}
-
-function tuningOf(config: StorageConfig["server"]["quic"], logger: Logger): EndpointTuning {
-  const { congestionControl, udp, packetLength, bufferSize, keyLog } = config;
-  return {
-    congestionControl,
-    udp,
-    packetLength,
-    bufferLength: bufferSize,
-    ...(keyLog === "" ? {} : { keyLogPath: keyLog }),
-    logger,
-  };
 }

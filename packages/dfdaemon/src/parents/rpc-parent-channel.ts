@@ -1,6 +1,7 @@
 import { isIP } from "node:net";
 import type { PeerExtension__Output, SyncPiecesResponse__Output } from "@damselfly/rpc";
 import type { ParentAddress } from "@damselfly/transport";
+import { readPeerKey } from "../data-plane/known-peers.ts";
 import { DaemonError } from "../errors.ts";
 import { messageOf } from "../message-of.ts";
 import type { CandidateParent } from "../scheduling/scheduler-link.ts";
@@ -11,6 +12,11 @@ export interface RpcParentChannelOptions {
   readonly clients: UploadClients;
   /** Our own, sent along: the parent logs it and binds it to our certificate. */
   readonly hostId: string;
+  /**
+   * Our quinn key, for parents to let us in; undefined: that backend is not used. To be given only where `clients` shows
+   * and sees certificates, or where nobody has any.
+   */
+  readonly quinnKey?: Uint8Array | undefined;
 }
 
 /** Parents over DfdaemonUpload's SyncPieces. */
@@ -30,7 +36,7 @@ export class RpcParentChannel implements ParentChannel {
       readonly signal: AbortSignal;
     },
   ): AsyncGenerator<ParentEvent, void, undefined> {
-    const { clients, hostId } = this.#options;
+    const { clients, hostId, quinnKey } = this.#options;
     const { taskId, pieceNumbers, contentVersion, signal } = query;
     const held = clients.acquire(parent);
     try {
@@ -38,12 +44,15 @@ export class RpcParentChannel implements ParentChannel {
         hostId,
         taskId,
         interestedPieceNumbers: [...pieceNumbers],
-        extension: { version: 1, contentVersion },
+        extension: { version: 1, contentVersion, ...(quinnKey === undefined ? {} : { quinnKey }) },
       };
       let met = false;
       for await (const response of held.client.syncPieces(request, { signal })) {
         if (!met) {
-          yield { kind: "address", address: addressOf(parent, response, contentVersion) };
+          yield {
+            kind: "address",
+            address: addressOf(parent, response, { contentVersion, quinn: quinnKey !== undefined }),
+          };
           met = true;
         }
         // A message without bytes only introduces the parent: it has no piece yet.
@@ -73,7 +82,7 @@ export class RpcParentChannel implements ParentChannel {
 function addressOf(
   parent: CandidateParent,
   response: SyncPiecesResponse__Output,
-  contentVersion: string,
+  ours: { readonly contentVersion: string; readonly quinn: boolean },
 ): ParentAddress {
   const { extension } = response;
   if (extension === null) {
@@ -82,7 +91,7 @@ function addressOf(
       `Cannot use parent ${parent.hostId}: it offers none of our transports, only Dragonfly's`,
     );
   }
-  if (extension.contentVersion !== contentVersion) {
+  if (extension.contentVersion !== ours.contentVersion) {
     throw new DaemonError(
       "ERR_PARENT",
       `Cannot use parent ${parent.hostId}: it has another version of the file`,
@@ -94,7 +103,21 @@ function addressOf(
       "ERR_PARENT",
       `Cannot use parent ${parent.hostId}: its address is '${ip}', expected an IP`,
     );
-  return { hostId: parent.hostId, ip, hostname: parent.hostname, ports: portsOf(extension) };
+  const quinn = ours.quinn ? quinnOf(extension) : undefined;
+  return {
+    hostId: parent.hostId,
+    ip,
+    hostname: parent.hostname,
+    ports: portsOf(extension),
+    ...(quinn === undefined ? {} : { quinn }),
+  };
+}
+
+function quinnOf({ transports, quinnKey }: PeerExtension__Output): ParentAddress["quinn"] {
+  const [port] = transports.find(({ protocol }) => protocol === "quinn")?.ports ?? [];
+  const key = readPeerKey(quinnKey);
+  if (key === undefined || port === undefined || port === 0 || port > 65_535) return undefined;
+  return { port, key };
 }
 
 function portsOf(extension: PeerExtension__Output): ParentAddress["ports"] {

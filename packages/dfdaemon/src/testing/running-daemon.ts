@@ -102,6 +102,7 @@ async function start(
     "storage.server.ip": LOOPBACK,
     "storage.server.grpcPort": 0,
     "storage.server.quic.port": 0,
+    "storage.server.quic.quinnPort": 0,
     "health.server.ip": LOOPBACK,
     "health.server.port": 0,
     "metrics.server.ip": LOOPBACK,

@@ -1,0 +1,145 @@
+import type { Downloader, PieceServer } from "@damselfly/transport";
+import { createIdentity, loadQuinn, quinnOpener } from "@damselfly/quinn";
+import {
+  createQuicDownloader,
+  type EndpointTuning,
+  type QuicDownloader,
+  type QuicDownloaderOptions,
+  serveQuic,
+  type ServeQuicOptions,
+} from "@damselfly/transport-quic";
+import { codeOf } from "../code-of.ts";
+import type { QuicConfig } from "../config/config.ts";
+import { firstHopTo } from "../host/path-mtu.ts";
+import type { Logger } from "../logger.ts";
+import { messageOf } from "../message-of.ts";
+import { BackendChoice } from "./backend-choice.ts";
+import type { QuinnOffer } from "./data-plane.ts";
+import { KnownPeers } from "./known-peers.ts";
+import type { OpenTransportsOptions } from "./open-transports.ts";
+import { TwoBackendDownloader } from "./two-backend-downloader.ts";
+
+export interface QuinnTransport extends QuinnOffer {
+  readonly server: PieceServer;
+}
+
+export interface QuicTransport {
+  /** Of quiche; undefined where it is off, or does not load. */
+  readonly server: PieceServer | undefined;
+  readonly quinn: QuinnTransport | undefined;
+  readonly downloader: Downloader;
+}
+
+/**
+ * Starts the QUIC backends that the config asks for and this platform has. Undefined if there is none, which one line
+ * of the log says.
+ *
+ * @throws {QuicError} when a server cannot listen
+ */
+export async function openQuic(options: OpenTransportsOptions): Promise<QuicTransport | undefined> {
+  const { config, logger } = options;
+  const { backend } = config.quic;
+  const failures: string[] = [];
+  const loaded = async <Server>(opening: Promise<Server>): Promise<Server | undefined> => {
+    try {
+      return await opening;
+    } catch (error) {
+      if (codeOf(error) !== "ERR_QUIC_UNAVAILABLE") throw error;
+      failures.push(messageOf(error));
+      return undefined;
+    }
+  };
+  const quiche = backend === "quinn" ? undefined : await loaded(openQuiche(options));
+  try {
+    const quinn = backend === "quiche" ? undefined : await loaded(openQuinn(options));
+    const downloader = joined(quiche?.downloader, quinn?.downloader, logger);
+    if (downloader === undefined) {
+      logger.warn({}, `QUIC is off, pieces go over gRPC: ${failures.join("; ")}`);
+      return undefined;
+    }
+    for (const failure of failures) logger.info({}, `QUIC has one backend only: ${failure}`);
+    return { server: quiche?.server, quinn: quinn?.offer, downloader };
+  } catch (error) {
+    await quiche?.server[Symbol.asyncDispose]();
+    throw error;
+  }
+}
+
+async function openQuiche(
+  options: OpenTransportsOptions,
+): Promise<{ readonly server: PieceServer; readonly downloader: QuicDownloader }> {
+  const { config, bindIp } = options;
+  const address = { ip: bindIp, port: config.quic.port };
+  const server = await serveQuic({ ...serverOptions(options), address });
+  return { server, downloader: createQuicDownloader(downloaderOptions(options)) };
+}
+
+/** One key, made at every start, is that of the port and of what is dialled from. */
+async function openQuinn(
+  options: OpenTransportsOptions,
+): Promise<{ readonly offer: QuinnTransport; readonly downloader: QuicDownloader }> {
+  const { config, bindIp } = options;
+  loadQuinn();
+  const { privateKey, publicKey } = createIdentity();
+  const peers = new KnownPeers();
+  const server = await serveQuic({
+    ...serverOptions(options),
+    address: { ip: bindIp, port: config.quic.quinnPort },
+    openEndpoint: quinnOpener({ privateKey, isKnownPeer: (key) => peers.has(key) }),
+  });
+  const downloader = createQuicDownloader({
+    ...downloaderOptions(options),
+    openEndpoint: quinnOpener({ privateKey }),
+    backend: "quinn",
+  });
+  const { port } = server.address;
+  const offer = { server, port, publicKey, admit: (key: Uint8Array) => peers.admit(key) };
+  return { offer, downloader };
+}
+
+function joined(
+  quiche: QuicDownloader | undefined,
+  quinn: QuicDownloader | undefined,
+  logger: Logger,
+): Downloader | undefined {
+  if (quiche === undefined || quinn === undefined) return quiche ?? quinn;
+  const choice = new BackendChoice({ firstHopTo });
+  return new TwoBackendDownloader({ downloaders: { quiche, quinn }, choice, logger });
+}
+
+function serverOptions(options: OpenTransportsOptions): Omit<ServeQuicOptions, "address"> {
+  const { config, source, serverTls, logger } = options;
+  const { maxConnections, idleTimeout } = config.quic;
+  return {
+    source,
+    tls: serverTls,
+    limits: { connectionCountMax: maxConnections },
+    idleTimeoutMs: idleTimeout,
+    earlyData: config.quic.enable0RTT,
+    ...tuningOf(config.quic, logger),
+  };
+}
+
+function downloaderOptions(options: OpenTransportsOptions): QuicDownloaderOptions {
+  const { config, clientTls, announceMs, logger } = options;
+  const { maxConnections, idleTimeout } = config.quic;
+  return {
+    tls: clientTls,
+    timeouts: { announceMs },
+    pool: { capacity: maxConnections, idleTimeoutMs: idleTimeout },
+    earlyData: config.quic.enable0RTT,
+    ...tuningOf(config.quic, logger),
+  };
+}
+
+function tuningOf(config: QuicConfig, logger: Logger): EndpointTuning {
+  const { congestionControl, udp, packetLength, bufferSize, keyLog } = config;
+  return {
+    congestionControl,
+    udp,
+    packetLength,
+    bufferLength: bufferSize,
+    ...(keyLog === "" ? {} : { keyLogPath: keyLog }),
+    logger,
+  };
+}
