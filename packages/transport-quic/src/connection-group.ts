@@ -113,6 +113,8 @@ export class ConnectionGroup {
         if (used.activeCount > 0) this.#watch();
         this.#init.onUse(used);
       },
+      // Its use may have been too short for a look meanwhile.
+      onIdle: (idle) => this.#keepTicket(idle),
       onRetired: (retired) => {
         this.#members.delete(retired);
         this.#init.onRetired(retired);
@@ -142,6 +144,12 @@ export class ConnectionGroup {
     const requestCount = members.reduce((sum, { activeCount }) => sum + activeCount, 0);
     const wanted = Math.min(this.#policy.width, requestCount);
     for (let count = members.length; count < wanted; count++) this.#dial(this.#wish);
+  }
+
+  #keepTicket({ connection }: PooledConnection): void {
+    if (connection === undefined || connection.isEarly || !connection.isOpen) return;
+    const { key, memory } = this.#init;
+    memory.noteTicket(key, connection.ticket ?? memory.ticketOf(key));
   }
 
   #onClosed({ by, isApplication, code }: QuicCloseReason): void {
@@ -187,7 +195,7 @@ export class ConnectionGroup {
       if (connection === undefined || connection.isEarly || !connection.isOpen) continue;
       const stats = connection.stats();
       memory.noteRtt(key, stats.rttMs);
-      memory.noteTicket(key, connection.ticket ?? memory.ticketOf(key));
+      this.#keepTicket(member);
       receivedBytes += stats.receivedBytes - (this.#receivedBefore.get(member) ?? 0);
     }
     if (requestCount === 0) return;

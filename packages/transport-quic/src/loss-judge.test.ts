@@ -22,7 +22,8 @@ describe("LossJudge", () => {
     const options = { rttMs: 1 };
     expect(judge([0.02, 0.02, 0.02, 0, 0.02], options)).not.toContain(true);
     expect(judge([0.02, 0.02, 0.02, 0.02], options)).toEqual([false, false, false, true]);
-    expect(judge([0.009, 0.009, 0.009, 0.009], options)).not.toContain(true);
+    expect(judge([0.009, 0.009, 0.009, 0.009], options)).toEqual([false, false, false, true]);
+    expect(judge([0.004, 0.004, 0.004, 0.004], options)).not.toContain(true);
   });
 
   it("says nothing about a handful of packets, and adds them up", () => {

@@ -143,6 +143,17 @@ describe("early data", () => {
     });
   });
 
+  it("is sent also after connections that were used for a moment only", async () => {
+    await withPath({ ...SHORT, pool: { idleTimeoutMs: 1 } }, async (fixture) => {
+      const { source, downloader, download } = fixture;
+      for (let number = 0; number < 3; number++) {
+        expect(await download(source.add(number, { length: 1000 }))).toBe(1000);
+        await expect.poll(() => downloader.connectionCount, { timeout: 10_000 }).toBe(0);
+      }
+      expect(downloader.stats().totals.earlyAcceptedCount).toBeGreaterThan(0);
+    });
+  });
+
   it("is not sent where the operator of either side does not want it", async () => {
     for (const options of [{ earlyData: false }, { server: { earlyData: false } }]) {
       await withPath({ ...SHORT, ...options, pool: { idleTimeoutMs: 300 } }, async (fixture) => {

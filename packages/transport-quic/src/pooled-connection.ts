@@ -31,6 +31,8 @@ export interface PooledConnectionInit {
   readonly wish: QuicCongestionControl | undefined;
   /** Requests have begun or ended: it must not, or may, idle out. */
   readonly onUse: (connection: PooledConnection) => void;
+  /** Its last request has ended; it is still open, even if it is to be closed for that. */
+  readonly onIdle: (connection: PooledConnection) => void;
   /** It takes no more requests. */
   readonly onRetired: (connection: PooledConnection) => void;
 }
@@ -126,6 +128,7 @@ export class PooledConnection {
     if (this.#activeCount > 0) return;
     this.#unretain?.();
     this.#unretain = undefined;
+    this.#init.onIdle(this);
     if (this.#isRetired) this.connection?.close(ConnectionCode.Done);
     else this.#init.onUse(this);
   }
