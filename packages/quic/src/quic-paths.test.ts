@@ -21,14 +21,15 @@ describe.each(["127.0.0.1", "::1"])("A connection through a NAT at %s", (ip) => 
     const relay = await Relay.open(server.address);
     const dialled = await client.dial(relay.address);
     const peer = await accepted.shift();
-    const bytes = pattern(300_000);
+    // Short enough for the buffers of the relay's sockets: what is lost is to be lost to the move alone.
+    const bytes = pattern(100_000);
     for (let round = 0; round < 7; round++) {
       const before = peer.remoteAddress.port;
       const stream = dialled.openStream();
       const reading = readAll(stream);
-      await stream.write(bytes.subarray(0, 150_000));
+      await stream.write(bytes.subarray(0, 50_000));
       await relay.moveSource();
-      await stream.end(bytes.subarray(150_000));
+      await stream.end(bytes.subarray(50_000));
       expect(bytes.equals(await reading)).toBe(true);
       expect(peer.remoteAddress.port).not.toBe(before);
     }
