@@ -1,3 +1,4 @@
+import type { QuicUdp } from "@damselfly/quic";
 import type { TlsIdentity } from "@damselfly/transport";
 import type { Fixture, FixtureOptions } from "@damselfly/transport/conformance";
 import { createQuicDownloader, type QuicDownloader } from "../quic-downloader.ts";
@@ -12,10 +13,12 @@ export interface QuicFixture extends Fixture {
 export async function openQuicFixture(
   { source, limits, timeouts, idleTimeoutMs }: FixtureOptions,
   tls?: TlsIdentity,
+  udp?: QuicUdp,
 ): Promise<QuicFixture> {
-  const server = await serveQuic({ source, limits, tls, address: { ip: "127.0.0.1", port: 0 } });
+  const address = { ip: "127.0.0.1", port: 0 };
+  const server = await serveQuic({ source, limits, tls, udp, address });
   const { ip, port } = server.address;
-  const downloader = createQuicDownloader({ timeouts, tls, pool: { idleTimeoutMs } });
+  const downloader = createQuicDownloader({ timeouts, tls, udp, pool: { idleTimeoutMs } });
   const others: QuicDownloader[] = [];
   return {
     downloader,
@@ -24,7 +27,7 @@ export async function openQuicFixture(
     killParent: () => server.abort(),
     openConnections: () => downloader.connectionCount,
     openDownloader: async () => {
-      const other = createQuicDownloader({ timeouts, tls });
+      const other = createQuicDownloader({ timeouts, tls, udp });
       others.push(other);
       return other;
     },
