@@ -1,3 +1,4 @@
+export { assertBytes } from "./assert-bytes.ts";
 export { closeError, describeCloseReason } from "./close-reason.ts";
 export { openDgramSocket } from "./dgram-socket.ts";
 export {

@@ -1,5 +1,8 @@
-import { assertInteger, QuicError, type QuicStream } from "@damselfly/quic";
+import { assertBytes, assertInteger, QuicError, type QuicStream } from "@damselfly/quic";
 import type { NativeStream } from "./binding.ts";
+
+/** How long a stop waits for the code that the peer gave it; without, it is told without. */
+const STOP_CODE_WAIT_MS = 200;
 
 /** What a stream needs from the connection it runs on. */
 export interface StreamCarrier {
@@ -115,6 +118,11 @@ export class QuinnStream implements QuicStream {
   // Reading.
 
   read(into: Uint8Array, leastLength = 1): Promise<number> {
+    try {
+      assertBytes(`Cannot read stream ${this.id}`, into);
+    } catch (error) {
+      return Promise.reject(error);
+    }
     if (!(leastLength >= 1 && leastLength <= into.byteLength)) {
       return Promise.reject(
         new RangeError(
@@ -230,9 +238,6 @@ export class QuinnStream implements QuicStream {
   // Writing.
 
   write(bytes: Uint8Array): Promise<void> {
-    if (bytes.byteLength === 0 && this.#rejectWrite === undefined && this.#writing === "open") {
-      return Promise.resolve();
-    }
     return this.#write(bytes, false);
   }
 
@@ -242,6 +247,11 @@ export class QuinnStream implements QuicStream {
 
   #write(bytes: Uint8Array, isLast: boolean): Promise<void> {
     const what = `Cannot write stream ${this.id}`;
+    try {
+      assertBytes(what, bytes);
+    } catch (error) {
+      return Promise.reject(error);
+    }
     if (this.#rejectWrite !== undefined) {
       return Promise.reject(new Error(`${what}: another write is waiting`));
     }
@@ -249,6 +259,7 @@ export class QuinnStream implements QuicStream {
       if (this.#writing !== "ended") return Promise.reject(this.#writing);
       return Promise.reject(new QuicError("ERR_CLOSED", `${what}: its end has been written`));
     }
+    if (bytes.byteLength === 0 && !isLast) return Promise.resolve();
     return new Promise((resolve, reject) => {
       this.#rejectWrite = reject;
       this.#writeNative(bytes, isLast).then(
@@ -284,7 +295,10 @@ export class QuinnStream implements QuicStream {
     const failure = this.#carrier.failure(what);
     if (failure !== undefined) this.#failWrite(failure);
     else if (error instanceof QuicError) this.#failWrite(error);
-    else if (text.startsWith("sending stopped by peer")) this.onPeerStop(undefined);
+    else if (text.startsWith("sending stopped by peer")) {
+      // The code comes over the control stream, which this may have overtaken.
+      setTimeout(() => this.onPeerStop(undefined), STOP_CODE_WAIT_MS).unref();
+    }
     // Otherwise the connection is lost, and calls `fail` when it hears so.
   }
 

@@ -5,6 +5,9 @@ import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { UNAVAILABLE, withPair } from "./testing/quinn-pair.ts";
 
+/** As code without types gives it. */
+type Untyped = any;
+
 const sha256 = (bytes: Uint8Array): string => createHash("sha256").update(bytes).digest("hex");
 
 describe.skipIf(UNAVAILABLE)("QuinnStream", () => {
@@ -28,6 +31,24 @@ describe.skipIf(UNAVAILABLE)("QuinnStream", () => {
       await stream.end();
       expect(await readAll(stream)).toHaveLength(0);
       expect(await stream.read(Buffer.alloc(1))).toBe(0);
+    });
+  });
+
+  it.each<[string, () => Untyped]>([
+    ["text", () => "hello"],
+    ["an array", () => [1, 2]],
+    ["another view", () => new Uint16Array(2)],
+    ["a detached buffer", () => detached()],
+  ])("takes %s neither to write nor to read into, and goes on", async (_, make) => {
+    await withPair({}, async ({ dialled, accepted }) => {
+      serveEcho(accepted);
+      const stream = dialled.openStream();
+      const wrong = make();
+      for (const call of [stream.write(wrong), stream.end(wrong), stream.read(wrong)]) {
+        expect(await failureOf(call)).toBeInstanceOf(TypeError);
+      }
+      await stream.end(Buffer.from("still there"));
+      expect((await readAll(stream)).toString()).toBe("still there");
     });
   });
 
@@ -331,3 +352,9 @@ describe.skipIf(UNAVAILABLE)("QuinnStream", () => {
     });
   });
 });
+
+function detached(): Uint8Array {
+  const bytes = new Uint8Array(8);
+  structuredClone(bytes, { transfer: [bytes.buffer] });
+  return bytes;
+}
