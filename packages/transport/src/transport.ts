@@ -20,6 +20,11 @@ export interface ParentAddress {
     readonly grpc?: number;
     readonly tcp?: number;
   };
+  /**
+   * It shows no certificate: dialled without TLS even where we have one. Dragonfly's daemons are such; they are dialled over
+   * TCP alone.
+   */
+  readonly plain?: boolean;
   /** Its second QUIC port, where peers are known by keys: `key` is the one it must show. Absent: not offered. */
   readonly quinn?: { readonly port: number; readonly key: string };
 }
