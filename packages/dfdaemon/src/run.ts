@@ -175,6 +175,7 @@ export async function runDaemon(config: Config, options: RunOptions): Promise<vo
     address: { ip: policy.bindIp, port: config.upload.server.port },
     services: [createUploadService(parts)],
     tls: identities.server,
+    plain: policy.plainPeers,
     logger,
     graceMs: GRACE_MS,
   });

@@ -9,6 +9,7 @@ import {
 import { once } from "node:events";
 import { chmod } from "node:fs/promises";
 import { createServer, type Server as NetServer, type Socket } from "node:net";
+import { ConnectionSorter } from "./connection-sorter.ts";
 import {
   handleDuplex,
   handleServerStream,
@@ -34,9 +35,15 @@ export interface ServeRpcOptions {
   readonly services: readonly ImplementedService[];
   /** With it mutual TLS on TCP. Unix sockets are always plain. */
   readonly tls?: TlsIdentity | undefined;
+  /** With `tls`: callers without TLS are served on the same port, too. */
+  readonly plain?: boolean | undefined;
+  /** Takes over connections on this port that speak Vortex without TLS, with none of their bytes read. Absent: they are closed. */
+  readonly foreign?: { accept(socket: Socket): void } | undefined;
   readonly logger?: RpcLogger | undefined;
   /** How long running calls may go on once the server closes, in milliseconds; default 5,000. */
   readonly graceMs?: number | undefined;
+  /** A TCP connection that has not said what it speaks by then is closed. Milliseconds; default 10,000. */
+  readonly firstBytesMs?: number | undefined;
   /** Connections open at once; calls on one more are answered `RESOURCE_EXHAUSTED`. Default 10,000. */
   readonly connectionCountMax?: number | undefined;
   /** Over the defaults: 8 MiB a message, a ping every five minutes on an idle connection. */
@@ -53,7 +60,7 @@ export interface RpcServer extends AsyncDisposable {
 
 /** @throws {ServeError} when it cannot listen there */
 export async function serveRpc(options: ServeRpcOptions): Promise<RpcServer> {
-  const { address, services, tls, logger, graceMs = 5_000, connectionCountMax = 10_000 } = options;
+  const { address, services, logger, graceMs = 5_000, connectionCountMax = 10_000 } = options;
   const closing = new AbortController();
   const server = new Server({ ...defaultServerOptions, ...options.channelOptions });
   const names = services.map(({ service }) => service.name);
@@ -71,14 +78,10 @@ export async function serveRpc(options: ServeRpcOptions): Promise<RpcServer> {
     server.addService(service.definition, implementation);
   }
 
-  const isSecure = tls !== undefined && "ip" in address;
-  const injector = server.createConnectionInjector(
-    isSecure ? createServerCredentials(tls) : ServerCredentials.createInsecure(),
-  );
+  const sockets = new Set<Socket>();
+  const accept = waysInto(server, options, (socket) => void sockets.delete(socket));
   gateStreams(server, { connectionCountMax });
-  const listener = await listen(address, connectionCountMax, (socket) => {
-    injector.injectConnection(socket);
-  });
+  const listener = await listen(options, { sockets, connectionCountMax, accept });
 
   let closed: Promise<void> | undefined;
   return {
@@ -108,6 +111,43 @@ const defaultServerOptions: ChannelOptions = {
   "grpc.max_concurrent_streams": 1_000,
 };
 
+/**
+ * Takes connections into the server: those on a unix socket as they are, others by their first bytes.
+ *
+ * @param release is told of a connection that is somebody else's from now on
+ */
+function waysInto(
+  server: Server,
+  options: ServeRpcOptions,
+  release: (socket: Socket) => void,
+): (socket: Socket) => void {
+  const { address, tls, plain = tls === undefined, foreign, firstBytesMs = 10_000 } = options;
+  const wayInto = (credentials: ServerCredentials): ((socket: Socket) => void) => {
+    const injector = server.createConnectionInjector(credentials);
+    return (socket) => injector.injectConnection(socket);
+  };
+  if ("socketPath" in address) return wayInto(ServerCredentials.createInsecure());
+  const handOver = (socket: Socket): void => {
+    // Dragonfly's older children say that no request will follow, and still want the rest of the answer.
+    socket.allowHalfOpen = true;
+    release(socket);
+    foreign?.accept(socket);
+  };
+  const sorter = new ConnectionSorter({
+    takers: {
+      ...(tls === undefined ? {} : { tls: wayInto(createServerCredentials(tls)) }),
+      ...(plain ? { http2: wayInto(ServerCredentials.createInsecure()) } : {}),
+      ...(foreign === undefined ? {} : { vortex: handOver }),
+    },
+    firstBytesMs,
+    undecidedCountMax: UNDECIDED_COUNT_MAX,
+    logger: options.logger,
+  });
+  return (socket) => sorter.accept(socket);
+}
+
+const UNDECIDED_COUNT_MAX = 1_000;
+
 function adapt(
   handler: AnyHandler,
   method: LoadedMethod,
@@ -123,18 +163,21 @@ function adapt(
   // oxlint-enable typescript/no-unsafe-type-assertion
 }
 
-/** A listening socket and the connections it has accepted. */
+/** A listening socket and the connections it has accepted, less those that somebody else took over. */
 interface Listener {
   readonly server: NetServer;
   readonly sockets: ReadonlySet<Socket>;
 }
 
 async function listen(
-  address: ServeRpcOptions["address"],
-  connectionCountMax: number,
-  accept: (socket: Socket) => void,
+  { address }: ServeRpcOptions,
+  options: {
+    readonly sockets: Set<Socket>;
+    readonly connectionCountMax: number;
+    readonly accept: (socket: Socket) => void;
+  },
 ): Promise<Listener> {
-  const sockets = new Set<Socket>();
+  const { sockets, connectionCountMax, accept } = options;
   // Not half-open: of a caller that was killed nothing comes but the end of its bytes, and its calls must end then.
   const server = createServer({ noDelay: true }, (socket) => {
     sockets.add(socket);
@@ -186,7 +229,6 @@ function boundAddress({ server }: Listener, asked: RpcTarget): RpcTarget {
 }
 
 async function close(server: Server, listener: Listener, graceMs: number): Promise<void> {
-  const listenerClosed = once(listener.server, "close");
   listener.server.close(); // removes a unix socket, too
   let timer: NodeJS.Timeout | undefined;
   const finished = new Promise((resolve) => server.tryShutdown(resolve));
@@ -196,6 +238,8 @@ async function close(server: Server, listener: Listener, graceMs: number): Promi
   await Promise.race([finished, graceOver]);
   clearTimeout(timer);
   server.forceShutdown();
-  for (const socket of listener.sockets) socket.destroy(); // those that never got as far as HTTP/2
-  await listenerClosed;
+  // Those that never got as far as HTTP/2. The server's own "close" would wait for connections that are somebody else's now.
+  const ends = [...listener.sockets].map((socket) => once(socket, "close"));
+  for (const socket of listener.sockets) socket.destroy();
+  await Promise.all(ends);
 }

@@ -18,7 +18,7 @@ const UNTIMED_PATHS = new Set([
 ]);
 
 /**
- * Puts itself in front of grpc-js on the HTTP/2 server that it made: takes the deadline off the calls that must outlive
+ * Puts itself in front of grpc-js on the HTTP/2 servers that it made: takes the deadline off the calls that must outlive
  * it, and refuses what comes over a connection too many.
  *
  * grpc-js 1.14 has no option for either, so this reaches for its private list of servers.
@@ -27,8 +27,9 @@ export function gateStreams(
   server: Server,
   { connectionCountMax }: { readonly connectionCountMax: number },
 ): void {
-  for (const http2Server of http2ServersOf(server)) {
-    const refused = refuseSessionsOver(connectionCountMax, http2Server);
+  const http2Servers = http2ServersOf(server);
+  const refused = refuseSessionsOver(connectionCountMax, http2Servers);
+  for (const http2Server of http2Servers) {
     const listeners = http2Server.listeners("stream");
     http2Server.removeAllListeners("stream");
     http2Server.on("stream", (stream, headers: IncomingHttpHeaders, flags) => {
@@ -42,17 +43,21 @@ export function gateStreams(
   }
 }
 
-/** Sessions beyond the limit; each may make one call, which is refused, and is closed then or after a while. */
-function refuseSessionsOver(countMax: number, http2Server: Http2Server): WeakSet<Http2Session> {
+/** Sessions beyond the limit on all servers; each may make one call, which is refused, and is closed then or after a while. */
+function refuseSessionsOver(
+  countMax: number,
+  http2Servers: readonly Http2Server[],
+): WeakSet<Http2Session> {
   const refused = new WeakSet<Http2Session>();
   let count = 0;
-  http2Server.on("session", (session) => {
+  const countSession = (session: Http2Session): void => {
     count += 1;
     session.once("close", () => (count -= 1));
     if (count <= countMax) return;
     refused.add(session);
     session.setTimeout(REFUSED_SESSION_TIMEOUT_MS, () => session.close());
-  });
+  };
+  for (const http2Server of http2Servers) http2Server.on("session", countSession);
   return refused;
 }
 
