@@ -1,10 +1,12 @@
-import { defineConfig } from "vitest/config";
+import { configDefaults, defineConfig } from "vitest/config";
 
 export default defineConfig({
   // Workspace packages are tested from their sources, without a build.
   ssr: { resolve: { conditions: ["source"] } },
   test: {
     include: ["packages/*/src/**/*.test.ts", "test/**/*.test.ts", "bench/**/*.test.mjs"],
+    // Those run by npm run test:interop: they need Dragonfly's programs.
+    exclude: [...configDefaults.exclude, "test/interop/**"],
     testTimeout: 30_000,
     hookTimeout: 30_000,
     // Real sockets and processes on two cores: more workers only make each other late.

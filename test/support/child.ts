@@ -11,13 +11,17 @@ export interface Exit {
 export interface ChildOptions {
   /** For messages. */
   readonly name: string;
-  /** A script for this very Node, and its arguments. */
+  /** This very Node unless given. */
+  readonly command?: string;
+  /** Without the command itself; for Node, a script and its arguments. */
   readonly argv: readonly string[];
   /** All of it: nothing is inherited but what is named here. */
   readonly env: Readonly<Record<string, string>>;
   readonly cwd: string;
   readonly uid?: number;
   readonly gid?: number;
+  /** Where it logs: what `lines` and `tail` show besides standard error. */
+  readonly logsToStdout?: boolean;
 }
 
 /** Long enough for a busy machine, short enough for a test to say what it waited for. Milliseconds. */
@@ -36,9 +40,18 @@ export class Child {
   #wake: () => void = () => {};
 
   constructor(options: ChildOptions) {
-    const { name, argv, env, cwd, uid, gid } = options;
+    const {
+      name,
+      command = process.execPath,
+      argv,
+      env,
+      cwd,
+      uid,
+      gid,
+      logsToStdout = false,
+    } = options;
     this.name = name;
-    const child = spawn(process.execPath, argv, {
+    const child = spawn(command, argv, {
       cwd,
       env,
       stdio: ["ignore", "pipe", "pipe"],
@@ -50,6 +63,8 @@ export class Child {
       this.#stdout.push(chunk);
       this.#wake();
     });
+    if (logsToStdout)
+      child.stdout.on("data", (chunk: Buffer) => this.#take(chunk.toString("utf8")));
     child.stderr.setEncoding("utf8").on("data", (text: string) => this.#take(text));
     alive.add(child);
     // "close" comes when the output has been read, too.
@@ -76,7 +91,7 @@ export class Child {
     return Buffer.concat(this.#stdout);
   }
 
-  /** What it has written to standard error, line by line. */
+  /** What it has logged, line by line. */
   get lines(): readonly string[] {
     return this.#rest === "" ? this.#lines : [...this.#lines, this.#rest];
   }
@@ -107,7 +122,7 @@ export class Child {
     }
   }
 
-  /** The end of its output, for whoever looks into a failure. */
+  /** The end of its log, for whoever looks into a failure. */
   tail(): string {
     const state =
       this.#exit === undefined

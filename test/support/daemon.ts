@@ -11,7 +11,7 @@ import {
   issueCertificate,
   type Authority,
 } from "../../packages/dfdaemon/src/certs/certificates.ts";
-import { Child, type Exit } from "./child.ts";
+import { Child, type ChildOptions, type Exit } from "./child.ts";
 
 export const LOOPBACK = "127.0.0.1";
 
@@ -172,12 +172,15 @@ export class Cluster {
     } = {},
   ): Child {
     const { name = program, env = {}, ...user } = options;
+    return this.run({ name, argv: [executable(program), ...args], env, ...user });
+  }
+
+  /** Runs any program in the cluster's directory; it ends with the cluster. */
+  run(options: Omit<ChildOptions, "cwd" | "env"> & Partial<Pick<ChildOptions, "env">>): Child {
     const child = new Child({
-      name,
-      argv: [executable(program), ...args],
-      env: { PATH: process.env["PATH"] ?? "", HOME: this.directory, ...env },
+      ...options,
+      env: { PATH: process.env["PATH"] ?? "", HOME: this.directory, ...options.env },
       cwd: this.directory,
-      ...user,
     });
     this.#children.push(child);
     return child;
@@ -345,10 +348,11 @@ export class Cluster {
 }
 
 /** A cluster for every test, or one for all of the file. Its processes end and its directory goes with it; logs are shown when a test fails. */
-export function useCluster(lifetime: "test" | "file"): Cluster {
+export function useCluster(lifetime: "test" | "file"): Cluster;
+export function useCluster<Kind extends Cluster>(lifetime: "test" | "file", cluster: Kind): Kind;
+export function useCluster(lifetime: "test" | "file", cluster: Cluster = new Cluster()): Cluster {
   // A dozen processes on a busy machine take their time; whatever waits in vain says so before this.
   vi.setConfig({ testTimeout: 150_000, hookTimeout: 150_000 });
-  const cluster = new Cluster();
   const open = (): Promise<void> => cluster.open();
   const close = (): Promise<void> => cluster.close();
   if (lifetime === "file") {
