@@ -19,6 +19,12 @@ describe("parseDuration", () => {
     ["2min", 120_000],
     ["1500us", 1.5],
     ["1000000ns", 1],
+    ["1hour 12min 5s", 4_325_000],
+    ["15days  2 min", 1_296_120_000],
+    ["2wk", 1_209_600_000],
+    ["1M", 2_630_016_000],
+    ["1month 1m", 2_630_076_000],
+    ["1.5years", 47_336_400_000],
   ])("reads %j as %d ms", (text, ms) => {
     expect(parseDuration(text)).toBeCloseTo(ms);
   });

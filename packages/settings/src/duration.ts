@@ -1,8 +1,9 @@
 import * as z from "zod";
 
 /**
- * A setting in time, as `300ms`, `5m`, `1h30m` or `2 days`; in milliseconds once parsed. A bare number other than 0 is refused:
- * Dragonfly's parts do not agree on what it would mean.
+ * A setting in time, as `300ms`, `5m`, `1h30m` or `2 days`; in milliseconds once parsed. Takes what Dragonfly's does: the spellings of
+ * the Rust library humantime, a month being 30.44 days and a year 365.25. A bare number other than 0 is refused: Dragonfly's parts do
+ * not agree on what it would mean.
  *
  * Timers of Node hold at most 2^31 - 1 ms (24.8 days): who sets one with a longer duration has to cut it.
  *
@@ -55,7 +56,9 @@ const UNITS: readonly (readonly [RegExp, number])[] = [
   [/^(m|mins?|minutes?)$/, 60_000],
   [/^(h|hrs?|hours?)$/, 3_600_000],
   [/^(d|days?)$/, 86_400_000],
-  [/^(w|weeks?)$/, 604_800_000],
+  [/^(w|wks?|weeks?)$/, 604_800_000],
+  [/^(M|months?)$/, 2_630_016_000],
+  [/^(y|yrs?|years?)$/, 31_557_600_000],
 ];
 const FORMAT_UNITS = [
   ["d", 86_400_000],
@@ -65,9 +68,9 @@ const FORMAT_UNITS = [
   ["ms", 1],
 ] as const;
 const UNIT =
-  "(?:ns|nsecs?|nanos?|us|µs|usecs?|micros?|ms|msecs?|millis?|s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?|d|days?|w|weeks?)";
-const DURATION = new RegExp(`^\\d+(?:\\.\\d+)? ?${UNIT}(?: ?\\d+(?:\\.\\d+)? ?${UNIT})*$`);
-const PART = /(\d+(?:\.\d+)?) ?([a-zµ]+)/g;
+  "(?:ns|nsecs?|nanos?|us|µs|usecs?|micros?|ms|msecs?|millis?|s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?|d|days?|w|wks?|weeks?|M|months?|y|yrs?|years?)";
+const DURATION = new RegExp(`^\\d+(?:\\.\\d+)?\\s*${UNIT}(?:\\s*\\d+(?:\\.\\d+)?\\s*${UNIT})*$`);
+const PART = /(\d+(?:\.\d+)?)\s*([a-zA-Zµ]+)/g;
 const TEXT_LENGTH_MAX = 64;
 
 function msPerUnit(unit: string): number {

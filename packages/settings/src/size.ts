@@ -24,15 +24,17 @@ export function size(
   });
 }
 
-/** Bytes, a whole number; undefined if the text is no size. */
+/** Bytes, cut to a whole number; undefined if the text is no size. */
 export function parseSize(text: string): number | undefined {
   const match = SIZE.exec(text.trim());
   if (match === null) return undefined;
-  const [, count, prefix = "", binary] = match;
+  const [, count = "", unit, prefix = "", binary] = match;
+  // Half a byte was never meant; half a KiB may be.
+  if (unit === undefined && count.includes(".")) return undefined;
   const power = PREFIXES.indexOf(prefix.toLowerCase());
-  const bytes = Number(count) * (binary === undefined ? 1_000 : 1_024) ** power;
+  const bytes = Math.trunc(Number(count) * (binary === undefined ? 1_000 : 1_024) ** power);
   return Number.isSafeInteger(bytes) ? bytes : undefined;
 }
 
-const SIZE = /^(\d{1,16}(?:\.\d{1,9})?) ?(?:([kmgtp])(i)?b?|b)?$/i;
+const SIZE = /^(\d{1,16}(?:\.\d{1,9})?)\s*(([kmgtp])(i)?b?|b)?$/i;
 const PREFIXES = ["", "k", "m", "g", "t", "p"];
