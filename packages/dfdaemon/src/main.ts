@@ -51,7 +51,7 @@ async function run(options: Extract<DaemonCommand, { kind: "run" }>["options"]):
     });
   }
   try {
-    const { config, warnings, inert } = await loadConfig({
+    const { config, warnings, inert, notes } = await loadConfig({
       path: options.configPath,
       pathGiven: options.configPathGiven,
       env: process.env,
@@ -64,7 +64,12 @@ async function run(options: Extract<DaemonCommand, { kind: "run" }>["options"]):
       console: options.console,
       isTerminal: process.stderr.isTTY,
     });
-    for (const sentence of [...warnings, ...inert]) logger.warn({}, sentence);
+    for (const sentence of [...warnings, ...notes]) logger.warn({}, sentence);
+    if (inert.length > 0)
+      logger.warn(
+        {},
+        `settings without effect here:\n${inert.map((line) => `  ${line}`).join("\n")}`,
+      );
     process.on("unhandledRejection", (error) => {
       logger.error({}, `a failure that nobody took care of, please report it: ${messageOf(error)}`);
     });

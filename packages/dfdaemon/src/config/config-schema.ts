@@ -9,6 +9,9 @@ const PROXY = "there is no proxy";
 const RATE = "requests and bandwidth are not limited by rate";
 const LATER = "this is not built yet";
 const NO_EVICTION = "nothing is evicted yet, delete tasks by hand";
+/** Of old files and of the Helm chart: Dragonfly passes them over in silence, as it does every key that it does not know. */
+const UNHEEDED = "Dragonfly's own daemons of today do not heed it";
+const LOG_FLAGS = "the log is set up by flags, see dfdaemon --help";
 const OWN_STORAGE = "content and metadata are stored in another way here";
 
 const tlsFiles = {
@@ -20,10 +23,8 @@ const tlsFiles = {
 const hostSection = z.object({
   idc: z.string().default(""),
   location: z.string().default(""),
-  hostname: z
-    .string()
-    .min(1)
-    .default(() => hostname()),
+  /** Empty: the system's. */
+  hostname: z.string().default(""),
   ip: ipLiteral().optional(),
   schedulerClusterID: z.int().min(0).default(0),
 });
@@ -35,6 +36,7 @@ const downloadSection = z.object({
       socketMode: permissions().default(0o660),
       requestRateLimit: inert(RATE),
       requestBufferSize: inert(RATE),
+      requestbufferSize: inert(UNHEEDED),
     })
     .prefault({}),
   protocol: z
@@ -47,21 +49,26 @@ const downloadSection = z.object({
   collectedPieceTimeout: duration({ minMs: 1 }).default(360_000).meta({ inert: LATER }),
   concurrentPieceCount: count().default(8),
   backToSourceConcurrentPieceCount: count().default(8),
+  rateLimit: inert(UNHEEDED),
+  parentSelector: inert(UNHEEDED),
 });
 
 const uploadSection = z.object({
   server: z
     .object({
-      ip: ipLiteral().default("0.0.0.0"),
+      ip: ipLiteral().optional(),
       port: port().default(4000),
       ...tlsFiles,
       requestRateLimit: inert(RATE),
       requestBufferSize: inert(RATE),
+      requestbufferSize: inert(UNHEEDED),
+      protocol: inert(UNHEEDED),
     })
     .prefault({}),
   client: z.object(tlsFiles).prefault({}),
   disableShared: z.boolean().default(false),
   bandwidthLimit: inert(RATE),
+  rateLimit: inert(UNHEEDED),
 });
 
 const schedulerSection = z.object({
@@ -72,6 +79,7 @@ const schedulerSection = z.object({
   scheduleTimeout: duration({ minMs: 1 }).default(10_800_000).meta({ inert: LATER }),
   maxScheduleCount: count().default(5).meta({ inert: LATER }),
   ...tlsFiles,
+  enableBackToSource: inert(UNHEEDED),
 });
 
 const quicSection = z.object({
@@ -94,7 +102,7 @@ const storageSection = z.object({
   keep: z.boolean().default(true),
   server: z
     .object({
-      ip: ipLiteral().default("0.0.0.0"),
+      ip: ipLiteral().optional(),
       protocol: z
         .enum(["grpc", "quic", "tcp", "auto"])
         .refine(
@@ -121,7 +129,7 @@ const backendSection = z.object({
   caCert: z.string().default(""),
   insecureSkipVerify: z.boolean().default(false),
   requestHeader: z.record(z.string(), z.string()).default({}),
-  maxRetries: z.int().min(0).max(100).default(1),
+  maxRetries: z.int().min(0).default(1),
   enableCacheTemporaryRedirect: inert("redirects are followed anew each time"),
   cacheTemporaryRedirectTTL: inert("redirects are followed anew each time"),
   putConcurrentChunkCount: inert("nothing is uploaded to origins"),
@@ -170,13 +178,14 @@ const proxySection = z.object({
   prefetch: inert(PROXY),
   prefetchBandwidthLimit: inert(PROXY),
   readBufferSize: inert(PROXY),
+  prefetchRateLimit: inert(PROXY),
 });
 
 function serverSection(defaultPort: number): z.ZodObject<{
-  ip: z.ZodDefault<z.ZodString>;
+  ip: z.ZodOptional<z.ZodString>;
   port: z.ZodDefault<z.ZodInt>;
 }> {
-  return z.object({ ip: ipLiteral().default("0.0.0.0"), port: port().default(defaultPort) });
+  return z.object({ ip: ipLiteral().optional(), port: port().default(defaultPort) });
 }
 
 const settings = z.object({
@@ -199,6 +208,7 @@ const settings = z.object({
       caCert: inert(LATER),
       cert: inert(LATER),
       key: inert(LATER),
+      addrs: inert(UNHEEDED),
     })
     .prefault({}),
   scheduler: schedulerSection.prefault({}),
@@ -206,6 +216,8 @@ const settings = z.object({
     .object({
       enable: z.boolean().default(false),
       type: inert("every seed announces itself as super"),
+      clusterID: inert(UNHEEDED),
+      keepaliveInterval: inert(UNHEEDED),
     })
     .prefault({}),
   dynconfig: z.object({ refreshInterval: inert(LATER) }).prefault({}),
@@ -240,10 +252,14 @@ const settings = z.object({
       endpoint: inert(LATER),
       path: inert(LATER),
       headers: inert(LATER),
+      addr: inert(UNHEEDED),
+      flamegraph: inert(UNHEEDED),
     })
     .prefault({}),
   network: z.object({ enableIPv6: z.boolean().default(false) }).prefault({}),
   idleExit: duration().default(0),
+  log: inert(LOG_FLAGS),
+  console: inert(LOG_FLAGS),
 });
 
 /**
@@ -265,29 +281,30 @@ function checkTogether(given: Settings, context: z.RefinementCtx): void {
     complain("storage.server.quic.quinnPort", "a port other than storage.server.quic.port");
   if (server.grpcPort !== 0 && server.grpcPort === given.upload.server.port)
     complain("storage.server.grpcPort", "a port other than upload.server.port");
-  const { diskLowThresholdPercent: low, diskHighThresholdPercent: high } = gcPolicy(given);
-  if (low >= high) {
-    complain(
-      "gc.policy.diskLowThresholdPercent",
-      `less than gc.policy.diskHighThresholdPercent, which is ${high}`,
-    );
-  }
 }
 
 function resolve(given: Settings): Config {
-  const { host, storage } = given;
+  const { host, storage, network } = given;
+  const everywhere = network.enableIPv6 ? "::" : "0.0.0.0";
+  const listen = <Server extends { readonly ip?: string | undefined }>(
+    server: Server,
+  ): Server & { readonly ip: string } => ({ ...server, ip: server.ip ?? everywhere });
   const { quicPort, quic: ownQuic, protocol, ...ownServer } = storage.server;
   return {
     ...given,
     host: {
       ...host,
-      ip: host.ip ?? findLocalAddress({ ipv6: given.network.enableIPv6 }),
+      hostname: host.hostname === "" ? hostname() : host.hostname,
+      ip: host.ip ?? findLocalAddress({ ipv6: network.enableIPv6 }),
     },
+    upload: { ...given.upload, server: listen(given.upload.server) },
+    health: { server: listen(given.health.server) },
+    metrics: { server: listen(given.metrics.server) },
     gc: { ...given.gc, policy: gcPolicy(given) },
     storage: {
       ...storage,
       server: {
-        ...ownServer,
+        ...listen(ownServer),
         protocol: protocol === "grpc" ? "grpc" : "quic",
         quic: { ...ownQuic, port: ownQuic.port ?? quicPort ?? QUIC_PORT },
       },
@@ -295,13 +312,15 @@ function resolve(given: Settings): Config {
   };
 }
 
+/** Dragonfly takes a low mark above the high one, which says nothing; here the low one gives way. */
 function gcPolicy({ gc: { policy } }: Settings): Config["gc"]["policy"] {
+  const high = policy.diskHighThresholdPercent ?? policy.distHighThresholdPercent ?? 80;
+  const low = policy.diskLowThresholdPercent ?? policy.distLowThresholdPercent ?? 60;
   return {
     taskTTL: policy.taskTTL,
     diskThreshold: policy.diskThreshold ?? policy.distThreshold ?? 0,
-    diskHighThresholdPercent:
-      policy.diskHighThresholdPercent ?? policy.distHighThresholdPercent ?? 80,
-    diskLowThresholdPercent: policy.diskLowThresholdPercent ?? policy.distLowThresholdPercent ?? 60,
+    diskHighThresholdPercent: high,
+    diskLowThresholdPercent: Math.min(low, high),
   };
 }
 

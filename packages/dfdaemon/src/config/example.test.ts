@@ -36,7 +36,7 @@ it("config/dfdaemon.yaml shows the defaults", async () => {
     const file = join(dir, "dfdaemon.yaml");
     await writeFile(file, await uncommented());
     const shown = await loadConfig({ path: file });
-    expect(shown).toMatchObject({ warnings: [], inert: [] });
+    expect(shown).toMatchObject({ warnings: [], inert: [], notes: [] });
     const { config } = await loadConfig({ path: join(dir, "none") });
     for (const setting of valuesOf(knownSettings(configSchema))) {
       const name = setting.keys.join(".");

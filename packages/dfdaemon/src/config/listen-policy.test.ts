@@ -24,6 +24,17 @@ describe("listenPolicy", () => {
     ]);
   });
 
+  it.each([
+    [{ scheduler: { addrs: ["10.0.0.1:8002"] } }, true],
+    [{ scheduler: { addrs: ["127.0.0.1:8002", "scheduler.example:8002"] } }, true],
+    [{ manager: { addr: "http://10.0.0.1:65003" } }, true],
+    [{ scheduler: { addrs: ["127.0.0.1:8002", "[::1]:8003", "localhost:8004"] } }, false],
+  ])("of %j, knows whether others would need this node: %s", (given, isClustered) => {
+    const [warning] = listenPolicy(config(given), undefined).warnings;
+    expect(warning?.includes("useless to its cluster")).toBe(isClustered);
+    expect(warning).toContain("security.insecure");
+  });
+
   it("takes the loopback address that was asked for", () => {
     const policy = listenPolicy(config({ host: { ip: "127.0.0.9" } }), undefined);
     expect(policy).toMatchObject({ bindIp: "127.0.0.9", announceIp: "127.0.0.9" });

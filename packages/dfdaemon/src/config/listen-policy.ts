@@ -59,8 +59,12 @@ export function listenPolicy(config: Config, tls: TlsIdentity | undefined): List
     tls,
     plainPeers: true,
     warnings: [
-      `no certificates are given: only this machine is served, on ${loopback}; ` +
-        "give security.caCert, cert and key (see dfdaemon certs), or set security.insecure, to serve others",
+      `no certificates are given: only this machine is served, on ${loopback}` +
+        (isClustered(config)
+          ? ", and others are told so, which makes this node useless to its cluster. To join a Dragonfly cluster without TLS set " +
+            "security.insecure: true (env DFDAEMON_SECURITY_INSECURE=true); otherwise give security.caCert, cert and key, and set " +
+            "security.plainPeers: true while some of its daemons have none"
+          : "; give security.caCert, cert and key (see dfdaemon certs), or set security.insecure, to serve others"),
     ],
   };
 }
@@ -74,6 +78,17 @@ function configuredAddresses(
     pieceBindIp: bind(config.storage.server.ip),
     announceIp: config.host.ip,
   };
+}
+
+/** Told of a scheduler or a manager that is not on this machine. */
+function isClustered({ scheduler, manager }: Config): boolean {
+  const isElsewhere = (host: string): boolean => host !== "localhost" && !isLoopback(host);
+  return (
+    manager.addr !== "" ||
+    scheduler.addrs.some((address) =>
+      isElsewhere(address.replace(/:\d+$/, "").replaceAll(/[[\]]/g, "")),
+    )
+  );
 }
 
 /** RFC 1122, section 3.2.1.3, and RFC 4291, section 2.5.3. */

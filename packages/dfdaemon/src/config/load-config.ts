@@ -1,14 +1,13 @@
 import {
   formatSource,
-  knownSettings,
   loadSettings,
-  valuesOf,
   type FlagSetting,
   type SettingSource,
 } from "@damselfly/settings";
 import type { Config } from "./config.ts";
 import { configSchema } from "./config-schema.ts";
-import { inertReason } from "./setting-types.ts";
+import { dropInNotes } from "./drop-in-notes.ts";
+import { inertSettings } from "./inert-settings.ts";
 
 /** Where Dragonfly keeps it too. */
 export const DEFAULT_CONFIG_PATH = "/etc/dragonfly/dfdaemon.yaml";
@@ -26,8 +25,10 @@ export interface LoadedConfig {
   readonly config: Config;
   /** Unknown keys and choices that were overruled, one sentence each, for the log. */
   readonly warnings: readonly string[];
-  /** Dragonfly's keys that were given and have no effect here, one sentence for each reason, for the log. */
+  /** Dragonfly's keys that were given and have no effect here, a line for each reason, for the log. */
   readonly inert: readonly string[];
+  /** What is otherwise than in Dragonfly, where the file is one of Dragonfly's, one sentence each, for the log. */
+  readonly notes: readonly string[];
 }
 
 /**
@@ -52,25 +53,13 @@ export async function loadConfig(options: {
     ignoredEnv: FLAG_VARIABLES,
     flags,
   });
+  const inert = inertSettings(configSchema, sources);
   return {
     config: settings,
     warnings: [...warnings, ...overruled(sources)],
-    inert: inertSettings(sources),
+    inert,
+    notes: dropInNotes(settings, { sources, isForeign: inert.length > 0 }),
   };
-}
-
-/** Which of the settings that were given do nothing, and why: one sentence for each reason. */
-export function inertSettings(sources: ReadonlyMap<string, SettingSource>): string[] {
-  const byReason = new Map<string, string[]>();
-  for (const { keys, schema } of valuesOf(knownSettings(configSchema))) {
-    const path = keys.join(".");
-    const why = inertReason(schema);
-    if (why === undefined || !sources.has(path)) continue;
-    byReason.set(why, [...(byReason.get(why) ?? []), path]);
-  }
-  return [...byReason].map(
-    ([why, paths]) => `${paths.join(", ")} ${paths.length > 1 ? "have" : "has"} no effect: ${why}`,
-  );
 }
 
 /** A key of Dragonfly's that loses against ours. */
