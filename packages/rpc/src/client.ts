@@ -142,7 +142,7 @@ function createMethod(connection: RpcConnection, method: LoadedMethod): AnyMetho
   return (request, options) => callUnary(connection, method, request, options);
 }
 
-async function callUnary(
+export async function callUnary(
   { channel, target }: RpcConnection,
   method: LoadedMethod,
   request: object,

@@ -1,4 +1,6 @@
 export { backendDetails, encodeBackendDetails, type BackendDetails } from "./backend-details.ts";
+export { checkHealth } from "./check-health.ts";
+export { onceLost } from "./once-lost.ts";
 export {
   createDfdaemonDownloadClient,
   createDfdaemonUploadClient,
