@@ -120,6 +120,7 @@ export async function runDaemon(config: Config, options: RunOptions): Promise<vo
   await using schedulers = await openSchedulers(config.scheduler, {
     hostId: host.id,
     describeHost: () => describeHost(host, meter),
+    refreshIntervalMs: config.dynconfig.refreshInterval,
     tls: identities.scheduler,
     bindIp: policy.bindIp,
     logger,

@@ -220,7 +220,7 @@ const settings = z.object({
       keepaliveInterval: inert(UNHEEDED),
     })
     .prefault({}),
-  dynconfig: z.object({ refreshInterval: inert(LATER) }).prefault({}),
+  dynconfig: z.object({ refreshInterval: duration({ minMs: 1 }).default(60_000) }).prefault({}),
   storage: storageSection.prefault({}),
   dataPlane: z
     .object({

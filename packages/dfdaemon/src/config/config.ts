@@ -23,6 +23,10 @@ export interface Config {
   };
   readonly manager: { readonly addr: string };
   readonly scheduler: SchedulerConfig;
+  readonly dynconfig: {
+    /** How often it is looked which schedulers there are, and whether they are healthy. */
+    readonly refreshInterval: number;
+  };
   readonly seedPeer: { readonly enable: boolean };
   readonly storage: StorageConfig;
   readonly dataPlane: {

@@ -1,17 +1,16 @@
-import { lookup } from "node:dns/promises";
-import { isIP } from "node:net";
-import type { Host } from "@damselfly/rpc";
+import { formatTarget, type Host } from "@damselfly/rpc";
 import { serveScheduler, type SchedulerServer } from "@damselfly/scheduler";
 import type { TlsIdentity } from "@damselfly/transport";
 import type { Config } from "../config/config.ts";
-import { DaemonError } from "../errors.ts";
 import type { Logger } from "../logger.ts";
-import { messageOf } from "../message-of.ts";
+import { namedSchedulers, parseAddress } from "./resolve-schedulers.ts";
 import { openSchedulerConnection, type SchedulerConnection } from "./scheduler-client.ts";
 
 export interface OpenSchedulersOptions {
   readonly hostId: string;
   readonly describeHost: () => Promise<Host>;
+  /** How often it is looked which schedulers there are. Milliseconds. */
+  readonly refreshIntervalMs: number;
   /** For the scheduler's connections, both ways. */
   readonly tls: TlsIdentity | undefined;
   /** Where an embedded scheduler that serves others listens. */
@@ -37,14 +36,16 @@ export async function openSchedulers(
   options: OpenSchedulersOptions,
 ): Promise<Schedulers> {
   const { tls, logger } = options;
-  const addresses = await resolveAddresses(config.addrs);
-  const embedded = await serveEmbedded(config, addresses.length > 0, options);
-  if (embedded !== undefined) addresses.push(dialAddress(embedded.address));
+  for (const address of config.addrs) parseAddress(address);
+  const embedded = await serveEmbedded(config, config.addrs.length > 0, options);
+  const addresses = [...config.addrs];
+  if (embedded !== undefined) addresses.push(formatTarget(dialAddress(embedded.address)));
   const connection =
     addresses.length === 0
       ? undefined
       : openSchedulerConnection({
-          addresses,
+          source: namedSchedulers("scheduler.addrs", addresses),
+          refreshIntervalMs: options.refreshIntervalMs,
           ...(tls === undefined ? {} : { tls }),
           hostId: options.hostId,
           describeHost: options.describeHost,
@@ -89,30 +90,6 @@ async function serveEmbedded(
     );
   }
   return server;
-}
-
-async function resolveAddresses(texts: readonly string[]): Promise<{ ip: string; port: number }[]> {
-  return await Promise.all(texts.map(resolveAddress));
-}
-
-async function resolveAddress(text: string): Promise<{ ip: string; port: number }> {
-  const match = /^(?:\[([^\]]+)\]|([^:]+)):(\d{1,5})$/.exec(text);
-  const host = match?.[1] ?? match?.[2];
-  const port = Number(match?.[3]);
-  if (host === undefined || port < 1 || port > 65_535) {
-    throw new DaemonError(
-      "ERR_SCHEDULER",
-      `Cannot use scheduler address '${text}': expected host:port`,
-    );
-  }
-  if (isIP(host) !== 0) return { ip: host, port };
-  try {
-    return { ip: (await lookup(host)).address, port };
-  } catch (error) {
-    throw new DaemonError("ERR_SCHEDULER", `Cannot find scheduler '${text}': ${messageOf(error)}`, {
-      cause: error,
-    });
-  }
 }
 
 /** Where we reach a server that listens there: a wildcard is reached on loopback. */

@@ -1,28 +1,24 @@
-import { createHash } from "node:crypto";
-import {
-  createSchedulerClient,
-  durationFromMs,
-  type Host,
-  type SchedulerClient,
-} from "@damselfly/rpc";
+import type { Host, SchedulerClient } from "@damselfly/rpc";
 import type { TlsIdentity } from "@damselfly/transport";
 import { DaemonError } from "../errors.ts";
 import type { Logger } from "../logger.ts";
 import { messageOf } from "../message-of.ts";
 import { pause } from "../pause.ts";
+import { HashRing } from "./hash-ring.ts";
 import { RpcPeerSession } from "./rpc-peer-session.ts";
 import type { PeerRegistration, PeerSession, SchedulerLink } from "./scheduler-link.ts";
+import { SchedulerMember } from "./scheduler-member.ts";
+import type { KnownScheduler, SchedulerSource } from "./scheduler-source.ts";
 
-/** A unary call to a scheduler, the dial included. Milliseconds. */
-const CALL_MS = 5_000;
-/** The last call, which nobody should have to wait for. Milliseconds. */
-const SIGN_OFF_MS = 1_000;
-/** How soon a failed announcement is tried again, at first and at most. Milliseconds. */
+/** How long the first download may wait until it is known which schedulers there are. Milliseconds. */
+const FIRST_LOOK_MS = 3_000;
+/** How soon a source of schedulers that failed is asked again, at first. Milliseconds. */
 const RETRY_FIRST_MS = 1_000;
-const RETRY_MAX_MS = 30_000;
 
 export interface SchedulerClientOptions {
-  readonly addresses: readonly { readonly ip: string; readonly port: number }[];
+  readonly source: SchedulerSource;
+  /** Between two looks at the source, and at the health of each scheduler. */
+  readonly refreshIntervalMs: number;
   readonly tls?: TlsIdentity;
   readonly hostId: string;
   /** This host as it is at this moment. */
@@ -37,13 +33,16 @@ export interface SchedulerConnection extends SchedulerLink, AsyncDisposable {
   start(): void;
   /** Takes this host back from every scheduler: nobody is sent here any more. Downloads that run go on with the parents they have. */
   leave(): Promise<void>;
-  /** Clients by preference for this task, the same at every daemon: so all peers of a task meet at one scheduler. */
+  /**
+   * Clients by preference for this task, the same at every daemon: so all peers of a task meet at one scheduler. Only of healthy schedulers,
+   * as long as there is one.
+   */
   clientsFor(taskId: string): readonly SchedulerClient[];
 }
 
 /**
- * Once started, announces this host to every scheduler, again and again; an unreachable one is tried on in the background and does not keep anything
- * waiting. Disposing leaves, then disconnects.
+ * Once started, keeps this host known to every healthy scheduler; one that comes, goes or falls ill is noticed in the background and does
+ * not keep anything waiting. Disposing leaves, then disconnects; the source is disposed with it.
  */
 export function openSchedulerConnection(options: SchedulerClientOptions): SchedulerConnection {
   return new Connection(options);
@@ -51,168 +50,177 @@ export function openSchedulerConnection(options: SchedulerClientOptions): Schedu
 
 class Connection implements SchedulerConnection {
   readonly #options: SchedulerClientOptions;
-  readonly #announcers: readonly Announcer[];
+  readonly #stop = new AbortController();
+  /** In the order of the source. */
+  #members: readonly SchedulerMember[] = [];
+  #ring = new HashRing<SchedulerMember>();
+  #ringNames = "";
+  #loop: Promise<void> | undefined;
+  #looked: () => void = () => {};
+  readonly #firstLook: Promise<void>;
+  #sourceFailure: string | undefined;
+  /** Members that are not listed any more, on their way out. */
+  readonly #leaving = new Set<Promise<void>>();
+  #left: Promise<void> | undefined;
 
   constructor(options: SchedulerClientOptions) {
     this.#options = options;
-    const tls = options.tls === undefined ? {} : { tls: options.tls };
-    this.#announcers = options.addresses.map(
-      (address) => new Announcer(createSchedulerClient(address, tls), options),
-    );
+    this.#firstLook = new Promise((resolve) => {
+      this.#looked = resolve;
+    });
   }
 
   start(): void {
-    for (const announcer of this.#announcers) announcer.start();
+    if (this.#stop.signal.aborted) return;
+    this.#loop ??= this.#refreshAgainAndAgain();
   }
 
-  async leave(): Promise<void> {
-    await Promise.all(this.#announcers.map((announcer) => announcer.leave()));
+  leave(): Promise<void> {
+    this.#left ??= this.#leaveAll();
+    return this.#left;
   }
 
   clientsFor(taskId: string): readonly SchedulerClient[] {
-    return this.#announcersFor(taskId).map((announcer) => announcer.client);
+    const healthy = this.#ring.order(taskId);
+    return (healthy.length > 0 ? healthy : this.#members).map(({ client }) => client);
   }
 
   async register(
     registration: PeerRegistration,
     { signal }: { readonly signal: AbortSignal },
   ): Promise<PeerSession> {
+    this.start();
+    await this.#haveLooked(signal);
     const failures: unknown[] = [];
-    for (const announcer of this.#announcersFor(registration.taskId)) {
+    for (const member of this.#ring.order(registration.taskId)) {
       try {
-        await announcer.announced(signal);
-        const onLost = (): void => announcer.forget();
-        return new RpcPeerSession(announcer.client, registration, {
+        await member.announced(signal);
+        const onLost = (): void => member.doubt();
+        return new RpcPeerSession(member.client, registration, {
           hostId: this.#options.hostId,
           signal,
           onLost,
         });
       } catch (error) {
         signal.throwIfAborted();
+        member.doubt();
         failures.push(error);
       }
     }
-    const reasons = failures.map(messageOf).join("; ");
+    const reasons = failures.length > 0 ? failures.map(messageOf).join("; ") : this.#whyNobody();
     throw new DaemonError("ERR_SCHEDULER", `Cannot register with a scheduler: ${reasons}`, {
       cause: failures.at(-1),
     });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await Promise.all(this.#announcers.map((announcer) => announcer[Symbol.asyncDispose]()));
+    await this.leave();
+    await Promise.all(this.#members.map((member) => member[Symbol.asyncDispose]()));
+    await this.#options.source[Symbol.asyncDispose]();
   }
 
-  /** Rendezvous hashing: when one scheduler goes, only its tasks move. */
-  #announcersFor(taskId: string): readonly Announcer[] {
-    const weight = (announcer: Announcer): string =>
-      createHash("sha256").update(`${announcer.client.target}\n${taskId}`).digest("hex");
-    const weighted = this.#announcers.map((announcer) => ({
-      announcer,
-      weight: weight(announcer),
-    }));
-    return weighted
-      .toSorted((a, b) => (a.weight < b.weight ? 1 : -1))
-      .map(({ announcer }) => announcer);
+  async #leaveAll(): Promise<void> {
+    this.#stop.abort();
+    this.#looked();
+    await this.#loop;
+    await Promise.all(this.#members.map((member) => member.leave()));
+    await Promise.all(this.#leaving);
+  }
+
+  /** Resolves when it is known which schedulers there are and which are healthy, or when that takes too long. */
+  async #haveLooked(signal: AbortSignal): Promise<void> {
+    const enough = new AbortController();
+    const either = AbortSignal.any([signal, enough.signal]);
+    await Promise.race([this.#firstLook, pause(FIRST_LOOK_MS, either)]);
+    enough.abort();
+    signal.throwIfAborted();
+  }
+
+  async #refreshAgainAndAgain(): Promise<void> {
+    const { source, refreshIntervalMs, logger } = this.#options;
+    const { signal } = this.#stop;
+    let retryMs = RETRY_FIRST_MS;
+    while (!signal.aborted) {
+      let waitMs = refreshIntervalMs;
+      try {
+        const listed = await source.list(signal);
+        if (signal.aborted) return;
+        this.#reconcile(listed);
+        if (this.#sourceFailure !== undefined)
+          logger.info({ source: source.name }, `${source.name} can be read again`);
+        this.#sourceFailure = undefined;
+        retryMs = RETRY_FIRST_MS;
+      } catch (error) {
+        if (signal.aborted) return;
+        if (this.#sourceFailure === undefined)
+          logger.warn({ source: source.name }, `cannot find schedulers: ${messageOf(error)}`);
+        this.#sourceFailure = messageOf(error);
+        waitMs = Math.min(retryMs, refreshIntervalMs);
+        retryMs *= 2;
+      }
+      void Promise.all(this.#members.map(({ probed }) => probed)).then(this.#looked);
+      await pause(waitMs, signal);
+    }
+  }
+
+  /** Takes up who is new, and lets go of who is not listed any more. */
+  #reconcile(listed: readonly KnownScheduler[]): void {
+    const before = new Map(this.#members.map((member) => [keyOf(member.scheduler), member]));
+    this.#members = listed.map((scheduler) => {
+      const key = keyOf(scheduler);
+      const member = before.get(key) ?? this.#take(scheduler);
+      before.delete(key);
+      return member;
+    });
+    for (const gone of before.values()) {
+      const leaving = gone[Symbol.asyncDispose]().finally(() => this.#leaving.delete(leaving));
+      this.#leaving.add(leaving);
+    }
+    this.#placeOnRing();
+  }
+
+  #take(scheduler: KnownScheduler): SchedulerMember {
+    const { tls, hostId, describeHost, announceIntervalMs, refreshIntervalMs, logger } =
+      this.#options;
+    return new SchedulerMember(scheduler, {
+      ...(tls === undefined ? {} : { tls }),
+      hostId,
+      describeHost,
+      announceIntervalMs,
+      probeIntervalMs: refreshIntervalMs,
+      onHealth: () => this.#placeOnRing(),
+      logger,
+    });
+  }
+
+  /** On the ring are the healthy ones of one cluster: that of the first healthy one, as Dragonfly's daemons choose it. */
+  #placeOnRing(): void {
+    const healthy = this.#members.filter((member) => member.healthy === true);
+    const cluster = healthy[0]?.scheduler.clusterId;
+    const placed = healthy
+      .filter(({ scheduler }) => scheduler.clusterId === cluster)
+      // Of two with one name the ring keeps the last.
+      .toSorted((a, b) => a.scheduler.id - b.scheduler.id);
+    for (const member of this.#members) member.enroll(placed.includes(member));
+    const names = placed.map(({ scheduler }) => keyOf(scheduler)).join(", ");
+    if (names === this.#ringNames) return;
+    this.#ringNames = names;
+    this.#ring = new HashRing(placed.map((member) => [member.scheduler.name, member]));
+    if (names !== "")
+      this.#options.logger.info(
+        { schedulers: placed.map(({ client }) => client.target) },
+        `schedulers in use: ${placed.map(({ client }) => client.target).join(", ")}`,
+      );
+    else this.#options.logger.warn({}, `no scheduler is of use: ${this.#whyNobody()}`);
+  }
+
+  #whyNobody(): string {
+    if (this.#members.length === 0)
+      return this.#sourceFailure ?? `${this.#options.source.name} names none`;
+    return this.#members.map(({ client, failure }) => `${client.target} (${failure})`).join(", ");
   }
 }
 
-/** Keeps one scheduler informed that this host is there. */
-class Announcer implements AsyncDisposable {
-  readonly client: SchedulerClient;
-  readonly #options: SchedulerClientOptions;
-  readonly #stop = new AbortController();
-  #loop: Promise<void> | undefined;
-  #known: Promise<void> | undefined;
-  #left: Promise<void> | undefined;
-  #hurry: () => void = () => {};
-
-  constructor(client: SchedulerClient, options: SchedulerClientOptions) {
-    this.client = client;
-    this.#options = options;
-  }
-
-  start(): void {
-    this.#loop ??= this.#announceAgainAndAgain();
-  }
-
-  /** Resolves when the scheduler knows this host. @throws {RpcError} if it cannot be told now */
-  async announced(signal: AbortSignal): Promise<void> {
-    signal.throwIfAborted();
-    this.#known ??= this.#announce();
-    await this.#known;
-  }
-
-  /** The scheduler has forgotten this host, or may have (it was restarted): it is announced anew. */
-  forget(): void {
-    this.#known = undefined;
-    this.#hurry();
-  }
-
-  /** Stops announcing, and signs off if there was anything to sign off from. Idempotent. */
-  leave(): Promise<void> {
-    this.#left ??= this.#signOff();
-    return this.#left;
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.leave();
-    await this.client[Symbol.asyncDispose]();
-  }
-
-  async #signOff(): Promise<void> {
-    this.#stop.abort();
-    this.#hurry();
-    await this.#loop;
-    if (this.#known === undefined) return;
-    try {
-      await this.#known;
-      await this.client.deleteHost({ hostId: this.#options.hostId }, { timeoutMs: SIGN_OFF_MS });
-    } catch (error) {
-      const { logger } = this.#options;
-      logger.debug({ scheduler: this.client.target }, `could not sign off: ${messageOf(error)}`);
-    }
-  }
-
-  async #announce(): Promise<void> {
-    try {
-      const host = await this.#options.describeHost();
-      const interval = durationFromMs(this.#options.announceIntervalMs);
-      await this.client.announceHost(
-        { host, interval },
-        { timeoutMs: CALL_MS, signal: this.#stop.signal },
-      );
-    } catch (error) {
-      this.#known = undefined;
-      throw error;
-    }
-  }
-
-  async #announceAgainAndAgain(): Promise<void> {
-    const { logger, announceIntervalMs } = this.#options;
-    let retryMs = RETRY_FIRST_MS;
-    let complained = false;
-    while (!this.#stop.signal.aborted) {
-      let waitMs = announceIntervalMs;
-      try {
-        this.#known = this.#announce();
-        await this.#known;
-        if (complained) logger.info({ scheduler: this.client.target }, "the scheduler is back");
-        complained = false;
-        retryMs = RETRY_FIRST_MS;
-      } catch (error) {
-        if (this.#stop.signal.aborted) return;
-        if (!complained)
-          logger.warn(
-            { scheduler: this.client.target },
-            `cannot announce this host: ${messageOf(error)}`,
-          );
-        complained = true;
-        waitMs = retryMs;
-        retryMs = Math.min(retryMs * 2, RETRY_MAX_MS);
-      }
-      const hurry = new AbortController();
-      this.#hurry = () => hurry.abort();
-      await pause(waitMs, AbortSignal.any([this.#stop.signal, hurry.signal]));
-    }
-  }
+function keyOf({ name, ip, port, id, clusterId }: KnownScheduler): string {
+  return `${name} ${ip} ${port} ${id} ${clusterId}`;
 }
