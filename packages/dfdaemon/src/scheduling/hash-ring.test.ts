@@ -1,6 +1,6 @@
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { HashRing, positionOfKey, positionOfVirtualNode } from "./hash-ring.ts";
+import { HashRing, positionOfKey, positionsOfNode } from "./hash-ring.ts";
 
 /* The vectors are those of dragonfly-hashring 0.2.0, with which Dragonfly's daemons 1.5.10 choose their scheduler. */
 
@@ -12,7 +12,7 @@ function ringOf(...names: readonly string[]): HashRing<string> {
   return new HashRing(names.map((name) => [name, name]));
 }
 
-describe("positionOfVirtualNode", () => {
+describe("positionsOfNode", () => {
   it.each([
     ["scheduler-0", 0, 0xcafde51ef5d5f137n],
     ["scheduler-1", 0, 0xa069beb55c69af57n],
@@ -23,7 +23,7 @@ describe("positionOfVirtualNode", () => {
     ["10.0.0.1:8002", 429, 0x0ef444fb8336ee17n],
     ["10.0.0.2:8002", 52, 0x0c7ff4994c5aa133n],
   ])("puts %s #%i where Dragonfly's daemons put it", (name, replica, position) => {
-    expect(positionOfVirtualNode(name, replica)).toBe(position);
+    expect(positionsOfNode(name)[replica]).toBe(position);
   });
 });
 

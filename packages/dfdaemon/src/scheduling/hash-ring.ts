@@ -41,11 +41,13 @@ export function positionOfKey(key: string): bigint {
   return sipHash24(Buffer.concat([Buffer.from(key), Buffer.of(TEXT_END)]));
 }
 
-/** Where the virtual node `replica` of the node `name` is on the ring. */
-export function positionOfVirtualNode(name: string, replica: number): bigint {
+/** Where the virtual nodes of the node `name` are on the ring, in the order of their numbers. */
+export function positionsOfNode(name: string): bigint[] {
   const bytes = Buffer.concat([Buffer.alloc(8), Buffer.from(name), Buffer.of(TEXT_END)]);
-  bytes.writeBigUInt64LE(BigInt(replica));
-  return sipHash24(bytes);
+  return Array.from({ length: VIRTUAL_NODE_COUNT }, (_, replica) => {
+    bytes.writeUInt32LE(replica);
+    return sipHash24(bytes);
+  });
 }
 
 interface VirtualNode {
@@ -56,12 +58,7 @@ interface VirtualNode {
 
 function placeNodes(names: readonly string[]): VirtualNode[] {
   return names
-    .flatMap((name, node) =>
-      Array.from({ length: VIRTUAL_NODE_COUNT }, (_, replica) => ({
-        position: positionOfVirtualNode(name, replica),
-        node,
-      })),
-    )
+    .flatMap((name, node) => positionsOfNode(name).map((position) => ({ position, node })))
     .toSorted((a, b) => (a.position < b.position ? -1 : 1));
 }
 
