@@ -47,6 +47,6 @@ export function checkNodeIdentity(
   );
 }
 
-function createNodeContext({ caCert, cert, key }: TlsIdentity): SecureContext {
+export function createNodeContext({ caCert, cert, key }: TlsIdentity): SecureContext {
   return createSecureContext({ ca: caCert, cert, key, minVersion: "TLSv1.2" });
 }
