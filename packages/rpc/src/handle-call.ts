@@ -24,6 +24,8 @@ export interface HandlerOptions {
   readonly method: string;
   readonly closing: AbortSignal;
   readonly logger: RpcLogger | undefined;
+  /** Of a server stream: how long the caller may take to take a message; absent: as long as it likes. */
+  readonly sendTimeoutMs?: number | undefined;
 }
 
 export function handleUnary(
@@ -49,7 +51,9 @@ export function handleServerStream(
       run: async (context) => {
         // Callers that bound the time until the headers (tonic does) must not wait for the first message.
         call.sendMetadata(new Metadata());
-        const sender = new MessageSender(call, context.signal);
+        const sender = new MessageSender(call, context.signal, {
+          timeoutMs: options.sendTimeoutMs,
+        });
         for await (const message of handler(call.request, context)) await sender.send(message);
       },
       end: (error) => endStream(call, error),

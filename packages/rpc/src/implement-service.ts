@@ -50,6 +50,8 @@ export type ServiceImplementation<Methods> = {
 export interface ImplementedService {
   readonly service: LoadedService;
   readonly handlers: ReadonlyMap<string, AnyHandler>;
+  /** By method: how long a caller may take to take one message of a server stream. Milliseconds. */
+  readonly sendTimeoutsMs: ReadonlyMap<string, number>;
 }
 
 /** Any of the three, told apart by the method's definition. */
@@ -62,19 +64,24 @@ export type AnyHandler =
  * Methods are called on `implementation`, so it may be an object of a class.
  *
  * @param options.serializers take the place of protobufjs for a method's responses, by the method's name
+ * @param options.sendTimeoutsMs of server streams: a caller that takes no message for so long is answered `DEADLINE_EXCEEDED`
  */
 export function implementService<Name extends ServiceName>(
   name: Name,
   implementation: ServiceImplementation<Services[Name]>,
-  { serializers = {} }: { readonly serializers?: ResponseSerializers<Services[Name]> } = {},
+  options: {
+    readonly serializers?: ResponseSerializers<Services[Name]>;
+    readonly sendTimeoutsMs?: { readonly [Method in keyof Services[Name]]?: number };
+  } = {},
 ): ImplementedService {
+  const { serializers = {}, sendTimeoutsMs = {} } = options;
   const service = withSerializers(loadService(name), new Map(Object.entries(serializers)));
   const handlers = new Map<string, AnyHandler>();
   for (const methodName of service.methods.keys()) {
     const handler: unknown = Reflect.get(implementation, methodName);
     if (isHandler(handler)) handlers.set(methodName, handler.bind(implementation));
   }
-  return { service, handlers };
+  return { service, handlers, sendTimeoutsMs: new Map(Object.entries<number>(sendTimeoutsMs)) };
 }
 
 /** Makes grpc-js's bytes of a response; `serialize` is what protobufjs would make. */

@@ -1,3 +1,5 @@
+import { status } from "./rpc-error.ts";
+
 /** The writing half of a grpc-js server call. */
 interface MessageSink {
   write(message: object, callback: () => void): boolean;
@@ -13,12 +15,19 @@ const IN_FLIGHT_COUNT_MAX = 2;
 export class MessageSender {
   readonly #sink: MessageSink;
   readonly #signal: AbortSignal;
+  readonly #timeoutMs: number | undefined;
   #inFlightCount = 0;
   #wake: (() => void) | undefined;
 
-  constructor(sink: MessageSink, signal: AbortSignal) {
+  /** @param options.timeoutMs how long the caller may take to take a message; absent: as long as it likes */
+  constructor(
+    sink: MessageSink,
+    signal: AbortSignal,
+    options: { readonly timeoutMs?: number | undefined } = {},
+  ) {
     this.#sink = sink;
     this.#signal = signal;
+    this.#timeoutMs = options.timeoutMs;
     // A cancelled call never says that a message was taken.
     signal.addEventListener("abort", () => this.#wake?.(), { once: true });
   }
@@ -27,6 +36,7 @@ export class MessageSender {
    * Resolves when the next message may be sent. One at a time.
    *
    * @throws the signal's reason when the caller has left
+   * @throws {RpcError} `DEADLINE_EXCEEDED` when it takes nothing for too long
    */
   async send(message: object): Promise<void> {
     this.#signal.throwIfAborted();
@@ -36,10 +46,25 @@ export class MessageSender {
       this.#wake?.();
     });
     if (this.#inFlightCount < IN_FLIGHT_COUNT_MAX) return;
+    const timeoutMs = this.#timeoutMs;
+    let isLate = false;
+    let timer: NodeJS.Timeout | undefined;
     await new Promise<void>((resolve) => {
       this.#wake = resolve;
+      if (timeoutMs === undefined) return;
+      timer = setTimeout(() => {
+        isLate = true;
+        resolve();
+      }, timeoutMs);
     });
+    clearTimeout(timer);
     this.#wake = undefined;
     this.#signal.throwIfAborted();
+    if (isLate) {
+      throw status(
+        "DEADLINE_EXCEEDED",
+        `Cannot send: the caller has taken nothing for ${timeoutMs} ms`,
+      );
+    }
   }
 }

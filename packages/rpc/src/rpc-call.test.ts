@@ -254,6 +254,34 @@ describe("a server stream", () => {
     expect(await freed.opened).toMatchObject({ code: "CANCELLED" });
   });
 
+  it("ends when its caller takes nothing for longer than the method allows", async () => {
+    const freed = createGate<unknown>();
+    const implementation: ServiceImplementation<DfdaemonUploadMethods> = {
+      async *syncPieces() {
+        try {
+          for (let number = 0; ; number += 1) yield { number, ip: "x".repeat(60_000) };
+        } finally {
+          freed.open(undefined);
+        }
+      },
+    };
+    const server = await serveRpc({
+      address: { ip: "127.0.0.1", port: 0 },
+      services: [
+        implementService("dfdaemon.v2.DfdaemonUpload", implementation, {
+          sendTimeoutsMs: { syncPieces: 20 },
+        }),
+      ],
+      graceMs: 1_000,
+    });
+    disposables.push(server);
+    const session = openSession(server);
+    const stream = requestRaw(session, "SyncPieces");
+    await once(stream, "response");
+    await freed.opened;
+    session.destroy();
+  });
+
   it("throws the signal's reason while it waits", async () => {
     const { client } = await serveUpload({
       async *syncHost(_, { signal }) {

@@ -64,7 +64,8 @@ export async function serveRpc(options: ServeRpcOptions): Promise<RpcServer> {
   const closing = new AbortController();
   const server = new Server({ ...defaultServerOptions, ...options.channelOptions });
   const names = services.map(({ service }) => service.name);
-  for (const { service, handlers } of [...services, createHealthService(names, closing.signal)]) {
+  for (const implemented of [...services, createHealthService(names, closing.signal)]) {
+    const { service, handlers, sendTimeoutsMs } = implemented;
     const implementation: UntypedServiceImplementation = {};
     for (const [name, method] of service.methods) {
       const handler = handlers.get(name);
@@ -73,6 +74,7 @@ export async function serveRpc(options: ServeRpcOptions): Promise<RpcServer> {
         method: method.path.slice(1),
         closing: closing.signal,
         logger,
+        sendTimeoutMs: sendTimeoutsMs.get(name),
       });
     }
     server.addService(service.definition, implementation);
