@@ -126,7 +126,10 @@ export async function runDaemon(config: Config, options: RunOptions): Promise<vo
     logger,
   });
   const scheduler = schedulers.connection;
-  await using clients = new UploadClients({ tls: identities.client });
+  await using clients = new UploadClients({
+    tls: identities.client,
+    plainPeers: policy.plainPeers,
+  });
   // Keys are exchanged where certificates say with whom, or where the operator has done without them.
   const isChannelTrusted = policy.tls === undefined || identities.client !== undefined;
   const quinnKey = isChannelTrusted ? dataPlane.quinn?.publicKey : undefined;
@@ -134,7 +137,13 @@ export async function runDaemon(config: Config, options: RunOptions): Promise<vo
     dataPlane,
     origin,
     ...(scheduler === undefined ? {} : { scheduler }),
-    channel: new RpcParentChannel({ clients, hostId: host.id, quinnKey }),
+    channel: new RpcParentChannel({
+      clients,
+      hostId: host.id,
+      policy: { tls: identities.client !== undefined, plainPeers: policy.plainPeers },
+      quinnKey,
+      silenceMs: config.download.collectedPieceTimeout,
+    }),
     host,
     limits: {
       concurrentPieceCount: config.download.concurrentPieceCount,
@@ -167,6 +176,7 @@ export async function runDaemon(config: Config, options: RunOptions): Promise<vo
     scheduler,
     host,
     tls: policy.tls !== undefined,
+    plainPeers: policy.plainPeers,
     meter,
     onRequest: () => idle?.touch(),
     onLeave: async () => await scheduler?.leave(),

@@ -30,3 +30,16 @@ export function assertHostIdentity(hostId: string, certificate: PeerCertificate 
 function isNamed(hostname: string, name: string): boolean {
   return hostname === name || hostname === `${name}-seed`;
 }
+
+/**
+ * Keeps out whoever shows no certificate where everybody must.
+ *
+ * @throws {RpcError} `PERMISSION_DENIED`
+ */
+export function assertCertified(hostId: string, certificate: PeerCertificate | undefined): void {
+  if (certificate !== undefined) return;
+  throw status(
+    "PERMISSION_DENIED",
+    `Cannot serve host '${hostId}': it shows no certificate, and security.plainPeers is false here`,
+  );
+}

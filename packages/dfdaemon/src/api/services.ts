@@ -1,4 +1,11 @@
-import { implementService, status, type ImplementedService, type Task } from "@damselfly/rpc";
+import {
+  implementService,
+  status,
+  type ImplementedService,
+  type ServiceImplementation,
+  type Services,
+  type Task,
+} from "@damselfly/rpc";
 import type { DataPlane } from "../data-plane/data-plane.ts";
 import { describeNetwork, type HostFacts } from "../host/describe-host.ts";
 import type { TrafficMeter } from "../host/traffic-meter.ts";
@@ -6,7 +13,7 @@ import type { Logger } from "../logger.ts";
 import { pause } from "../pause.ts";
 import type { SchedulerConnection } from "../scheduling/scheduler-client.ts";
 import type { TaskManager } from "../tasks/task-manager.ts";
-import { assertHostIdentity } from "./assert-host-identity.ts";
+import { assertCertified, assertHostIdentity } from "./assert-host-identity.ts";
 import { describeTask, statLocalTask } from "./local-tasks.ts";
 import { streamDownload } from "./stream-download.ts";
 import { syncPieces } from "./sync-pieces.ts";
@@ -16,6 +23,9 @@ import { toStatus } from "./to-status.ts";
 /** How often SyncHost reports. Milliseconds. */
 const SYNC_HOST_INTERVAL_MS = 1_000;
 
+/** A peer that takes no message of these streams for so long is not listened for any more, as Dragonfly's daemons do. Milliseconds. */
+const SYNC_SEND_MS = 10_000;
+
 export interface ServiceParts {
   readonly manager: TaskManager;
   readonly dataPlane: DataPlane;
@@ -23,6 +33,8 @@ export interface ServiceParts {
   readonly host: HostFacts;
   /** Whether others are served with mutual TLS. Otherwise only this machine is, or `security.insecure` is set. */
   readonly tls: boolean;
+  /** Peers without certificates are served too. Always so where `tls` is not. */
+  readonly plainPeers: boolean;
   readonly meter: TrafficMeter;
   /** Called at every request, so that a daemon that ends when idle knows it is not. */
   readonly onRequest: () => void;
@@ -64,8 +76,9 @@ export function createDownloadService(parts: ServiceParts): ImplementedService {
 
 /** What other daemons and the scheduler may ask: TCP. */
 export function createUploadService(parts: ServiceParts): ImplementedService {
-  const { manager, dataPlane, host, tls, meter, onRequest } = parts;
-  return implementService("dfdaemon.v2.DfdaemonUpload", {
+  const { manager, dataPlane, host, tls, plainPeers, meter, onRequest } = parts;
+  const children = { value: 0 };
+  const methods: ServiceImplementation<Services["dfdaemon.v2.DfdaemonUpload"]> = {
     downloadTask: (request, { signal }) => {
       onRequest();
       return translated(
@@ -78,10 +91,12 @@ export function createUploadService(parts: ServiceParts): ImplementedService {
     deleteTask: (request, { signal }) => answer(() => deleteTask(parts, request.taskId, signal)),
     syncPieces: (request, { signal, closing, peerCertificate }) => {
       onRequest();
+      if (tls && !plainPeers) assertCertified(request.hostId, peerCertificate);
       assertHostIdentity(request.hostId, peerCertificate);
+      const isTrusted = !tls || peerCertificate !== undefined;
       return translated(
         syncPieces(
-          { dataPlane, manager, ip: host.ip, isTrusted: !tls || peerCertificate !== undefined },
+          { dataPlane, manager, ip: host.ip, isTrusted, plainPeers, children },
           request,
           AbortSignal.any([signal, closing]),
         ),
@@ -97,6 +112,9 @@ export function createUploadService(parts: ServiceParts): ImplementedService {
       }
       signal.throwIfAborted();
     },
+  };
+  return implementService("dfdaemon.v2.DfdaemonUpload", methods, {
+    sendTimeoutsMs: { syncPieces: SYNC_SEND_MS, syncHost: SYNC_SEND_MS },
   });
 }
 

@@ -7,10 +7,19 @@ import type { TaskManager } from "../tasks/task-manager.ts";
 /** Pieces that one request may ask for: 64 TiB at 64 MiB each. */
 const PIECE_COUNT_MAX = 1 << 20;
 
+/** Children that listen at once, over all tasks. */
+const CHILD_COUNT_MAX = 4_096;
+
+/** Counts those who listen. One for all calls. */
+export interface ChildCount {
+  value: number;
+}
+
 /**
  * Tells a child which of the pieces it wants are here, as they come, until all of them are or no more will come.
  *
- * A child of our own kind is told at once where to fetch, in a message without bytes; Dragonfly's children would take that for a piece.
+ * A child of our own kind is told at once where to fetch, in a message without bytes; Dragonfly's children would take that for a piece,
+ * and are told the TCP port with each piece instead.
  */
 export async function* syncPieces(
   parts: {
@@ -19,12 +28,22 @@ export async function* syncPieces(
     readonly ip: string;
     /** Both sides of this call have shown certificates, or the operator has said that nobody needs any. */
     readonly isTrusted: boolean;
+    /** Pieces are served without TLS. */
+    readonly plainPeers: boolean;
+    readonly children: ChildCount;
   },
   request: SyncPiecesRequest__Output,
   signal: AbortSignal,
 ): AsyncGenerator<SyncPiecesResponse, void, undefined> {
-  const { dataPlane, manager, ip, isTrusted } = parts;
-  const { taskId, interestedPieceNumbers } = request;
+  const { dataPlane, manager, ip, isTrusted, plainPeers, children } = parts;
+  const { hostId, taskId, interestedPieceNumbers } = request;
+  const isOurs = request.extension !== null;
+  if (!isOurs && !plainPeers) {
+    throw status(
+      "PERMISSION_DENIED",
+      `Cannot serve host '${hostId}': it is one of Dragonfly's, which fetch pieces without TLS, and security.plainPeers is false here`,
+    );
+  }
   if (interestedPieceNumbers.length > PIECE_COUNT_MAX) {
     throw status(
       "INVALID_ARGUMENT",
@@ -43,6 +62,12 @@ export async function* syncPieces(
     ...(quinn === undefined ? {} : { quinnKey: quinn.publicKey }),
     contentVersion: task.facts.contentVersion,
   };
+  if (children.value >= CHILD_COUNT_MAX) {
+    throw status(
+      "RESOURCE_EXHAUSTED",
+      `Cannot sync pieces: ${children.value} peers listen here already`,
+    );
+  }
   const wanted = interestedPieceNumbers.filter((number) => number < task.pieceCount);
   const leave = manager.attend(taskId);
   // Before it hears of our port: it may dial at once.
@@ -50,22 +75,26 @@ export async function* syncPieces(
   const dismiss = childKey === undefined ? undefined : quinn?.admit(childKey);
   // Without a download under way no more will come than what is here.
   const coming = manager.endOf(taskId) ?? Promise.resolve(undefined);
-  let introduced = false;
+  children.value += 1;
   try {
-    if (request.extension !== null) {
-      yield { ip, extension };
-      introduced = true;
-    }
+    if (isOurs) yield { ip, extension };
+    // No QUIC port: they would dial it, and what they speak there is not what we do.
+    const tcpPort = isOurs ? undefined : plainTcpPort(dataPlane);
     for await (const { piece } of followPieces(task, wanted, coming, signal)) {
       const { number, offset, length } = piece;
-      yield { number, offset, length, ip, ...(introduced ? {} : { extension }) };
-      introduced = true;
+      yield { number, offset, length, ip, ...(tcpPort === undefined ? {} : { tcpPort }) };
     }
   } catch (error) {
     signal.throwIfAborted();
     throw status("INTERNAL", `Cannot sync pieces: the download here failed: ${messageOf(error)}`);
   } finally {
+    children.value -= 1;
     dismiss?.();
     leave();
   }
+}
+
+/** Where it is not known they try our gRPC port. */
+function plainTcpPort({ offers }: DataPlane): number | undefined {
+  return offers.find(({ protocol }) => protocol === "tcp")?.ports[0];
 }

@@ -46,7 +46,7 @@ const downloadSection = z.object({
   bandwidthLimit: inert(RATE),
   backToSourceBandwidthLimit: inert(RATE),
   pieceTimeout: duration({ minMs: 1 }).default(360_000),
-  collectedPieceTimeout: duration({ minMs: 1 }).default(360_000).meta({ inert: LATER }),
+  collectedPieceTimeout: duration({ minMs: 1 }).default(360_000),
   concurrentPieceCount: count().default(8),
   backToSourceConcurrentPieceCount: count().default(8),
   rateLimit: inert(UNHEEDED),

@@ -33,8 +33,8 @@ export function listenPolicy(config: Config, tls: TlsIdentity | undefined): List
         ...(security.insecure ? ["security.insecure has no effect: certificates are given"] : []),
         ...(security.plainPeers
           ? [
-              "security.plainPeers: a scheduler is spoken to without TLS unless scheduler.caCert, cert and key are given; " +
-                "peers without TLS are not served yet",
+              "security.plainPeers: daemons without a certificate, as Dragonfly's are, are served and fetched from, without TLS and unchecked; " +
+                "a scheduler is spoken to without TLS unless scheduler.caCert, cert and key are given",
             ]
           : []),
       ],

@@ -1,25 +1,31 @@
-import { isIP } from "node:net";
-import type { PeerExtension__Output, SyncPiecesResponse__Output } from "@damselfly/rpc";
-import type { ParentAddress } from "@damselfly/transport";
-import { readPeerKey } from "../data-plane/known-peers.ts";
+import { RpcError, type SyncPiecesResponse__Output } from "@damselfly/rpc";
 import { DaemonError } from "../errors.ts";
 import { messageOf } from "../message-of.ts";
 import type { CandidateParent } from "../scheduling/scheduler-link.ts";
+import { addressOf, type ParentPolicy } from "./parent-address.ts";
 import type { ParentChannel, ParentEvent } from "./parent-channel.ts";
-import type { UploadClients } from "./upload-clients.ts";
+import type { HeldClient, UploadClients } from "./upload-clients.ts";
 
 export interface RpcParentChannelOptions {
   readonly clients: UploadClients;
   /** Our own, sent along: the parent logs it and binds it to our certificate. */
   readonly hostId: string;
-  /**
-   * Our quinn key, for parents to let us in; undefined: that backend is not used. To be given only where `clients` shows
-   * and sees certificates, or where nobody has any.
-   */
+  /** Whether we show certificates, and whether parents without any will do. */
+  readonly policy: ParentPolicy;
+  /** Our quinn key, for parents to let us in; undefined: that backend is not used. Told only over channels where `policy` knows both sides. */
   readonly quinnKey?: Uint8Array | undefined;
+  /** A parent that says nothing for this long is not listened to any more (`download.collectedPieceTimeout`). Milliseconds. */
+  readonly silenceMs: number;
 }
 
-/** Parents over DfdaemonUpload's SyncPieces. */
+interface Query {
+  readonly taskId: string;
+  readonly pieceNumbers: readonly number[];
+  readonly contentVersion: string;
+  readonly signal: AbortSignal;
+}
+
+/** Parents over DfdaemonUpload's SyncPieces: our own kind, and Dragonfly's, which say less. */
 export class RpcParentChannel implements ParentChannel {
   readonly #options: RpcParentChannelOptions;
 
@@ -29,44 +35,19 @@ export class RpcParentChannel implements ParentChannel {
 
   async *syncPieces(
     parent: CandidateParent,
-    query: {
-      readonly taskId: string;
-      readonly pieceNumbers: readonly number[];
-      readonly contentVersion: string;
-      readonly signal: AbortSignal;
-    },
+    query: Query,
   ): AsyncGenerator<ParentEvent, void, undefined> {
-    const { clients, hostId, quinnKey } = this.#options;
-    const { taskId, pieceNumbers, contentVersion, signal } = query;
-    const held = clients.acquire(parent);
+    const { clients } = this.#options;
+    const { signal } = query;
+    const held = await clients.acquire(parent);
     try {
-      const request = {
-        hostId,
-        taskId,
-        interestedPieceNumbers: [...pieceNumbers],
-        extension: { version: 1, contentVersion, ...(quinnKey === undefined ? {} : { quinnKey }) },
-      };
-      let met = false;
-      for await (const response of held.client.syncPieces(request, { signal })) {
-        if (!met) {
-          yield {
-            kind: "address",
-            address: addressOf(parent, response, { contentVersion, quinn: quinnKey !== undefined }),
-          };
-          met = true;
-        }
-        // A message without bytes only introduces the parent: it has no piece yet.
-        if (response.length > 0)
-          yield {
-            kind: "piece",
-            number: response.number,
-            offset: response.offset,
-            length: response.length,
-          };
-      }
+      signal.throwIfAborted();
+      yield* this.#sync(held, parent, query);
     } catch (error) {
       signal.throwIfAborted();
       if (error instanceof DaemonError) throw error;
+      const why = isUnreachable(error) ? await clients.whyNotPlain(parent) : undefined;
+      if (why !== undefined) throw refusal(parent, why, error);
       throw new DaemonError(
         "ERR_PARENT",
         `Cannot learn what ${parent.hostId} has: ${messageOf(error)}`,
@@ -76,60 +57,89 @@ export class RpcParentChannel implements ParentChannel {
       held.release();
     }
   }
-}
 
-/** Where the parent's pieces are, and whether we may and can take them. */
-function addressOf(
-  parent: CandidateParent,
-  response: SyncPiecesResponse__Output,
-  ours: { readonly contentVersion: string; readonly quinn: boolean },
-): ParentAddress {
-  const { extension } = response;
-  if (extension === null) {
-    throw new DaemonError(
-      "ERR_PARENT",
-      `Cannot use parent ${parent.hostId}: it offers none of our transports, only Dragonfly's`,
-    );
+  /**
+   * Dragonfly's parents end a stream early when a message could not be sent for ten seconds, and say that all is well: they are asked
+   * again for the rest for as long as that brings anything.
+   */
+  async *#sync(
+    held: HeldClient,
+    parent: CandidateParent,
+    query: Query,
+  ): AsyncGenerator<ParentEvent, void, undefined> {
+    const missing = new Set(query.pieceNumbers);
+    let met = false;
+    let isOurs = true;
+    for (let asked = Infinity; missing.size > 0 && missing.size < asked;) {
+      asked = missing.size;
+      const silence = new AbortController();
+      for await (const response of this.#ask(held, query, [...missing], silence)) {
+        if (!met) {
+          isOurs = response.extension !== null;
+          yield { kind: "address", address: this.#address(held, parent, response, query) };
+          met = true;
+        }
+        // A message without bytes only introduces the parent: it has no piece yet.
+        if (response.length === 0) continue;
+        const { number, offset, length } = response;
+        missing.delete(number);
+        yield { kind: "piece", number, offset, length };
+      }
+      if (isOurs || silence.signal.aborted) return;
+    }
   }
-  if (extension.contentVersion !== ours.contentVersion) {
-    throw new DaemonError(
-      "ERR_PARENT",
-      `Cannot use parent ${parent.hostId}: it has another version of the file`,
-    );
+
+  /** One stream. It ends when the parent ends it, or when the parent has been silent for too long: `silence` aborts then. */
+  async *#ask(
+    { client, isSecure }: HeldClient,
+    { taskId, contentVersion, signal }: Query,
+    pieceNumbers: readonly number[],
+    silence: AbortController,
+  ): AsyncGenerator<SyncPiecesResponse__Output, void, undefined> {
+    const { hostId, policy, silenceMs } = this.#options;
+    const quinnKey = isSecure || !policy.tls ? this.#options.quinnKey : undefined;
+    const request = {
+      hostId,
+      taskId,
+      interestedPieceNumbers: [...pieceNumbers],
+      extension: { version: 1, contentVersion, ...(quinnKey === undefined ? {} : { quinnKey }) },
+    };
+    const timer = setTimeout(() => silence.abort(), silenceMs);
+    try {
+      const either = AbortSignal.any([signal, silence.signal]);
+      for await (const response of client.syncPieces(request, { signal: either })) {
+        timer.refresh();
+        yield response;
+        timer.refresh();
+      }
+    } catch (error) {
+      signal.throwIfAborted();
+      if (!silence.signal.aborted) throw error;
+    } finally {
+      clearTimeout(timer);
+    }
   }
-  const ip = response.ip === "" ? parent.ip : response.ip;
-  if (isIP(ip) === 0)
-    throw new DaemonError(
-      "ERR_PARENT",
-      `Cannot use parent ${parent.hostId}: its address is '${ip}', expected an IP`,
-    );
-  const quinn = ours.quinn ? quinnOf(extension) : undefined;
-  return {
-    hostId: parent.hostId,
-    ip,
-    hostname: parent.hostname,
-    ports: portsOf(extension),
-    ...(quinn === undefined ? {} : { quinn }),
-  };
+
+  #address(
+    { isSecure }: HeldClient,
+    parent: CandidateParent,
+    response: SyncPiecesResponse__Output,
+    { contentVersion }: Query,
+  ): ReturnType<typeof addressOf> {
+    const { policy, quinnKey } = this.#options;
+    return addressOf(parent, response, {
+      policy,
+      isSecure,
+      contentVersion,
+      quinn: quinnKey !== undefined && (isSecure || !policy.tls),
+    });
+  }
 }
 
-function quinnOf({ transports, quinnKey }: PeerExtension__Output): ParentAddress["quinn"] {
-  const [port] = transports.find(({ protocol }) => protocol === "quinn")?.ports ?? [];
-  const key = readPeerKey(quinnKey);
-  if (key === undefined || port === undefined || port === 0 || port > 65_535) return undefined;
-  return { port, key };
+function refusal(parent: CandidateParent, why: string, cause: unknown): DaemonError {
+  return new DaemonError("ERR_PARENT", `Cannot use parent ${parent.hostId}: ${why}`, { cause });
 }
 
-function portsOf(extension: PeerExtension__Output): ParentAddress["ports"] {
-  const ports = (protocol: string): number[] =>
-    extension.transports
-      .filter((offer) => offer.protocol === protocol)
-      .flatMap((offer) => offer.ports)
-      .filter((port) => port > 0 && port < 65_536);
-  const [quic, [grpc], [tcp]] = [ports("quic"), ports("grpc"), ports("tcp")];
-  return {
-    ...(quic.length === 0 ? {} : { quic }),
-    ...(grpc === undefined ? {} : { grpc }),
-    ...(tcp === undefined ? {} : { tcp }),
-  };
+function isUnreachable(error: unknown): boolean {
+  return error instanceof RpcError && error.code === "UNAVAILABLE";
 }

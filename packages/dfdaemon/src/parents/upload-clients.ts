@@ -1,5 +1,6 @@
 import { createDfdaemonUploadClient, type DfdaemonUploadClient } from "@damselfly/rpc";
 import type { TlsIdentity } from "@damselfly/transport";
+import { PeerManners, type Daemon } from "./peer-manners.ts";
 
 /** A connection nobody uses is kept this long for the next task. Milliseconds. */
 const IDLE_MS = 60_000;
@@ -7,22 +8,33 @@ const IDLE_MS = 60_000;
 /** Control connections to other daemons, one each, shared by all tasks. */
 export class UploadClients implements AsyncDisposable {
   readonly #tls: TlsIdentity | undefined;
+  readonly #manners: PeerManners;
   readonly #entries = new Map<string, Entry>();
 
-  constructor(options: { readonly tls?: TlsIdentity | undefined }) {
+  /** @param options.plainPeers daemons that do not speak TLS are spoken to without it */
+  constructor(options: {
+    readonly tls?: TlsIdentity | undefined;
+    readonly plainPeers?: boolean;
+    readonly manners?: PeerManners;
+  }) {
     this.#tls = options.tls;
+    const { plainPeers = options.tls === undefined } = options;
+    this.#manners = options.manners ?? new PeerManners({ tls: options.tls, plainPeers });
   }
 
-  /** A client of that daemon; with TLS its certificate must name `hostname`. Release it when done. */
-  acquire(daemon: { readonly ip: string; readonly port: number; readonly hostname: string }): {
-    readonly client: DfdaemonUploadClient;
-    release(): void;
-  } {
-    const key = JSON.stringify([daemon.ip, daemon.port, daemon.hostname]);
+  /**
+   * A client of that daemon; with TLS its certificate must name `hostname`. Release it when done. Where nobody knows yet whether it speaks
+   * TLS, finding out takes up to a second.
+   */
+  async acquire(daemon: Daemon): Promise<HeldClient> {
+    const isSecure = (await this.#manners.of(daemon)) === "tls";
+    const key = JSON.stringify([daemon.ip, daemon.port, daemon.hostname, isSecure]);
     let entry = this.#entries.get(key);
     if (entry === undefined) {
       const options =
-        this.#tls === undefined ? {} : { tls: this.#tls, expectedHostname: daemon.hostname };
+        isSecure && this.#tls !== undefined
+          ? { tls: this.#tls, expectedHostname: daemon.hostname }
+          : {};
       entry = {
         client: createDfdaemonUploadClient({ ip: daemon.ip, port: daemon.port }, options),
         userCount: 0,
@@ -36,6 +48,7 @@ export class UploadClients implements AsyncDisposable {
     let released = false;
     return {
       client: held.client,
+      isSecure,
       release: () => {
         if (released) return;
         released = true;
@@ -49,12 +62,25 @@ export class UploadClients implements AsyncDisposable {
     };
   }
 
+  /** Why a daemon that does not answer to TLS is not spoken to without it; undefined where that is not why. */
+  async whyNotPlain(daemon: Daemon): Promise<string | undefined> {
+    return await this.#manners.whyNotPlain(daemon);
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     const entries = [...this.#entries.values()];
     this.#entries.clear();
     for (const { idle } of entries) clearTimeout(idle);
     await Promise.all(entries.map(({ client }) => client[Symbol.asyncDispose]()));
   }
+}
+
+/** The use of a connection that others use too. */
+export interface HeldClient {
+  readonly client: DfdaemonUploadClient;
+  /** Both ends show certificates. */
+  readonly isSecure: boolean;
+  release(): void;
 }
 
 interface Entry {
