@@ -3,10 +3,14 @@ import type { FileHandle } from "node:fs/promises";
 import type { BufferPool } from "./buffer-pool.ts";
 import { toStorageError } from "./errors.ts";
 import { writeAll } from "./file-io.ts";
+import { Serial } from "./serial.ts";
 
 /**
  * Writes a stream of chunks of any length to a file in large steps. While one buffer is on its way to the disk the other is
  * filled, so a slow disk and a slow source do not add up. A chunk is the producer's again when `write` resolves.
+ *
+ * The writers of one file take turns, a buffer each: the kernel lets only one at a time write to a file anyway, and the other threads of
+ * the pool would wait for it spinning, on cores that others have use for.
  *
  * Holds two buffers of the pool at most. Dispose it: whatever is being written is waited for, so the pool's memory is free again.
  */
@@ -14,6 +18,7 @@ export class ContentWriter implements AsyncDisposable {
   readonly #handle: FileHandle;
   readonly #pool: BufferPool;
   readonly #action: string;
+  readonly #turns: Serial;
   #position: number;
   #filling: Uint8Array | undefined;
   #filled = 0;
@@ -26,11 +31,14 @@ export class ContentWriter implements AsyncDisposable {
     readonly position: number;
     /** For messages, as in "write piece 3". */
     readonly action: string;
+    /** Shared by all writers of one file: see above. */
+    readonly turns?: Serial;
   }) {
     this.#handle = options.handle;
     this.#pool = options.pool;
     this.#position = options.position;
     this.#action = options.action;
+    this.#turns = options.turns ?? new Serial();
   }
 
   /** @throws {StorageError} for these bytes or earlier ones */
@@ -63,7 +71,9 @@ export class ContentWriter implements AsyncDisposable {
     const buffer = this.#filling;
     if (buffer === undefined) return;
     const bytes = buffer.subarray(0, this.#filled);
-    const running = writeAll(this.#handle, bytes, this.#position)
+    const position = this.#position;
+    const running = this.#turns
+      .run(() => writeAll(this.#handle, bytes, position))
       .finally(() => this.#pool.giveBack(buffer))
       .catch((error: unknown) => {
         throw toStorageError(this.#action, error);

@@ -360,6 +360,7 @@ export class TaskOnDisk implements StoredTask, ContentOwner {
         pool,
         position: offset,
         action,
+        turns: this.content.turns,
       });
       let count = 0;
       for await (const chunk of source.chunks()) {
