@@ -3,6 +3,7 @@ import * as tls from "node:tls";
 import { Agent, type Dispatcher, Pool, ProxyAgent } from "undici";
 import { OriginError } from "./origin-error.ts";
 import { proxyFor, type ProxySettings } from "./proxies.ts";
+import { readInLargeSteps } from "./read-in-large-steps.ts";
 import { redactUrl } from "./redact-url.ts";
 import type { Header } from "./request-header.ts";
 
@@ -100,7 +101,11 @@ export class Dispatchers implements AsyncDisposable {
       : createHash("sha256").update(trust.caCerts.join("\n")).digest("hex");
     let set = this.#sets.get(key);
     if (set === undefined) {
-      const connect = { ...tlsOptionsOf(trust), timeout: this.#settings.connectMs };
+      const connect = {
+        ...tlsOptionsOf(trust),
+        timeout: this.#settings.connectMs,
+        onread: readInLargeSteps(),
+      };
       set = { connect, direct: new Agent({ ...this.#poolOptions, connect }), tunnels: new Map() };
     }
     this.#sets.delete(key);

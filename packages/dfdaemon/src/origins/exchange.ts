@@ -138,7 +138,15 @@ class AnswerReader implements Dispatcher.DispatchHandler, Answer {
       if (this.#bufferedBytes > DISCARDED_BYTES_MAX) this.close();
       return;
     }
-    this.#chunks.push(chunk);
+    const last = this.#chunks.at(-1);
+    if (last !== undefined && isContinued(last, chunk)) {
+      // TLS hands on its records one by one, of 16 KiB at most, though they lie one after the other.
+      const { buffer, byteOffset } = last;
+      const length = last.byteLength + chunk.byteLength;
+      this.#chunks[this.#chunks.length - 1] = new Uint8Array(buffer, byteOffset, length);
+    } else {
+      this.#chunks.push(chunk);
+    }
     if (this.#bufferedBytes >= BUFFERED_BYTES_MAX) controller.pause();
     this.#wake?.();
   }
@@ -167,6 +175,11 @@ class AnswerReader implements Dispatcher.DispatchHandler, Answer {
     this.#signal?.removeEventListener("abort", this.#onAbort);
     this.#wake?.();
   }
+}
+
+/** Whether one begins in memory where the other ends. */
+function isContinued(left: Uint8Array, right: Uint8Array): boolean {
+  return left.buffer === right.buffer && left.byteOffset + left.byteLength === right.byteOffset;
 }
 
 function asError(error: unknown): Error {
