@@ -1,10 +1,8 @@
 // File to file: two daemons, the first with a file that the second fetches for a `dfget`, everything checked and on disk. And what
 // there is to compare with: `curl -o FILE`, and a `dfget` of the first daemon, both from an HTTP origin. Linux only.
-import { createHash } from "node:crypto";
-import { createReadStream, rmSync } from "node:fs";
+import { rmSync } from "node:fs";
 import { open, rm } from "node:fs/promises";
-import { basename, join } from "node:path";
-import { createDfdaemonDownloadClient } from "@damselfly/rpc";
+import { join } from "node:path";
 import { Child } from "../../scripts/demo/child.mjs";
 import {
   download,
@@ -13,14 +11,14 @@ import {
   startScheduler,
 } from "../../scripts/demo/cluster.mjs";
 import { openOrigin } from "../../scripts/demo/origin.mjs";
+import { assertSha256, settle } from "./disk.mjs";
 import { DID_NOT_FINISH } from "./did-not-finish.mjs";
+import { forget } from "./forget.mjs";
 import { inNamespace } from "./namespaces.mjs";
 import { findNginx, openNginx } from "./nginx.mjs";
 import { watchUsage } from "./process-usage.mjs";
 
 const MIB = 2 ** 20;
-/** Less is neither helped nor harmed by what was written before. */
-const LENGTH_TO_SETTLE = 64 * MIB;
 const NODES = ["first", "second"];
 
 /** What a data centre's network is like: measured with 1 GiB, the other paths with what takes a few seconds. */
@@ -191,7 +189,7 @@ class FileMode {
   /** A `dfget` on a node, from the start of its process to its end, or to the limit. */
   async #measureDfget(node, { sender, receiver }) {
     const output = join(this.#directory, `${node.name}.out`);
-    await this.#settle();
+    await settle(this.#directory, this.#length);
     const usage = watchUsage({ sender, receiver });
     const startedAt = performance.now();
     let last = {};
@@ -203,7 +201,7 @@ class FileMode {
     const isWhole = await this.#withinLimit(child, done);
     const seconds = isWhole ? (performance.now() - startedAt) / 1000 : last.seconds;
     const sides = usage.take();
-    if (isWhole) await this.#check(output);
+    if (isWhole) await assertSha256(output, this.#origin.sha256);
     await rm(output, { force: true });
     return this.#toSample(sides, { isWhole, seconds, bytes: last.done ?? 0, last });
   }
@@ -211,7 +209,7 @@ class FileMode {
   async #curl() {
     const output = join(this.#directory, "curl.out");
     const { clientNamespace } = this.#path;
-    await this.#settle();
+    await settle(this.#directory, this.#length);
     const usage = watchUsage({ sender: this.#origin.pid });
     const startedAt = performance.now();
     const command = ["curl", "-sS", "--noproxy", "*", "-o", output, this.#origin.url];
@@ -223,7 +221,7 @@ class FileMode {
     const file = await open(output, "r");
     const { size } = await file.stat();
     await file.close();
-    if (isWhole) await this.#check(output);
+    if (isWhole) await assertSha256(output, this.#origin.sha256);
     await rm(output);
     return this.#toSample(sides, { isWhole, seconds, bytes: size, last: {} });
   }
@@ -263,40 +261,5 @@ class FileMode {
       result: last,
       taskId: last.taskId,
     };
-  }
-
-  /**
-   * The same start for everybody: what was written before is on disk, and there is memory for what will be. A virtual machine's host
-   * may give it memory only page by page as it is touched, and take back what was freed a while ago: writing 1 GiB took 3.0 s of CPU
-   * without this on a Firecracker guest, and 0.3 s with it.
-   */
-  async #settle() {
-    if (this.#length < LENGTH_TO_SETTLE) return;
-    await new Child("sync", ["sync"]).success();
-    const path = join(this.#directory, "touched");
-    const file = await open(path, "w");
-    const zeros = Buffer.alloc(4 * MIB);
-    for (let offset = 0; offset < this.#length + 64 * MIB; offset += zeros.byteLength) {
-      await file.write(zeros, 0, zeros.byteLength, offset);
-    }
-    await file.close();
-    await rm(path);
-  }
-
-  async #check(output) {
-    const hash = createHash("sha256");
-    for await (const chunk of createReadStream(output, { highWaterMark: MIB })) hash.update(chunk);
-    if (hash.digest("hex") !== this.#origin.sha256)
-      throw new Error(`${basename(output)} is not what the origin has`);
-  }
-}
-
-/** Lets a daemon drop a task, so that it must fetch the file again. */
-async function forget({ socketPath }, taskId) {
-  const client = createDfdaemonDownloadClient({ socketPath });
-  try {
-    await client.deleteLocalTask({ taskId });
-  } finally {
-    await client[Symbol.asyncDispose]();
   }
 }
