@@ -1,20 +1,15 @@
 import process from "node:process";
-import { openLog } from "@damselfly/settings";
 import { formatHelp } from "./config/flags.ts";
-import { loadConfig } from "./config/load-config.ts";
 import { parseArguments, UsageError, type DaemonCommand } from "./config/parse-arguments.ts";
-import { messageOf } from "./message-of.ts";
-import type { ProxySettings } from "./origins/proxies.ts";
-import { runDaemon } from "./run.ts";
-import { tuneCollector } from "./tune-collector.ts";
 import { VERSION } from "./version.ts";
 
 process.exitCode = await main();
 
+/** What a command does not need is not loaded for it: asking for the version costs as much as an empty program. */
 async function main(): Promise<number> {
   let command: DaemonCommand;
   try {
-    command = parseArguments(process.argv.slice(2), process.env);
+    command = await parseArguments(process.argv.slice(2), process.env);
   } catch (error) {
     if (!(error instanceof UsageError)) throw error;
     process.stderr.write(`dfdaemon: ${error.message}\n`);
@@ -37,62 +32,6 @@ async function main(): Promise<number> {
     case "run":
       break;
   }
-  return await run(command.options);
-}
-
-async function run(options: Extract<DaemonCommand, { kind: "run" }>["options"]): Promise<number> {
-  tuneCollector();
-  const stop = new AbortController();
-  for (const signal of ["SIGINT", "SIGTERM", "SIGQUIT"] as const) {
-    process.on(signal, () => {
-      // The second time somebody is in a hurry.
-      if (stop.signal.aborted) process.exit(1);
-      stop.abort(new Error(`stopped by ${signal}`));
-    });
-  }
-  try {
-    const { config, warnings, inert, notes } = await loadConfig({
-      path: options.configPath,
-      pathGiven: options.configPathGiven,
-      env: process.env,
-      flags: options.flags,
-    });
-    const logger = openLog({
-      name: "dfdaemon",
-      level: options.logLevel,
-      directory: options.logDir,
-      console: options.console,
-      isTerminal: process.stderr.isTTY,
-    });
-    for (const sentence of [...warnings, ...notes]) logger.warn({}, sentence);
-    if (inert.length > 0)
-      logger.warn(
-        {},
-        `settings without effect here:\n${inert.map((line) => `  ${line}`).join("\n")}`,
-      );
-    process.on("unhandledRejection", (error) => {
-      logger.error({}, `a failure that nobody took care of, please report it: ${messageOf(error)}`);
-    });
-    await runDaemon(config, {
-      logger,
-      signal: stop.signal,
-      proxy: proxySettings(process.env),
-    });
-    return 0;
-  } catch (error) {
-    process.stderr.write(`dfdaemon: ${messageOf(error)}\n`);
-    return 1;
-  }
-}
-
-/** As curl reads them: lower case wins. */
-function proxySettings(env: NodeJS.ProcessEnv): ProxySettings {
-  const httpProxy = env["http_proxy"] ?? env["HTTP_PROXY"];
-  const httpsProxy = env["https_proxy"] ?? env["HTTPS_PROXY"];
-  const noProxy = env["no_proxy"] ?? env["NO_PROXY"];
-  return {
-    ...(httpProxy === undefined ? {} : { httpProxy }),
-    ...(httpsProxy === undefined ? {} : { httpsProxy }),
-    ...(noProxy === undefined ? {} : { noProxy }),
-  };
+  const { runCommand } = await import("./run-command.ts");
+  return await runCommand(command.options);
 }

@@ -8,4 +8,9 @@ export { formatVariable } from "./read-environment.ts";
 export type { FlagSetting } from "./read-flags.ts";
 export { formatSource, type SettingSource } from "./setting-source.ts";
 export { parseSize, size } from "./size.ts";
-export { type LogOptions, openLog } from "./open-log.ts";
+export {
+  LOG_FILE_LENGTH_DEFAULT,
+  LOG_FILES_DEFAULT,
+  type LogOptions,
+  openLog,
+} from "./open-log.ts";

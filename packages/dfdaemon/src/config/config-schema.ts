@@ -3,6 +3,7 @@ import { duration, size } from "@damselfly/settings";
 import * as z from "zod";
 import { findLocalAddress } from "../identity/local-address.ts";
 import type { Config } from "./config.ts";
+import { DEFAULT_DYNCONFIG_PATH } from "./default-paths.ts";
 import { count, hostAndPort, inert, ipLiteral, permissions, port } from "./setting-types.ts";
 
 const PROXY = "there is no proxy";
@@ -220,7 +221,12 @@ const settings = z.object({
       keepaliveInterval: inert(UNHEEDED),
     })
     .prefault({}),
-  dynconfig: z.object({ refreshInterval: duration({ minMs: 1 }).default(60_000) }).prefault({}),
+  dynconfig: z
+    .object({
+      path: z.string().default(DEFAULT_DYNCONFIG_PATH),
+      refreshInterval: duration({ minMs: 1 }).default(60_000),
+    })
+    .prefault({}),
   storage: storageSection.prefault({}),
   dataPlane: z
     .object({

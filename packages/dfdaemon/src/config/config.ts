@@ -24,6 +24,8 @@ export interface Config {
   readonly manager: { readonly addr: string };
   readonly scheduler: SchedulerConfig;
   readonly dynconfig: {
+    /** A file of Dragonfly's that names schedulers, read where there is no manager; it need not be there. */
+    readonly path: string;
     /** How often it is looked which schedulers there are, and whether they are healthy. */
     readonly refreshInterval: number;
   };

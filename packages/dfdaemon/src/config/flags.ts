@@ -20,6 +20,12 @@ export const FLAGS: readonly Flag[] = [
     help: "settings (default /etc/dragonfly/dfdaemon.yaml; env DFDAEMON_CONFIG)",
   },
   {
+    name: "dynconfig",
+    valueName: "FILE",
+    help: "names schedulers (dynconfig.path; env DFDAEMON_DYNCONFIG)",
+    setting: "dynconfig.path",
+  },
+  {
     name: "set",
     valueName: "KEY=VALUE",
     help: "one setting, as in --set storage.server.protocol=grpc; repeatable",
@@ -58,12 +64,22 @@ export const FLAGS: readonly Flag[] = [
     name: "log-level",
     short: "l",
     valueName: "LEVEL",
-    help: "trace, debug, info, warn, error (default info; env DFDAEMON_LOG_LEVEL)",
+    help: "trace, debug, info, warn or error (info; env DFDAEMON_LOG_LEVEL)",
   },
   {
     name: "log-dir",
     valueName: "DIR",
-    help: "write the log into this directory (env DFDAEMON_LOG_DIR)",
+    help: "write dfdaemon.log into this directory (env DFDAEMON_LOG_DIR)",
+  },
+  {
+    name: "log-max-files",
+    valueName: "COUNT",
+    help: "full ones kept beside it (default 6; env DFDAEMON_LOG_MAX_FILES)",
+  },
+  {
+    name: "log-max-file-size",
+    valueName: "SIZE",
+    help: "when one is full (default 1GiB; env DFDAEMON_LOG_MAX_FILE_SIZE)",
   },
   { name: "console", help: "write the log to the terminal (env DFDAEMON_CONSOLE)" },
   { name: "version", short: "V", help: "print the version and end" },

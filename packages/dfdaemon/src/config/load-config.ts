@@ -6,18 +6,20 @@ import {
 } from "@damselfly/settings";
 import type { Config } from "./config.ts";
 import { configSchema } from "./config-schema.ts";
+import { DEFAULT_CONFIG_PATH } from "./default-paths.ts";
 import { dropInNotes } from "./drop-in-notes.ts";
 import { inertSettings } from "./inert-settings.ts";
 
-/** Where Dragonfly keeps it too. */
-export const DEFAULT_CONFIG_PATH = "/etc/dragonfly/dfdaemon.yaml";
 export const ENV_PREFIX = "DFDAEMON";
 
 /** Variables that stand for flags rather than settings. */
 export const FLAG_VARIABLES: readonly string[] = [
   "DFDAEMON_CONFIG",
+  "DFDAEMON_DYNCONFIG",
   "DFDAEMON_LOG_LEVEL",
   "DFDAEMON_LOG_DIR",
+  "DFDAEMON_LOG_MAX_FILES",
+  "DFDAEMON_LOG_MAX_FILE_SIZE",
   "DFDAEMON_CONSOLE",
 ];
 

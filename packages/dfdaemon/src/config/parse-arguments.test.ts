@@ -5,45 +5,82 @@ import { FLAGS, formatHelp } from "./flags.ts";
 import { loadConfig } from "./load-config.ts";
 import { parseArguments, UsageError, type RunOptions } from "./parse-arguments.ts";
 
-function options(argv: readonly string[], env: Record<string, string> = {}): RunOptions {
-  const command = parseArguments(argv, env);
+async function options(
+  argv: readonly string[],
+  env: Record<string, string> = {},
+): Promise<RunOptions> {
+  const command = await parseArguments(argv, env);
   if (command.kind !== "run") throw new Error(`got ${command.kind}`);
   return command.options;
 }
 
 describe("parseArguments", () => {
-  it("runs with Dragonfly's file, unless told otherwise", () => {
-    expect(options([])).toEqual({
+  it("runs with Dragonfly's file, unless told otherwise", async () => {
+    expect(await options([])).toEqual({
       configPath: "/etc/dragonfly/dfdaemon.yaml",
       configPathGiven: false,
       flags: [],
       logLevel: "info",
       logDir: undefined,
+      logMaxFiles: undefined,
+      logMaxFileSize: undefined,
       console: false,
     });
-    expect(options(["-c", "/x"], { DFDAEMON_CONFIG: "/y" })).toMatchObject({
+    expect(await options(["-c", "/x"], { DFDAEMON_CONFIG: "/y" })).toMatchObject({
       configPath: "/x",
       configPathGiven: true,
     });
-    expect(options([], { DFDAEMON_CONFIG: "/y" })).toMatchObject({
+    expect(await options([], { DFDAEMON_CONFIG: "/y" })).toMatchObject({
       configPath: "/y",
       configPathGiven: true,
     });
   });
 
-  it("takes the log's flags, from the environment too", () => {
-    expect(options(["-l", "debug", "--log-dir", "/log", "--console"])).toMatchObject({
+  it("takes the log's flags, from the environment too", async () => {
+    expect(await options(["-l", "debug", "--log-dir", "/log", "--console"])).toMatchObject({
       logLevel: "debug",
       logDir: "/log",
       console: true,
     });
     expect(
-      options([], { DFDAEMON_LOG_LEVEL: "WARN", DFDAEMON_LOG_DIR: "/l", DFDAEMON_CONSOLE: "true" }),
+      await options([], {
+        DFDAEMON_LOG_LEVEL: "WARN",
+        DFDAEMON_LOG_DIR: "/l",
+        DFDAEMON_CONSOLE: "true",
+      }),
     ).toMatchObject({ logLevel: "warn", logDir: "/l", console: true });
   });
 
+  it("takes Dragonfly's flags of a rotated log and of dynconfig, its numbers for levels too", async () => {
+    const { flags, ...log } = await options([
+      "--log-max-files=3",
+      "--log-max-file-size",
+      "10MiB",
+      "--dynconfig",
+      "/d.yaml",
+      "-l",
+      "1",
+    ]);
+    expect(log).toMatchObject({ logMaxFiles: 3, logMaxFileSize: 10 * 2 ** 20, logLevel: "error" });
+    const { config } = await loadConfig({ path: "/no/such/file", flags });
+    expect(config.dynconfig.path).toBe("/d.yaml");
+
+    const env = {
+      DFDAEMON_LOG_MAX_FILES: "2",
+      DFDAEMON_LOG_MAX_FILE_SIZE: "1GB",
+      DFDAEMON_DYNCONFIG: "/env.yaml",
+    };
+    const fromEnv = await options([], env);
+    expect(fromEnv).toMatchObject({ logMaxFiles: 2, logMaxFileSize: 1e9 });
+    const loaded = await loadConfig({ path: "/no/such/file", env, flags: fromEnv.flags });
+    expect(loaded).toMatchObject({ warnings: [], config: { dynconfig: { path: "/env.yaml" } } });
+    const both = await options(["--dynconfig", "/flag.yaml"], env);
+    const { config: won } = await loadConfig({ path: "/no/such/file", flags: both.flags });
+    expect(won.dynconfig.path).toBe("/flag.yaml");
+  });
+
   it("turns flags into settings that win", async () => {
-    const { flags } = options([
+    const { flags } = await options([
       "--storage-dir=/data",
       "--socket=/run/x.sock",
       "--protocol=grpc",
@@ -66,7 +103,7 @@ describe("parseArguments", () => {
   });
 
   it("names the flag of a value that does not fit, and the nearest setting", async () => {
-    const { flags } = options(["--protocol", "quik", "--set", "storage.servr.grpcPort=1"]);
+    const { flags } = await options(["--protocol", "quik", "--set", "storage.servr.grpcPort=1"]);
     const problem = await loadConfig({ path: "/no/such/file", flags }).catch((e: unknown) =>
       String(e),
     );
@@ -76,13 +113,13 @@ describe("parseArguments", () => {
     );
   });
 
-  it("shows help and version whatever else is asked", () => {
-    expect(parseArguments(["--seed", "-h"], {})).toEqual({ kind: "help" });
-    expect(parseArguments(["-V"], {})).toEqual({ kind: "version" });
+  it("shows help and version whatever else is asked", async () => {
+    expect(await parseArguments(["--seed", "-h"], {})).toEqual({ kind: "help" });
+    expect(await parseArguments(["-V"], {})).toEqual({ kind: "version" });
   });
 
-  it("leaves what follows certs to certs", () => {
-    expect(parseArguments(["certs", "init", "--dir", "x"], {})).toEqual({
+  it("leaves what follows certs to certs", async () => {
+    expect(await parseArguments(["certs", "init", "--dir", "x"], {})).toEqual({
       kind: "certs",
       argv: ["init", "--dir", "x"],
     });
@@ -98,9 +135,14 @@ describe("parseArguments", () => {
     [["stray"], "Cannot use 'stray'"],
     [["--set", "a"], "expected KEY=VALUE"],
     [["-l", "loud"], "expected one of trace, debug"],
-  ])("refuses %j", (argv, message) => {
-    expect(() => parseArguments(argv, {})).toThrow(UsageError);
-    expect(() => parseArguments(argv, {})).toThrow(message);
+    [["-l", "6"], "expected one of trace, debug"],
+    [["--log-max-files", "0"], "it is '0', expected a count of files, at least 1"],
+    [["--log-max-files", "many"], "expected a count of files"],
+    [["--log-max-file-size", "1 ton"], "expected a size such as 64MiB or 1GiB"],
+  ])("refuses %j", async (argv, message) => {
+    const refused = parseArguments(argv, {});
+    await expect(refused).rejects.toBeInstanceOf(UsageError);
+    await expect(refused).rejects.toThrow(message);
   });
 });
 
@@ -113,7 +155,7 @@ describe("formatHelp", () => {
   it("names only settings that exist", () => {
     const paths = settingPaths(configSchema);
     const named = [...formatHelp().matchAll(/\b[a-z]+(?:\.[a-zA-Z]+)+\b/g)].map(([name]) => name);
-    const settings = named.filter((name) => !name.endsWith(".yaml"));
+    const settings = named.filter((name) => !/\.(yaml|log)$/.test(name));
     expect(settings.length).toBeGreaterThan(5);
     for (const name of settings) expect(paths).toContain(name);
     for (const { setting } of FLAGS) if (setting !== undefined) expect(paths).toContain(setting);

@@ -1,7 +1,7 @@
 import { parseArgs } from "node:util";
-import { nearestName, type FlagSetting } from "@damselfly/settings";
+import type { FlagSetting } from "@damselfly/settings";
+import { DEFAULT_CONFIG_PATH } from "./default-paths.ts";
 import { FLAGS, type Flag } from "./flags.ts";
-import { DEFAULT_CONFIG_PATH } from "./load-config.ts";
 
 /** What the command line asks for. */
 export type DaemonCommand =
@@ -20,6 +20,10 @@ export interface RunOptions {
   readonly logLevel: LogLevel;
   /** Undefined: no log file. */
   readonly logDir: string | undefined;
+  /** Full log files that are kept; undefined: not said. */
+  readonly logMaxFiles: number | undefined;
+  /** When one is full, in bytes; undefined: not said. */
+  readonly logMaxFileSize: number | undefined;
   /** Log to the terminal. */
   readonly console: boolean;
 }
@@ -32,30 +36,51 @@ export class UsageError extends Error {
 }
 
 /**
- * Reads `dfdaemon`'s command line. `--help` wins over everything, `--version` over the rest.
+ * Reads `dfdaemon`'s command line. `--help` wins over everything, `--version` over the rest; neither loads more than this file and the
+ * table of flags, so that asking costs nothing.
  *
  * @throws {UsageError} naming the flag, and the nearest known one if there is no such flag
  */
-export function parseArguments(
+export async function parseArguments(
   argv: readonly string[],
   env: Readonly<Record<string, string | undefined>>,
-): DaemonCommand {
+): Promise<DaemonCommand> {
   if (argv[0] === "certs") return { kind: "certs", argv: argv.slice(1) };
-  const given = readGiven(argv);
+  const given = await readGiven(argv);
   if (given.some(({ flag }) => flag.name === "help")) return { kind: "help" };
   if (given.some(({ flag }) => flag.name === "version")) return { kind: "version" };
 
   const last = (name: string): string | undefined =>
     given.findLast(({ flag }) => flag.name === name)?.value;
-  const configPath = last("config") ?? nonEmpty(env["DFDAEMON_CONFIG"]);
+  const lastOrVariable = (name: string): string | undefined =>
+    last(name) ?? nonEmpty(env[`DFDAEMON_${name.replaceAll("-", "_").toUpperCase()}`]);
+  const configPath = lastOrVariable("config");
+  const dynconfig = nonEmpty(env["DFDAEMON_DYNCONFIG"]);
+  const { parseSize } = await import("@damselfly/settings");
   return {
     kind: "run",
     options: {
       configPath: configPath ?? DEFAULT_CONFIG_PATH,
       configPathGiven: configPath !== undefined,
-      flags: settingsOf(given),
-      logLevel: parseLogLevel(last("log-level") ?? nonEmpty(env["DFDAEMON_LOG_LEVEL"]) ?? "info"),
-      logDir: last("log-dir") ?? nonEmpty(env["DFDAEMON_LOG_DIR"]),
+      flags: [
+        // Dragonfly's variable, which is not spelt as the setting's would be.
+        ...(dynconfig === undefined
+          ? []
+          : [{ flag: "DFDAEMON_DYNCONFIG", path: "dynconfig.path", value: dynconfig }]),
+        ...settingsOf(given),
+      ],
+      logLevel: parseLogLevel(lastOrVariable("log-level") ?? "info"),
+      logDir: lastOrVariable("log-dir"),
+      logMaxFiles: atLeastOne(
+        lastOrVariable("log-max-files"),
+        { flag: "--log-max-files", wanted: "a count of files, at least 1" },
+        (text) => (/^\d{1,9}$/.test(text) ? Number(text) : undefined),
+      ),
+      logMaxFileSize: atLeastOne(
+        lastOrVariable("log-max-file-size"),
+        { flag: "--log-max-file-size", wanted: "a size such as 64MiB or 1GiB" },
+        parseSize,
+      ),
       console:
         given.some(({ flag }) => flag.name === "console") ||
         /^(1|true|yes)$/i.test(env["DFDAEMON_CONSOLE"] ?? ""),
@@ -65,6 +90,18 @@ export function parseArguments(
 
 const LOG_LEVELS = ["trace", "debug", "info", "warn", "error"] as const;
 
+function atLeastOne(
+  text: string | undefined,
+  { flag, wanted }: { readonly flag: string; readonly wanted: string },
+  parse: (text: string) => number | undefined,
+): number | undefined {
+  if (text === undefined) return undefined;
+  const value = parse(text);
+  if (value === undefined || value < 1)
+    throw new UsageError(`Cannot use ${flag}: it is '${text}', expected ${wanted}`);
+  return value;
+}
+
 /** A flag as it was given; `value` is empty for one that takes none. */
 interface GivenFlag {
   readonly flag: Flag;
@@ -72,7 +109,7 @@ interface GivenFlag {
   readonly value: string;
 }
 
-function readGiven(argv: readonly string[]): GivenFlag[] {
+async function readGiven(argv: readonly string[]): Promise<GivenFlag[]> {
   const { tokens } = parseArgs({
     args: [...argv],
     strict: false,
@@ -87,17 +124,23 @@ function readGiven(argv: readonly string[]): GivenFlag[] {
       ]),
     ),
   });
-  return tokens.flatMap((token) => {
-    if (token.kind === "option-terminator") return [];
+  const given: GivenFlag[] = [];
+  for (const token of tokens) {
     if (token.kind === "positional")
       throw new UsageError(`Cannot use '${token.value}': expected a flag; see dfdaemon --help`);
-    return [readFlag(token.name, token.rawName, token.value)];
-  });
+    if (token.kind === "option") given.push(await readFlag(token.name, token.rawName, token.value));
+  }
+  return given;
 }
 
-function readFlag(name: string, written: string, value: string | undefined): GivenFlag {
+async function readFlag(
+  name: string,
+  written: string,
+  value: string | undefined,
+): Promise<GivenFlag> {
   const flag = FLAGS.find((one) => one.name === name);
   if (flag === undefined) {
+    const { nearestName } = await import("@damselfly/settings");
     const nearest = nearestName(
       name,
       FLAGS.map((one) => one.name),
@@ -132,7 +175,10 @@ function parseSet(text: string): FlagSetting {
 }
 
 function parseLogLevel(text: string): LogLevel {
-  const level = LOG_LEVELS.find((one) => one === text.toLowerCase());
+  // Dragonfly's takes numbers too, from 1, which is error.
+  const level =
+    LOG_LEVELS.find((one) => one === text.toLowerCase()) ??
+    (/^[1-5]$/.test(text) ? LOG_LEVELS.at(-Number(text)) : undefined);
   if (level === undefined)
     throw new UsageError(
       `Cannot use log level '${text}': expected one of ${LOG_LEVELS.join(", ")}`,

@@ -1,0 +1,68 @@
+import process from "node:process";
+import { openLog } from "@damselfly/settings";
+import { loadConfig } from "./config/load-config.ts";
+import type { RunOptions } from "./config/parse-arguments.ts";
+import { messageOf } from "./message-of.ts";
+import type { ProxySettings } from "./origins/proxies.ts";
+import { runDaemon } from "./run.ts";
+import { tuneCollector } from "./tune-collector.ts";
+
+/** `dfdaemon` with nothing but flags: runs the daemon until a signal stops it; resolves with the exit code. */
+export async function runCommand(options: RunOptions): Promise<number> {
+  tuneCollector();
+  const stop = new AbortController();
+  for (const signal of ["SIGINT", "SIGTERM", "SIGQUIT"] as const) {
+    process.on(signal, () => {
+      // The second time somebody is in a hurry.
+      if (stop.signal.aborted) process.exit(1);
+      stop.abort(new Error(`stopped by ${signal}`));
+    });
+  }
+  try {
+    const { config, warnings, inert, notes } = await loadConfig({
+      path: options.configPath,
+      pathGiven: options.configPathGiven,
+      env: process.env,
+      flags: options.flags,
+    });
+    const logger = openLog({
+      name: "dfdaemon",
+      level: options.logLevel,
+      directory: options.logDir,
+      olderFilesMax: options.logMaxFiles,
+      fileLengthMax: options.logMaxFileSize,
+      console: options.console,
+      isTerminal: process.stderr.isTTY,
+    });
+    for (const sentence of [...warnings, ...notes]) logger.warn({}, sentence);
+    if (inert.length > 0)
+      logger.warn(
+        {},
+        `settings without effect here:\n${inert.map((line) => `  ${line}`).join("\n")}`,
+      );
+    process.on("unhandledRejection", (error) => {
+      logger.error({}, `a failure that nobody took care of, please report it: ${messageOf(error)}`);
+    });
+    await runDaemon(config, {
+      logger,
+      signal: stop.signal,
+      proxy: proxySettings(process.env),
+    });
+    return 0;
+  } catch (error) {
+    process.stderr.write(`dfdaemon: ${messageOf(error)}\n`);
+    return 1;
+  }
+}
+
+/** As curl reads them: lower case wins. */
+function proxySettings(env: NodeJS.ProcessEnv): ProxySettings {
+  const httpProxy = env["http_proxy"] ?? env["HTTP_PROXY"];
+  const httpsProxy = env["https_proxy"] ?? env["HTTPS_PROXY"];
+  const noProxy = env["no_proxy"] ?? env["NO_PROXY"];
+  return {
+    ...(httpProxy === undefined ? {} : { httpProxy }),
+    ...(httpsProxy === undefined ? {} : { httpsProxy }),
+    ...(noProxy === undefined ? {} : { noProxy }),
+  };
+}
