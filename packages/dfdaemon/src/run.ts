@@ -9,6 +9,7 @@ import { listenPolicy } from "./config/listen-policy.ts";
 import { loadIdentities } from "./config/load-identities.ts";
 import { InProcessDataPlane } from "./data-plane/in-process-data-plane.ts";
 import { openTransports } from "./data-plane/open-transports.ts";
+import { rttOf } from "./data-plane/quic-report.ts";
 import { describeHost } from "./host/describe-host.ts";
 import { TrafficMeter } from "./host/traffic-meter.ts";
 import { formatHostId } from "./identity/host-id.ts";
@@ -84,6 +85,7 @@ export async function runDaemon(config: Config, options: RunOptions): Promise<vo
   await using dataPlane = new InProcessDataPlane({
     storage,
     ...transports,
+    rttTo: (ip) => rttOf(transports.quicParts, ip),
     tls: policy.tls !== undefined,
     logger,
   });

@@ -106,11 +106,8 @@ const storageSection = z.object({
       ip: ipLiteral().optional(),
       protocol: z
         .enum(["grpc", "quic", "tcp", "auto"])
-        .refine(
-          (protocol) => protocol === "grpc" || protocol === "quic",
-          "grpc or quic (tcp and auto are not built yet)",
-        )
-        .optional(),
+        .refine((protocol) => protocol !== "tcp", "auto, grpc or quic (tcp is not built yet)")
+        .default("auto"),
       grpcPort: port().default(4007),
       quic: quicSection.prefault({}),
       /** Dragonfly's; ours is `quic.port`. */
@@ -311,7 +308,7 @@ function resolve(given: Settings): Config {
       ...storage,
       server: {
         ...listen(ownServer),
-        protocol: protocol === "grpc" ? "grpc" : "quic",
+        protocol,
         quic: { ...ownQuic, port: ownQuic.port ?? quicPort ?? QUIC_PORT },
       },
     },

@@ -116,8 +116,8 @@ export interface StorageConfig {
   readonly keep: boolean;
   readonly server: {
     readonly ip: string;
-    /** What this daemon fetches pieces with; every server runs at the same time. */
-    readonly protocol: Exclude<Protocol, "tcp">;
+    /** What this daemon fetches pieces with, auto: what is best for each parent; every server runs at the same time. */
+    readonly protocol: Exclude<Protocol, "tcp"> | "auto";
     readonly grpcPort: number;
     readonly quic: QuicConfig;
   };

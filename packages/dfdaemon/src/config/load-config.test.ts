@@ -45,7 +45,7 @@ describe("loadConfig", () => {
         dir: "/var/lib/dragonfly/",
         keep: true,
         server: {
-          protocol: "quic",
+          protocol: "auto",
           grpcPort: 4007,
           quic: { port: 4006, idleTimeout: 300_000, bufferSize: 4_194_304 },
         },
@@ -142,9 +142,8 @@ describe("loadConfig", () => {
   it.each([
     [
       "storage: { server: { protocol: tcp } }",
-      "grpc or quic (tcp and auto are not built yet), got 'tcp'",
+      "auto, grpc or quic (tcp is not built yet), got 'tcp'",
     ],
-    ["storage: { server: { protocol: auto } }", "grpc or quic (tcp and auto are not built yet)"],
     ["storage: { server: { protocol: http } }", "wanted grpc, quic, tcp or auto, got 'http'"],
     ["storage: { server: { grpcPort: 70000 } }", "storage.server.grpcPort: wanted at most 65535"],
     ["storage: { server: { grpcPort: 4000 } }", "a port other than upload.server.port"],

@@ -85,9 +85,19 @@ describe("BackendChoice", () => {
     expect(new Set([order(), order(), order(), order()])).toEqual(new Set(["quiche", "quinn"]));
   });
 
+  it("leaves quinn out until a path is seen to be short, but not for ever", () => {
+    const choice = open();
+    const taken = Array.from({ length: 12 }, () => choice.order(PARENT, () => undefined)[0]);
+    expect(taken.slice(0, 8)).toEqual(Array.from({ length: 8 }, () => "quiche"));
+    expect(new Set(taken.slice(8))).toEqual(new Set(["quiche", "quinn"]));
+    const seen = open();
+    expect(seen.order(PARENT, () => undefined)[0]).toBe("quiche");
+    expect(seen.order(PARENT, () => CLEAN)[0]).toBe("quinn");
+  });
+
   it("tries both although nothing is measured yet, and does not measure crumbs", () => {
     const choice = open();
-    const taken = Array.from({ length: 10 }, () => choice.order(PARENT, () => undefined)[0]);
+    const taken = Array.from({ length: 10 }, () => choice.order(PARENT, () => CLEAN)[0]);
     expect(new Set(taken)).toEqual(new Set(["quiche", "quinn"]));
     for (let piece = 0; piece < 10; piece++) {
       choice.measured(PARENT, "quinn", { length: 1000, durationMs: 1 });

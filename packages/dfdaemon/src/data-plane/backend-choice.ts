@@ -12,6 +12,8 @@ const LOSS_RATE_MAX = 0.002;
 const PACKET_COUNT_MIN = 1_000;
 /** The path is looked at with the first pieces, and then with every so many. */
 const PATH_INTERVAL = 16;
+/** So many pieces go to quiche while its connections do not say yet how long the path is. */
+const UNSEEN_COUNT_MAX = 8;
 /** Pieces that each backend gets before they are compared. */
 const TRIAL_COUNT = 4;
 /** Every so many pieces one goes to the slower backend: paths and machines change. */
@@ -103,8 +105,10 @@ export class BackendChoice {
   }
 
   #better({ ip }: ParentAddress, record: Record): QuicBackend {
+    // Over a long and lossy path a piece of quinn's takes many times as long as one of quiche's; over others it can wait.
+    const isUnseen = record.rttMs === Infinity && record.pieceCount <= UNSEEN_COUNT_MAX;
     const isLong = record.rttMs !== Infinity && record.rttMs > RTT_MS_MAX;
-    if (isLong || record.isLossy || this.#isForQuiche(ip)) return "quiche";
+    if (isUnseen || isLong || record.isLossy || this.#isForQuiche(ip)) return "quiche";
     const measuredCount = (backend: QuicBackend): number => record.countByBackend.get(backend) ?? 0;
     const [quiche, quinn] = [measuredCount("quiche"), measuredCount("quinn")];
     // In turns, because pieces that run at once come in before anything is measured.

@@ -3,8 +3,10 @@ import { createIdentity, loadQuinn, quinnOpener } from "@damselfly/quinn";
 import {
   createQuicDownloader,
   type EndpointTuning,
+  type QuicBackend,
   type QuicDownloader,
   type QuicDownloaderOptions,
+  type QuicPieceServer,
   serveQuic,
   type ServeQuicOptions,
 } from "@damselfly/transport-quic";
@@ -28,6 +30,15 @@ export interface QuicTransport {
   readonly server: PieceServer | undefined;
   readonly quinn: QuinnTransport | undefined;
   readonly downloader: Downloader;
+  readonly parts: QuicParts;
+}
+
+/** Servers and downloaders by backend, for what they count. */
+export type QuicParts = Partial<Readonly<Record<QuicBackend, QuicPart>>>;
+
+export interface QuicPart {
+  readonly server: QuicPieceServer;
+  readonly downloader: QuicDownloader;
 }
 
 /**
@@ -58,16 +69,18 @@ export async function openQuic(options: OpenTransportsOptions): Promise<QuicTran
       return undefined;
     }
     for (const failure of failures) logger.info({}, `QUIC has one backend only: ${failure}`);
-    return { server: quiche?.server, quinn: quinn?.offer, downloader };
+    const parts = {
+      ...(quiche === undefined ? {} : { quiche }),
+      ...(quinn === undefined ? {} : { quinn }),
+    };
+    return { server: quiche?.server, quinn: quinn?.offer, downloader, parts };
   } catch (error) {
     await quiche?.server[Symbol.asyncDispose]();
     throw error;
   }
 }
 
-async function openQuiche(
-  options: OpenTransportsOptions,
-): Promise<{ readonly server: PieceServer; readonly downloader: QuicDownloader }> {
+async function openQuiche(options: OpenTransportsOptions): Promise<QuicPart> {
   const { config, bindIp } = options;
   const address = { ip: bindIp, port: config.quic.port };
   const server = await serveQuic({ ...serverOptions(options), address });
@@ -77,7 +90,7 @@ async function openQuiche(
 /** One key, made at every start, is that of the port and of what is dialled from. */
 async function openQuinn(
   options: OpenTransportsOptions,
-): Promise<{ readonly offer: QuinnTransport; readonly downloader: QuicDownloader }> {
+): Promise<QuicPart & { readonly offer: QuinnTransport }> {
   const { config, bindIp } = options;
   loadQuinn();
   const { privateKey, publicKey } = createIdentity();
@@ -94,7 +107,7 @@ async function openQuinn(
   });
   const { port } = server.address;
   const offer = { server, port, publicKey, admit: (key: Uint8Array) => peers.admit(key) };
-  return { offer, downloader };
+  return { offer, server, downloader };
 }
 
 function joined(

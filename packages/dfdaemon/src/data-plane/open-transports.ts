@@ -2,7 +2,7 @@ import type { Downloader, PieceServer, PieceSource, TlsIdentity } from "@damself
 import { createGrpcDownloader, serveGrpc } from "@damselfly/transport-grpc";
 import type { StorageConfig } from "../config/config.ts";
 import type { Logger } from "../logger.ts";
-import { openQuic, type QuinnTransport } from "./open-quic.ts";
+import { openQuic, type QuicParts, type QuinnTransport } from "./open-quic.ts";
 
 export interface OpenTransportsOptions {
   readonly config: StorageConfig["server"];
@@ -24,6 +24,10 @@ export interface Transports {
   readonly quinn?: QuinnTransport | undefined;
   /** The configured protocol first; the others for parents that do not offer it, or where it does not get through. */
   readonly downloaders: readonly Downloader[];
+  /** Whether the order of `downloaders` decides, or what is measured. */
+  readonly mode: "auto" | "in order";
+  /** Empty where QUIC is off. */
+  readonly quicParts: QuicParts;
 }
 
 /**
@@ -35,6 +39,7 @@ export interface Transports {
 export async function openTransports(options: OpenTransportsOptions): Promise<Transports> {
   const { config, source, bindIp, serverTls, clientTls, announceMs, logger } = options;
   const timeouts = { announceMs };
+  const mode = config.protocol === "auto" ? "auto" : "in order";
   const grpcServer = await serveGrpc({
     source,
     address: { ip: bindIp, port: config.grpcPort },
@@ -44,13 +49,17 @@ export async function openTransports(options: OpenTransportsOptions): Promise<Tr
   const grpcDownloader = createGrpcDownloader({ tls: clientTls, timeouts });
   try {
     const quic = await openQuic(options);
-    if (quic === undefined) return { servers: [grpcServer], downloaders: [grpcDownloader] };
-    const { server, quinn, downloader } = quic;
+    if (quic === undefined) {
+      return { servers: [grpcServer], downloaders: [grpcDownloader], mode, quicParts: {} };
+    }
+    const { server, quinn, downloader, parts: quicParts } = quic;
     const downloaders = [downloader, grpcDownloader];
     return {
       servers: [...(server === undefined ? [] : [server]), grpcServer],
       quinn,
-      downloaders: config.protocol === "quic" ? downloaders : downloaders.toReversed(),
+      downloaders: config.protocol === "grpc" ? downloaders.toReversed() : downloaders,
+      mode,
+      quicParts,
     };
   } catch (error) {
     await grpcServer[Symbol.asyncDispose]();

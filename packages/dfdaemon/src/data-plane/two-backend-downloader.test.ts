@@ -44,7 +44,7 @@ const failure = (code: TransportError["code"]): TransportError => new TransportE
 describe("TwoBackendDownloader", () => {
   it("hands on exact pieces, by both backends", async () => {
     const { source, asked, downloader } = open({});
-    for (let number = 0; number < 8; number++) {
+    for (let number = 0; number < 16; number++) {
       const request = source.add(number, { length: MIB });
       const download = await downloader.downloadPiece(PARENT, request);
       expect(download.piece.length).toBe(MIB);
@@ -72,7 +72,7 @@ describe("TwoBackendDownloader", () => {
     ["quiche", "ERR_PARENT_UNREACHABLE"],
   ] as const)("goes round %s when it says %s, and stays away", async (name, code) => {
     const { source, asked, downloader } = open({ [name]: failure(code) });
-    for (let number = 0; number < 6; number++) {
+    for (let number = 0; number < 16; number++) {
       const download = await downloader.downloadPiece(PARENT, source.add(number, { length: 10 }));
       expect(await readPiece(download)).toBe(10);
     }

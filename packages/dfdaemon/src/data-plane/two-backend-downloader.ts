@@ -61,7 +61,9 @@ export class TwoBackendDownloader implements Downloader {
     let best: PathReport | undefined;
     for (const downloader of Object.values(this.#downloaders)) {
       for (const stats of downloader.stats().connections) {
-        if (stats.ip === ip && stats.rttMs < (best?.rttMs ?? Infinity)) best = stats;
+        // Before the handshake there is no round trip to speak of.
+        const isKnown = stats.ip === ip && stats.handshakeMs > 0;
+        if (isKnown && stats.rttMs < (best?.rttMs ?? Infinity)) best = stats;
       }
     }
     return best;

@@ -1,0 +1,131 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { race, RaceLost, type Entrant } from "./race.ts";
+
+/** What a runner does: `null` is silence until it is told to end. */
+interface Course {
+  readonly ms: number;
+  readonly end?: "wins" | Error;
+}
+
+beforeEach(() => void vi.useFakeTimers());
+afterEach(() => void vi.useRealTimers());
+
+function open(courses: Record<string, Course>) {
+  const log: string[] = [];
+  const signals = new Map<string, AbortSignal>();
+  const startedAt = Date.now();
+  const run = (name: string, signal: AbortSignal): Promise<string> => {
+    log.push(`${name} starts at ${Date.now() - startedAt}`);
+    signals.set(name, signal);
+    const { ms, end } = courses[name]!;
+    return new Promise((resolve, reject) => {
+      signal.addEventListener("abort", () => reject(signal.reason), { once: true });
+      if (end === undefined) return;
+      setTimeout(() => (end === "wins" ? resolve(`prize of ${name}`) : reject(end)), ms);
+    });
+  };
+  const failed = vi.fn((_: string, error: unknown) => !String(error).includes("everybody"));
+  const discard = vi.fn(async () => {});
+  const stop = new AbortController();
+  const start = (entrants: readonly Entrant<string>[]) => {
+    const outcome = race({ entrants, run, discard, failed, signal: stop.signal });
+    outcome.catch(() => undefined);
+    return outcome;
+  };
+  return { log, signals, start, failed, discard, stop };
+}
+
+const ENTRANTS = [
+  { name: "a", afterMs: 0 },
+  { name: "b", afterMs: 50 },
+  { name: "c", afterMs: 200 },
+];
+
+describe("race", () => {
+  it("asks nobody else when the first is fast", async () => {
+    const { start, log } = open({ a: { ms: 49, end: "wins" } });
+    const outcome = start(ENTRANTS);
+    await vi.advanceTimersByTimeAsync(1_000);
+    expect(await outcome).toMatchObject({ winner: "a", prize: "prize of a", losers: [] });
+    expect(log).toEqual(["a starts at 0"]);
+  });
+
+  it("lets the second in after the head start, and ends the loser", async () => {
+    const { start, log, signals } = open({ a: { ms: 0 }, b: { ms: 100, end: "wins" } });
+    const outcome = start(ENTRANTS);
+    await vi.advanceTimersByTimeAsync(1_000);
+    expect(await outcome).toMatchObject({ winner: "b", losers: ["a"] });
+    expect(log).toEqual(["a starts at 0", "b starts at 50"]);
+    expect(signals.get("a")!.reason).toBeInstanceOf(RaceLost);
+    expect(signals.get("b")!.aborted).toBe(false);
+  });
+
+  it("does not wait for the head start of one that has failed", async () => {
+    const { start, log, failed } = open({
+      a: { ms: 3, end: new Error("refused") },
+      b: { ms: 1, end: new Error("refused") },
+      c: { ms: 1, end: "wins" },
+    });
+    const outcome = start(ENTRANTS);
+    await vi.advanceTimersByTimeAsync(1_000);
+    expect((await outcome).winner).toBe("c");
+    expect(log).toEqual(["a starts at 0", "b starts at 3", "c starts at 4"]);
+    expect(failed.mock.calls.map(([name]) => name)).toEqual(["a", "b"]);
+  });
+
+  it("goes on with those that run when one fails", async () => {
+    const { start, log } = open({
+      a: { ms: 500, end: "wins" },
+      b: { ms: 10, end: new Error("no") },
+      c: { ms: 0 },
+    });
+    const outcome = start(ENTRANTS);
+    await vi.advanceTimersByTimeAsync(1_000);
+    expect(await outcome).toMatchObject({ winner: "a", losers: ["c"] });
+    expect(log).toEqual(["a starts at 0", "b starts at 50", "c starts at 250"]);
+  });
+
+  it("ends with a failure that is everybody's, and with the last one when all have failed", async () => {
+    const shared = open({ a: { ms: 60, end: new Error("everybody's") }, b: { ms: 0 } });
+    const ended = shared.start(ENTRANTS);
+    await vi.advanceTimersByTimeAsync(1_000);
+    await expect(ended).rejects.toThrow("everybody's");
+    expect(shared.signals.get("b")!.aborted).toBe(true);
+    const all = open({
+      a: { ms: 1, end: new Error("first") },
+      b: { ms: 1, end: new Error("second") },
+    });
+    const lost = all.start(ENTRANTS.slice(0, 2));
+    await vi.advanceTimersByTimeAsync(1_000);
+    await expect(lost).rejects.toThrow("second");
+  });
+
+  it("throws the signal's reason, and ends all who run", async () => {
+    const { start, stop, signals } = open({ a: { ms: 0 }, b: { ms: 0 } });
+    const outcome = start(ENTRANTS.slice(0, 2));
+    await vi.advanceTimersByTimeAsync(60);
+    const reason = new Error("the user left");
+    stop.abort(reason);
+    await expect(outcome).rejects.toBe(reason);
+    expect([...signals.values()].map((signal) => signal.reason)).toEqual([reason, reason]);
+    await expect(start(ENTRANTS)).rejects.toBe(reason);
+  });
+
+  it("frees what a loser brings all the same", async () => {
+    const discard = vi.fn(async (prize: string) => void prize.length);
+    const late = async (name: string): Promise<string> => {
+      await new Promise((resolve) => setTimeout(resolve, name === "a" ? 60 : 5));
+      return name;
+    };
+    const outcome = race({
+      entrants: ENTRANTS.slice(0, 2),
+      run: late,
+      discard,
+      failed: () => true,
+      signal: new AbortController().signal,
+    });
+    await vi.advanceTimersByTimeAsync(1_000);
+    expect((await outcome).winner).toBe("b");
+    expect(discard.mock.calls).toEqual([["a"]]);
+  });
+});

@@ -1,0 +1,121 @@
+/** One who may win, and how long the one before it runs alone. */
+export interface Entrant<Name> {
+  readonly name: Name;
+  /** After the start of the one before it, in milliseconds; at once when all that run have failed. */
+  readonly afterMs: number;
+}
+
+export interface RaceInit<Name, Prize> {
+  /** In the order of their starts; at least one. */
+  readonly entrants: readonly Entrant<Name>[];
+  /** Ends when its signal aborts. */
+  readonly run: (name: Name, signal: AbortSignal) => Promise<Prize>;
+  /** Frees what one brings that has lost already. */
+  readonly discard: (prize: Prize) => PromiseLike<void>;
+  /** One has failed. True: another may do; false: the failure is everybody's. */
+  readonly failed: (name: Name, error: unknown) => boolean;
+  readonly signal: AbortSignal;
+}
+
+export interface RaceOutcome<Name, Prize> {
+  readonly winner: Name;
+  /** The signal that it was run with will not abort any more. */
+  readonly prize: Prize;
+  /** Those that ran and had neither won nor failed. */
+  readonly losers: readonly Name[];
+}
+
+/** The reason that losers end with. */
+export class RaceLost extends Error {
+  override readonly name = "RaceLost";
+}
+
+/**
+ * Starts one after the other until one brings its prize; the others are told to end (as RFC 8305 does with addresses).
+ *
+ * @throws the failure that was everybody's; the last one when all have failed; the signal's reason
+ */
+export function race<Name, Prize>(init: RaceInit<Name, Prize>): Promise<RaceOutcome<Name, Prize>> {
+  return new Promise((resolve, reject) => new Race(init, { resolve, reject }).start());
+}
+
+interface Settle<Outcome> {
+  resolve(outcome: Outcome): void;
+  reject(reason: unknown): void;
+}
+
+class Race<Name, Prize> {
+  readonly #init: RaceInit<Name, Prize>;
+  readonly #settle: Settle<RaceOutcome<Name, Prize>>;
+  readonly #running = new Map<Name, AbortController>();
+  #started = 0;
+  #timer: NodeJS.Timeout | undefined;
+  #isOver = false;
+
+  constructor(init: RaceInit<Name, Prize>, settle: Settle<RaceOutcome<Name, Prize>>) {
+    this.#init = init;
+    this.#settle = settle;
+  }
+
+  start(): void {
+    const { signal } = this.#init;
+    signal.addEventListener("abort", this.#onAbort, { once: true });
+    if (signal.aborted) this.#onAbort();
+    else this.#startNext();
+  }
+
+  #startNext(): void {
+    clearTimeout(this.#timer);
+    const entrant = this.#init.entrants[this.#started];
+    if (entrant === undefined) return;
+    this.#started += 1;
+    const next = this.#init.entrants[this.#started];
+    if (next !== undefined) this.#timer = setTimeout(() => this.#startNext(), next.afterMs);
+    void this.#run(entrant.name);
+  }
+
+  async #run(name: Name): Promise<void> {
+    const controller = new AbortController();
+    this.#running.set(name, controller);
+    try {
+      const prize = await this.#init.run(name, controller.signal);
+      if (this.#isOver) await this.#init.discard(prize);
+      else this.#won(name, prize);
+    } catch (error) {
+      if (!this.#isOver) this.#failed(name, error); // afterwards nobody waits for it
+    }
+  }
+
+  #won(winner: Name, prize: Prize): void {
+    this.#running.delete(winner);
+    const losers = [...this.#running.keys()];
+    this.#end(new RaceLost("another was faster"));
+    this.#settle.resolve({ winner, prize, losers });
+  }
+
+  #failed(name: Name, error: unknown): void {
+    this.#running.delete(name);
+    if (this.#init.failed(name, error)) {
+      if (this.#running.size > 0) return;
+      if (this.#started < this.#init.entrants.length) {
+        this.#startNext();
+        return;
+      }
+    }
+    this.#end(error);
+    this.#settle.reject(error);
+  }
+
+  readonly #onAbort = (): void => {
+    const { reason } = this.#init.signal;
+    this.#end(reason);
+    this.#settle.reject(reason);
+  };
+
+  #end(reason: unknown): void {
+    this.#isOver = true;
+    clearTimeout(this.#timer);
+    this.#init.signal.removeEventListener("abort", this.#onAbort);
+    for (const controller of this.#running.values()) controller.abort(reason);
+  }
+}

@@ -1,0 +1,391 @@
+import {
+  type ByteRange,
+  type Downloader,
+  type ParentAddress,
+  type PieceDownload,
+  type PieceRequest,
+  type Protocol,
+  TransportError,
+  within,
+} from "@damselfly/transport";
+import { codeOf } from "../../code-of.ts";
+import type { Logger } from "../../logger.ts";
+import { messageOf } from "../../message-of.ts";
+import { toError } from "../../to-error.ts";
+import type { ChoiceObserver } from "./choice-observer.ts";
+import { judgeRun, type Move, type Run } from "./judge-run.ts";
+import { KnownParent } from "./known-parent.ts";
+import { type Leg, type LegEnd, MovingPiece } from "./moving-piece.ts";
+import { ParentRecord, type Plan } from "./parent-record.ts";
+import { race, type RaceOutcome } from "./race.ts";
+import { protocolsOf } from "./protocols-of.ts";
+
+const PARENT_COUNT_MAX = 10_000;
+/** Pieces wait so long for what the first contact brings, before they ask for themselves. Milliseconds. */
+const CONTACT_WAIT_MS = 50;
+/** Shorter pieces say more about latency than about speed. Bytes. */
+const MEASURED_LENGTH_MIN = 256 * 1024;
+/** For the answer to a request that only asks whether there is one. Milliseconds. */
+const PROBE_MS = 5_000;
+/** The path is looked at with the first pieces, and then with every so many. */
+const PATH_INTERVAL = 16;
+
+export interface TransportChooserInit {
+  readonly downloaders: readonly Downloader[];
+  /** `auto`: by measurement; `in order`: the first of `downloaders` that gets through. */
+  readonly mode: "auto" | "in order";
+  /** The shortest round trip of a connection to that address, in milliseconds; undefined: there is none. */
+  readonly rttTo?: (ip: string) => number | undefined;
+  readonly observer?: ChoiceObserver | undefined;
+  readonly logger: Logger;
+  /** Milliseconds on a clock that never goes back. */
+  readonly now?: () => number;
+  /** Parents remembered, default 10,000; one more forgets the one that was asked for the longest ago. */
+  readonly parentCountMax?: number;
+}
+
+/** Fetches each piece over the protocol that is the best to its parent, as far as is known, or over what works. */
+export class TransportChooser implements AsyncDisposable {
+  readonly #init: TransportChooserInit;
+  readonly #now: () => number;
+  readonly #downloaders: ReadonlyMap<Protocol, Downloader>;
+  readonly #parents = new Map<string, KnownParent>();
+  readonly #closing = new AbortController();
+  readonly #probing = new Set<Promise<void>>();
+  #pieceCount = 0;
+
+  constructor(init: TransportChooserInit) {
+    this.#init = init;
+    this.#now = init.now ?? (() => performance.now());
+    this.#downloaders = new Map(init.downloaders.map((each) => [each.protocol, each]));
+  }
+
+  /** Those asked last come last. */
+  get parents(): readonly KnownParent[] {
+    return [...this.#parents.values()];
+  }
+
+  /**
+   * Resolves once the piece is announced over one of the protocols.
+   *
+   * @throws {TransportError} what the transports say; of several failures the gravest
+   * @throws the signal's reason
+   */
+  async downloadPiece(
+    parent: ParentAddress,
+    request: Omit<PieceRequest, "range">,
+    { signal }: { readonly signal: AbortSignal },
+  ): Promise<PieceDownload> {
+    signal.throwIfAborted();
+    const offered = protocolsOf(parent).filter((protocol) => this.#downloaders.has(protocol));
+    if (offered.length === 0) {
+      const ours = [...this.#downloaders.keys()].join(", ");
+      throw new TransportError(
+        "ERR_PARENT_UNREACHABLE",
+        `Cannot fetch from ${parent.hostId}: it serves none of ${ours}`,
+      );
+    }
+    const known = this.#know(parent);
+    known.record.meet(offered, addressKey(parent));
+    this.#lookAtPath(known);
+    let plan = this.#planAtOnce(known);
+    const endContact = plan?.isFirstContact === true ? known.beginContact() : undefined;
+    plan ??= await this.#planAfterContact(known, signal);
+    let outcome: RaceOutcome<Protocol, Leg>;
+    try {
+      outcome = await this.#run(known, request, { plan, signal });
+    } catch (error) {
+      if (plan.isTrial) known.record.trialEnded();
+      throw error;
+    } finally {
+      endContact?.();
+    }
+    for (const loser of outcome.losers) this.#probe(known, loser, request);
+    return this.#follow(known, request, { outcome, plan, signal });
+  }
+
+  /** Ends what looks at transports in the background, and the downloaders. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#closing.abort(new TransportError("ERR_CLOSED", "Cannot go on: the chooser is closed"));
+    await Promise.all(this.#init.downloaders.map((each) => each[Symbol.asyncDispose]()));
+    await Promise.all(this.#probing);
+  }
+
+  #know(parent: ParentAddress): KnownParent {
+    const { hostId } = parent;
+    let known = this.#parents.get(hostId);
+    if (known === undefined) {
+      const record = new ParentRecord({
+        hostId,
+        named: this.#init.mode === "auto" ? undefined : [...this.#downloaders.keys()],
+        now: this.#now,
+        onDecision: (decision) => {
+          const { protocol, reason, words } = decision;
+          this.#init.logger.info(
+            { parent: hostId, protocol, reason },
+            `parent ${hostId}: ${words}`,
+          );
+          this.#init.observer?.decided(decision);
+        },
+      });
+      known = new KnownParent(record, parent);
+      const [oldest] = this.#parents.keys();
+      const { parentCountMax = PARENT_COUNT_MAX } = this.#init;
+      if (this.#parents.size >= parentCountMax && oldest !== undefined)
+        this.#parents.delete(oldest);
+    } else {
+      this.#parents.delete(hostId); // last again
+      known.address = parent;
+    }
+    this.#parents.set(hostId, known);
+    return known;
+  }
+
+  #lookAtPath({ address, record, runs }: KnownParent): void {
+    this.#pieceCount += 1;
+    const isNew = record.rttMs === undefined || runs.size === 0;
+    if (!isNew && this.#pieceCount % PATH_INTERVAL !== 0) return;
+    const rttMs = this.#init.rttTo?.(address.ip);
+    if (rttMs !== undefined) record.noteRtt(rttMs);
+  }
+
+  /** Undefined while another piece meets the parent for the first time. */
+  #planAtOnce({ contact, record }: KnownParent): Plan | undefined {
+    return contact === undefined || record.isAcquainted ? record.plan() : undefined;
+  }
+
+  /** Of several pieces that meet a parent at once one goes ahead: on a LAN the others follow within milliseconds. */
+  async #planAfterContact({ contact, record }: KnownParent, signal: AbortSignal): Promise<Plan> {
+    const bounds = { ms: CONTACT_WAIT_MS, signal, expired: () => new SlowContact() };
+    try {
+      await within(contact!, bounds);
+    } catch (error) {
+      if (!(error instanceof SlowContact)) throw error;
+    }
+    return record.plan({ isSlow: !record.isAcquainted });
+  }
+
+  async #run(
+    known: KnownParent,
+    request: PieceRequest,
+    { plan, signal }: { readonly plan: Plan; readonly signal: AbortSignal },
+  ): Promise<RaceOutcome<Protocol, Leg>> {
+    const failures: Error[] = [];
+    try {
+      return await race({
+        entrants: plan.entrants,
+        run: (protocol, ending) => this.#ask(known, protocol, { request, signal: ending }),
+        discard: ({ download }) => download[Symbol.asyncDispose](),
+        failed: (protocol, error) => {
+          failures.push(toError(error));
+          return this.#failed(known, protocol, error);
+        },
+        signal,
+      });
+    } catch (error) {
+      signal.throwIfAborted();
+      throw gravest(failures) ?? error;
+    }
+  }
+
+  /** Takes note of a failure before the announcement. True: another protocol may do. */
+  #failed(known: KnownParent, protocol: Protocol, error: unknown): boolean {
+    const code = codeOf(error);
+    if (!PASSABLE.has(code)) return false;
+    const detourMs = known.record.failed(protocol, messageOf(error));
+    if (detourMs > 0) {
+      const { hostId } = known.address;
+      this.#init.logger.warn(
+        { parent: hostId, protocol },
+        `${protocol} does not get through, leaving it out for ${Math.round(detourMs / 1000)} s: ${messageOf(error)}`,
+      );
+      this.#init.observer?.failed(protocol);
+    }
+    return true;
+  }
+
+  async #ask(
+    known: KnownParent,
+    protocol: Protocol,
+    { request, signal }: { readonly request: PieceRequest; readonly signal: AbortSignal },
+  ): Promise<Leg> {
+    const controller = new AbortController();
+    const onAbort = (): void => controller.abort(signal.reason);
+    signal.addEventListener("abort", onAbort, { once: true });
+    const askedAt = this.#now();
+    const downloader = this.#downloaders.get(protocol)!;
+    const options = { signal: controller.signal };
+    const download = await downloader.downloadPiece(known.address, request, options);
+    known.record.announced(protocol, this.#now() - askedAt);
+    return { protocol, download, controller, offset: request.range?.offset ?? 0, askedAt };
+  }
+
+  #follow(
+    known: KnownParent,
+    request: PieceRequest,
+    about: {
+      readonly outcome: RaceOutcome<Protocol, Leg>;
+      readonly plan: Plan;
+      readonly signal: AbortSignal;
+    },
+  ): PieceDownload {
+    const { outcome, plan, signal } = about;
+    const { record, runs } = known;
+    const concurrency = runs.size + 1;
+    const { observer } = this.#init;
+    const others = (piece: MovingPiece): Protocol[] =>
+      plan.entrants
+        .map(({ name }) => name)
+        .filter((name) => name !== piece.protocol && !piece.spent.has(name));
+    const run: Run = {
+      get protocol() {
+        return piece.protocol;
+      },
+      get progress() {
+        return piece.progress;
+      },
+      get remaining() {
+        return piece.remaining;
+      },
+      get others() {
+        return others(piece);
+      },
+    };
+    const piece = new MovingPiece({
+      first: outcome.prize,
+      signal,
+      now: this.#now,
+      ask: (protocol, range, ending) => this.#askRest(known, protocol, { request, range, ending }),
+      judge: () => (this.#init.mode === "auto" ? judgeRun(run, { record, runs }) : undefined),
+      rescue: (broken, error) => (canMove(error) ? provenOf(others(broken), record) : undefined),
+      onMove: (move, moving) => this.#moved(known, request, { move, from: moving.protocol }),
+      onLegEnd: (end) => this.#legEnded(known, end, { concurrency }),
+      onDoubled: (length) => observer?.doubled(length),
+      onEnd: () => {
+        runs.delete(run);
+        if (plan.isTrial) record.trialEnded();
+      },
+    });
+    runs.add(run);
+    return piece;
+  }
+
+  async #askRest(
+    known: KnownParent,
+    protocol: Protocol,
+    rest: {
+      readonly request: PieceRequest;
+      readonly range: ByteRange;
+      readonly ending: AbortSignal;
+    },
+  ): Promise<Leg> {
+    const { request, range, ending } = rest;
+    try {
+      return await this.#ask(known, protocol, { request: { ...request, range }, signal: ending });
+    } catch (error) {
+      if (!ending.aborted) this.#failed(known, protocol, error);
+      throw error;
+    }
+  }
+
+  #moved(
+    known: KnownParent,
+    request: PieceRequest,
+    { move, from }: { readonly move: Move; readonly from: Protocol },
+  ): void {
+    const { hostId } = known.address;
+    const { pieceNumber: piece } = request;
+    this.#init.logger.debug(
+      { parent: hostId, piece, from, to: move.to },
+      `piece ${piece} from ${hostId} ${move.reason} over ${from}, asking for the rest over ${move.to}`,
+    );
+    this.#init.observer?.moved(move);
+    if (move.reason === "silent") this.#probe(known, from, request);
+  }
+
+  #legEnded(known: KnownParent, end: LegEnd, { concurrency }: { concurrency: number }): void {
+    const { protocol, length, durationMs, how } = end;
+    const record = known.record.of(protocol);
+    record.byteCount += length;
+    if (how === "whole") record.pieceCount += 1;
+    this.#init.observer?.legEnded(end);
+    const isTelling = how === "left" || (how === "whole" && length >= MEASURED_LENGTH_MIN);
+    if (!isTelling) return;
+    const mean = (concurrency + known.runs.size) / 2;
+    known.record.measured(protocol, { length, durationMs, concurrency: mean });
+  }
+
+  /** Asks for one byte, to learn whether a protocol works that was not given the time to show it. */
+  #probe(known: KnownParent, protocol: Protocol, request: PieceRequest): void {
+    const { signal } = this.#closing;
+    if (known.probes.has(protocol) || signal.aborted) return;
+    known.probes.add(protocol);
+    const probing = this.#probeOnce(known, protocol, request).finally(() => {
+      known.probes.delete(protocol);
+      this.#probing.delete(probing);
+    });
+    this.#probing.add(probing);
+  }
+
+  async #probeOnce(known: KnownParent, protocol: Protocol, request: PieceRequest): Promise<void> {
+    const { signal } = this.#closing;
+    const ending = new AbortController();
+    const range = { offset: 0, length: 1 };
+    const asking = this.#ask(known, protocol, {
+      request: { ...request, range },
+      signal: ending.signal,
+    });
+    try {
+      const expired = (): Error =>
+        new TransportError("ERR_PARENT_UNREACHABLE", `no answer in ${PROBE_MS} ms`);
+      const { download } = await within(asking, { ms: PROBE_MS, signal, expired });
+      for await (const _ of download.content); // to its end, so that the connection is of use
+    } catch (error) {
+      ending.abort(error);
+      if (!signal.aborted) this.#failed(known, protocol, error);
+      asking.then(
+        ({ download }) => download[Symbol.asyncDispose](),
+        () => undefined, // told above
+      );
+    }
+  }
+}
+
+/** The first contact takes longer than a LAN's. */
+class SlowContact extends Error {}
+
+/** Failures of one protocol that say nothing of the others. */
+const PASSABLE: ReadonlySet<string> = new Set([
+  "ERR_PARENT_UNREACHABLE",
+  "ERR_PARENT_UNTRUSTED",
+  "ERR_PARENT_STALLED",
+  "ERR_PROTOCOL",
+]);
+
+/** Failures within the content after which another protocol may bring the rest. */
+function canMove(error: unknown): boolean {
+  const code = codeOf(error);
+  return (
+    code === "ERR_PIECE_TRUNCATED" ||
+    code === "ERR_PARENT_STALLED" ||
+    code === "ERR_PARENT_UNREACHABLE"
+  );
+}
+
+function provenOf(protocols: readonly Protocol[], record: ParentRecord): Protocol | undefined {
+  return protocols.find((protocol) => record.of(protocol).isProven);
+}
+
+/** Who lies or is somebody else outweighs who is not there. */
+function gravest(failures: readonly Error[]): Error | undefined {
+  const grave = ["ERR_PARENT_UNTRUSTED", "ERR_PROTOCOL"];
+  return (
+    failures.find((failure) => !PASSABLE.has(codeOf(failure))) ??
+    failures.find((failure) => grave.includes(codeOf(failure))) ??
+    failures.at(-1)
+  );
+}
+
+function addressKey({ ip, ports, quinn }: ParentAddress): string {
+  return JSON.stringify([ip, ports, quinn?.port]);
+}
