@@ -12,6 +12,7 @@ import {
   utimes,
   writeFile,
 } from "node:fs/promises";
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
@@ -370,3 +371,45 @@ async function otherFileSystem(directory: string): Promise<string | undefined> {
   }
   return undefined;
 }
+
+describe("assertOutput", () => {
+  it("has nothing against a place that is free, the same file, or one to be overwritten", async () => {
+    await task.assertOutput(fixture.path("out"));
+    await link(fixture.contentPath(), fixture.path("same"));
+    await task.assertOutput(fixture.path("same"));
+    await writeFile(fixture.path("old"), "old");
+    await task.assertOutput(fixture.path("old"), { overwrite: true });
+    await task.assertOutput(fixture.path("out"), { forceHardLink: true });
+    expect(await readFile(fixture.path("old"), "utf8")).toBe("old");
+  });
+
+  it("names what is in the way before there is anything to place", async () => {
+    const empty = await storage.createTask({ ...factsOf(CONTENT), taskId: "f".repeat(64) });
+    await writeFile(fixture.path("taken"), "");
+    const refused = async (path: string, options = {}): Promise<unknown> =>
+      await empty.assertOutput(path, options).catch((error: { code: string }) => error.code);
+    expect(await refused(fixture.path("taken"))).toBe("ERR_OUTPUT_EXISTS");
+    expect(await refused(fixture.directory, { overwrite: true })).toBe("ERR_OUTPUT_EXISTS");
+    expect(await refused(fixture.path("no/such/place"))).toBe("ERR_OUTPUT_DIRECTORY");
+    expect(await refused("relative")).toBe("ERR_OUTPUT_DIRECTORY");
+    // A part of a file is never the same file.
+    await link(fixture.contentPath(), fixture.path("same"));
+    const part = { range: { offset: 0, length: 1 } };
+    const same = task.assertOutput(fixture.path("same"), part);
+    await expect(same).rejects.toMatchObject({ code: "ERR_OUTPUT_EXISTS" });
+  });
+
+  it.skipIf(!existsSync("/dev/shm"))("knows that no hard link leads to another disk", async () => {
+    const directory = await mkdtemp("/dev/shm/damselfly-");
+    try {
+      const there = await stat(directory);
+      const here = await stat(fixture.directory);
+      if (there.dev === here.dev) return;
+      const forced = task.assertOutput(join(directory, "out"), { forceHardLink: true });
+      await expect(forced).rejects.toMatchObject({ code: "ERR_OUTPUT_LINK" });
+      await task.assertOutput(join(directory, "out"));
+    } finally {
+      await rm(directory, { recursive: true });
+    }
+  });
+});

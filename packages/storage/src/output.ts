@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { constants } from "node:fs";
-import { copyFile, link, open, rename, stat, unlink, writeFile } from "node:fs/promises";
+import { access, copyFile, link, open, rename, stat, unlink, writeFile } from "node:fs/promises";
 import { basename, dirname, isAbsolute, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 
@@ -52,6 +52,22 @@ export async function placeOutput(
   }
 }
 
+/** As `StoredTask.assertOutput` has it. */
+export async function assertPlaceable(
+  source: OutputSource,
+  path: string,
+  options: OutputOptions & { readonly context: StorageContext },
+): Promise<void> {
+  await assertDirectory(path);
+  const placing = new Placing(source, path, options);
+  try {
+    await access(dirname(path), constants.W_OK);
+    await placing.assertPlaceable();
+  } catch (error) {
+    throw placing.translate(error);
+  }
+}
+
 /** One output on its way to its place. */
 class Placing {
   readonly #source: OutputSource;
@@ -78,6 +94,19 @@ class Placing {
     const linked = await this.#link(epoch);
     if (linked !== "impossible") return linked;
     return await this.copy({ offset: 0, length: this.#source.length });
+  }
+
+  /** Throws what is in the way now; hard links between places of one device may turn out impossible all the same. */
+  async assertPlaceable(): Promise<void> {
+    const { range, forceHardLink, context } = this.#options;
+    if (range !== undefined) return await this.#assertFree();
+    if (await this.#isThere()) return;
+    if (forceHardLink !== true) return;
+    const [own, there] = await Promise.all([
+      deviceOf(context.paths.content),
+      deviceOf(dirname(this.#path)),
+    ]);
+    if (own.device !== there.device) throw linkImpossible(this.#path, "EXDEV");
   }
 
   async copy(range: ByteRange): Promise<OutputMethod> {
@@ -159,11 +188,7 @@ class Placing {
     } catch (error) {
       if (!LINK_IMPOSSIBLE.has(systemCode(error) ?? "")) throw error;
       if (!forced) return "impossible";
-      throw new StorageError(
-        "ERR_OUTPUT_LINK",
-        `Cannot hard-link output ${this.#path}: the file system says ${systemCode(error)}`,
-        { cause: error },
-      );
+      throw linkImpossible(this.#path, systemCode(error), error);
     }
     await sleep(CLOCK_TICK_MS);
     return "hardlink";
@@ -256,6 +281,14 @@ function directoryError(path: string, reason: string, cause?: unknown): StorageE
   return new StorageError("ERR_OUTPUT_DIRECTORY", `Cannot use output path ${path}: ${reason}`, {
     cause,
   });
+}
+
+function linkImpossible(path: string, reason: string | undefined, cause?: unknown): StorageError {
+  return new StorageError(
+    "ERR_OUTPUT_LINK",
+    `Cannot hard-link output ${path}: the file system says ${reason}`,
+    { cause },
+  );
 }
 
 async function assertDigest(source: OutputSource, wanted: string, path: string): Promise<void> {

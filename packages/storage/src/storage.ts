@@ -123,6 +123,13 @@ export interface StoredTask {
    */
   output(path: string, options?: OutputOptions): Promise<OutputMethod>;
 
+  /**
+   * Whether `output` could place the file there as things are, before there is content for it.
+   *
+   * @throws {StorageError} `ERR_OUTPUT_EXISTS`, `ERR_OUTPUT_DIRECTORY`, `ERR_OUTPUT_LINK`, `ERR_IO`
+   */
+  assertOutput(path: string, options?: OutputOptions): Promise<void>;
+
   /** Counts as "being fetched" until released: such a task is never evicted. */
   retain(): () => void;
 }

@@ -14,7 +14,7 @@ import { Interrupter } from "./interrupter.ts";
 import type { Journal } from "./journal.ts";
 import { type JournalState, pieceCountOf } from "./journal-format.ts";
 import type { OpenFile } from "./open-files.ts";
-import { placeOutput } from "./output.ts";
+import { assertPlaceable, placeOutput } from "./output.ts";
 import type { TaskPaths } from "./paths.ts";
 import { StoredPieceReader } from "./piece-reader.ts";
 import { assertRange, type ByteRange, readContent } from "./read-content.ts";
@@ -199,6 +199,10 @@ export class TaskOnDisk implements StoredTask, ContentOwner {
 
   output(path: string, options: OutputOptions = {}): Promise<OutputMethod> {
     return placeOutput(this, path, { ...options, context: this.#context });
+  }
+
+  assertOutput(path: string, options: OutputOptions = {}): Promise<void> {
+    return assertPlaceable(this, path, { ...options, context: this.#context });
   }
 
   retain(): () => void {
