@@ -49,8 +49,7 @@ export function handleServerStream(
   return (call) => {
     void answer(call, options, {
       run: async (context) => {
-        // Callers that bound the time until the headers (tonic does) must not wait for the first message.
-        call.sendMetadata(new Metadata());
+        if (!LATE_HEADER_METHODS.has(options.method)) call.sendMetadata(new Metadata());
         const sender = new MessageSender(call, context.signal, {
           timeoutMs: options.sendTimeoutMs,
         });
@@ -60,6 +59,16 @@ export function handleServerStream(
     });
   };
 }
+
+/**
+ * Callers that bound the time until the headers (tonic does, at 10 s) must not wait for the first message; but where the first message comes
+ * once it is known that the call can be answered at all, a failure before it is better told without any: Dragonfly's dfget takes only that
+ * for a refusal.
+ */
+const LATE_HEADER_METHODS: ReadonlySet<string> = new Set([
+  "dfdaemon.v2.DfdaemonDownload/DownloadTask",
+  "dfdaemon.v2.DfdaemonUpload/DownloadTask",
+]);
 
 export function handleDuplex(
   handler: MethodHandler<DuplexMethod<unknown, object, object, unknown>>,
