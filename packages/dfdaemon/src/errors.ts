@@ -2,6 +2,8 @@
 export type DaemonErrorCode =
   /** The request itself is wrong: no URL, a bad digest, a piece length below the least. */
   | "ERR_REQUEST"
+  /** The request asks for what cannot be had here: an origin of another kind, a digest that is none. */
+  | "ERR_UNSUPPORTED"
   /** The bytes asked for lie outside the file. */
   | "ERR_RANGE"
   /** Nobody has the pieces, and the origin may not or cannot be asked. */

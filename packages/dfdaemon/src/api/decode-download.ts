@@ -1,25 +1,36 @@
 import { X509Certificate } from "node:crypto";
 import { isAbsolute } from "node:path";
-import type { Download__Output } from "@damselfly/rpc";
+import { durationToMs, type Download__Output } from "@damselfly/rpc";
 import { DaemonError } from "../errors.ts";
 import { formatDigest, parseDigest } from "../identity/digest.ts";
 import { PIECE_LENGTH_MAX, PIECE_LENGTH_MIN } from "../identity/piece-length.ts";
 import { computeTaskId } from "../identity/task-id.ts";
+import { messageOf } from "../message-of.ts";
 import { redactUrl } from "../origins/redact-url.ts";
 import { clampByteRange, parseByteRange, type ByteRange } from "../tasks/byte-range.ts";
 import type { DownloadRequest } from "../tasks/download-request.ts";
+
+/** A request, and what of it only the answering of the call is about. */
+export interface DecodedDownload extends DownloadRequest {
+  readonly needPieceContent: boolean;
+  /** A part is asked for, and the rest is wanted soon. */
+  readonly prefetch: boolean;
+  /** The whole download must be over by then. Milliseconds; absent: it may take its time. */
+  readonly timeoutMs?: number;
+}
 
 /**
  * Dragonfly's `Download` as a request, checked.
  *
  * @param options.outputAllowed - only the unix socket's clients may have files written for them
- * @throws {DaemonError} `ERR_REQUEST` naming what is wrong
+ * @throws {DaemonError} `ERR_REQUEST` naming what is wrong, `ERR_UNSUPPORTED` where Dragonfly's daemon finds out only later
  */
 export function decodeDownload(
   download: Download__Output | null | undefined,
   options: { readonly outputAllowed: boolean },
-): DownloadRequest & { readonly needPieceContent: boolean } {
+): DecodedDownload {
   if (download === null || download === undefined) throw refusal("the request has no download");
+  const taskId = decodeTaskId(download);
   const { url, authorization } = decodeUrl(download.url);
   const { range, header: asked } = decodeRange(download);
   const header =
@@ -38,7 +49,7 @@ export function decodeDownload(
   const digest =
     download.digest === undefined || download.digest === ""
       ? undefined
-      : formatDigest(parseDigest(download.digest));
+      : decodeDigest(download.digest);
   const outputPath = download.outputPath === "" ? undefined : download.outputPath;
   if (outputPath !== undefined && !options.outputAllowed)
     throw refusal("files are written only for clients on the unix socket");
@@ -54,21 +65,12 @@ export function decodeDownload(
     download.modelScope ||
     download.openCsg
   ) {
-    throw refusal("only http and https origins are supported");
+    throw unsupported("only http and https origins are supported");
   }
   const caCert = decodeCertificates(download.certificateChain);
+  const timeoutMs = download.timeout ? durationToMs(download.timeout) : 0;
   return {
-    taskId: computeTaskId({
-      url: download.url,
-      tag: download.tag ?? "",
-      application: download.application ?? "",
-      filteredQueryParams: download.filteredQueryParams,
-      ...(pieceLength === undefined ? {} : { pieceLength }),
-      ...(download.contentForCalculatingTaskId === undefined
-        ? {}
-        : { contentForCalculatingTaskId: download.contentForCalculatingTaskId }),
-      enableTaskIdBasedBlobDigest: download.enableTaskIdBasedBlobDigest,
-    }),
+    taskId,
     origin: {
       url,
       header,
@@ -87,6 +89,8 @@ export function decodeDownload(
     ...(digest === undefined ? {} : { digest }),
     needBackToSource: download.needBackToSource,
     disableBackToSource: download.disableBackToSource,
+    schedulingPolicy: download.schedulingPolicy,
+    metadataOnly: download.metadataOnly,
     revalidate: download.extension?.revalidate === true,
     forOthers: !options.outputAllowed,
     ...(outputPath === undefined
@@ -99,16 +103,39 @@ export function decodeDownload(
           },
         }),
     needPieceContent: download.needPieceContent,
+    prefetch: download.prefetch && !download.isPrefetch && range !== undefined,
+    ...(timeoutMs > 0 ? { timeoutMs } : {}),
   };
+}
+
+function decodeTaskId(download: Download__Output): string {
+  const { pieceLength, contentForCalculatingTaskId } = download;
+  return computeTaskId({
+    url: download.url,
+    tag: download.tag ?? "",
+    application: download.application ?? "",
+    filteredQueryParams: download.filteredQueryParams,
+    ...(pieceLength === undefined ? {} : { pieceLength }),
+    ...(contentForCalculatingTaskId === undefined ? {} : { contentForCalculatingTaskId }),
+    enableTaskIdBasedBlobDigest: download.enableTaskIdBasedBlobDigest,
+  });
+}
+
+function decodeDigest(text: string): string {
+  try {
+    return formatDigest(parseDigest(text));
+  } catch (error) {
+    throw new DaemonError("ERR_UNSUPPORTED", messageOf(error), { cause: error });
+  }
 }
 
 /** The URL without the user it names; that one becomes a header, so that it is treated as the secret it is. */
 function decodeUrl(text: string): { readonly url: string; readonly authorization?: string } {
-  if (!URL.canParse(text)) throw refusal(`'${redactUrl(text).slice(0, 200)}' is not a URL`);
+  if (!URL.canParse(text)) throw unsupported(`'${redactUrl(text).slice(0, 200)}' is not a URL`);
   const url = new URL(text);
   const { protocol, username, password } = url;
   if (protocol !== "http:" && protocol !== "https:") {
-    throw refusal(`the URL's scheme is '${protocol.slice(0, -1)}', expected http or https`);
+    throw unsupported(`the URL's scheme is '${protocol.slice(0, -1)}', expected http or https`);
   }
   if (username === "" && password === "") return { url: text };
   url.username = "";
@@ -171,6 +198,10 @@ function decodeCertificates(chain: readonly Uint8Array[]): string | undefined {
       }
     })
     .join("\n");
+}
+
+function unsupported(reason: string): DaemonError {
+  return new DaemonError("ERR_UNSUPPORTED", `Cannot download: ${reason}`);
 }
 
 function refusal(reason: string): DaemonError {

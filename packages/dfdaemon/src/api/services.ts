@@ -14,7 +14,7 @@ import { pause } from "../pause.ts";
 import type { SchedulerConnection } from "../scheduling/scheduler-client.ts";
 import type { TaskManager } from "../tasks/task-manager.ts";
 import { assertCertified, assertHostIdentity } from "./assert-host-identity.ts";
-import { describeTask, statLocalTask } from "./local-tasks.ts";
+import { deleteLocalTask, describeTask, statLocalTask } from "./local-tasks.ts";
 import { streamDownload } from "./stream-download.ts";
 import { syncPieces } from "./sync-pieces.ts";
 import { deleteTaskEverywhere, SCHEDULER_CALL_MS } from "./task-deletion.ts";
@@ -47,6 +47,7 @@ export interface ServiceParts {
 export function createDownloadService(parts: ServiceParts): ImplementedService {
   const { manager, dataPlane, host, onRequest } = parts;
   const { storage } = dataPlane;
+  const { history } = manager;
   return implementService("dfdaemon.v2.DfdaemonDownload", {
     downloadTask: (request, { signal }) => {
       onRequest();
@@ -56,14 +57,15 @@ export function createDownloadService(parts: ServiceParts): ImplementedService {
       );
     },
     statTask: (request, { signal }) => answer(() => statTask(parts, request.taskId, signal)),
-    statLocalTask: (request) => answer(() => statLocalTask(storage, request.taskId)),
+    statLocalTask: (request) => answer(() => statLocalTask(storage, history, request.taskId)),
     listLocalTasks: () =>
-      answer(async () => ({ tasks: (await storage.listTasks()).map(describeTask) })),
+      answer(async () => ({
+        tasks: (await storage.listTasks()).map((task) => describeTask(task, history)),
+      })),
     deleteTask: (request, { signal }) => answer(() => deleteTask(parts, request.taskId, signal)),
     deleteLocalTask: (request) =>
       answer(async () => {
-        if (!(await storage.deleteTask(request.taskId)))
-          throw status("NOT_FOUND", "local task not found");
+        await deleteLocalTask(storage, history, request.taskId);
         return {};
       }),
     deleteHost: () =>
@@ -87,7 +89,8 @@ export function createUploadService(parts: ServiceParts): ImplementedService {
       );
     },
     statTask: (request, { signal }) => answer(() => statTask(parts, request.taskId, signal)),
-    statLocalTask: (request) => answer(() => statLocalTask(dataPlane.storage, request.taskId)),
+    statLocalTask: (request) =>
+      answer(() => statLocalTask(dataPlane.storage, manager.history, request.taskId)),
     deleteTask: (request, { signal }) => answer(() => deleteTask(parts, request.taskId, signal)),
     syncPieces: (request, { signal, closing, peerCertificate }) => {
       onRequest();

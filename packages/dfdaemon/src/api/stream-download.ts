@@ -1,8 +1,22 @@
-import type { DownloadTaskRequest__Output, DownloadTaskResponse } from "@damselfly/rpc";
+import {
+  status,
+  type DownloadTaskRequest__Output,
+  type DownloadTaskResponse,
+} from "@damselfly/rpc";
 import type { PieceRecord, StoredTask } from "@damselfly/storage";
 import { encodePiece } from "../piece-message.ts";
 import type { TaskManager } from "../tasks/task-manager.ts";
-import { decodeDownload } from "./decode-download.ts";
+import { decodeDownload, type DecodedDownload } from "./decode-download.ts";
+import { leaveSomethingToRemove } from "./leave-something-to-remove.ts";
+
+/** The longest a timer can run. Milliseconds. */
+const TIMER_MS_MAX = 2 ** 31 - 1;
+
+export interface StreamDownloadOptions {
+  readonly hostId: string;
+  readonly signal: AbortSignal;
+  readonly outputAllowed: boolean;
+}
 
 /**
  * Answers a DownloadTask call: what is coming first, then each piece as it is on disk, in any order. A task whose origin changed under
@@ -11,28 +25,53 @@ import { decodeDownload } from "./decode-download.ts";
 export async function* streamDownload(
   manager: TaskManager,
   request: DownloadTaskRequest__Output,
-  options: {
-    readonly hostId: string;
-    readonly signal: AbortSignal;
-    readonly outputAllowed: boolean;
-  },
+  options: StreamDownloadOptions,
 ): AsyncGenerator<DownloadTaskResponse, void, undefined> {
   const download = decodeDownload(request.download, options);
-  let identity = { hostId: options.hostId, taskId: download.taskId, peerId: "" };
+  const { timeoutMs } = download;
+  const deadline = new AbortController();
+  const timer =
+    timeoutMs === undefined
+      ? undefined
+      : setTimeout(() => deadline.abort(lateBy(timeoutMs)), Math.min(timeoutMs, TIMER_MS_MAX));
+  const signal = AbortSignal.any([options.signal, deadline.signal]);
+  let hasStarted = false;
+  try {
+    for await (const response of respond(manager, download, { ...options, signal })) {
+      hasStarted = true;
+      yield response;
+    }
+  } catch (error) {
+    const isForeign = request.download?.extension === null;
+    if (hasStarted && isForeign && !options.signal.aborted)
+      await leaveSomethingToRemove(download.output?.path);
+    throw error;
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+async function* respond(
+  manager: TaskManager,
+  download: DecodedDownload,
+  { hostId, signal }: StreamDownloadOptions,
+): AsyncGenerator<DownloadTaskResponse, void, undefined> {
+  let identity = { hostId, taskId: download.taskId, peerId: "" };
   let task: StoredTask | undefined;
-  for await (const event of manager.download(download, options.signal)) {
+  for await (const event of manager.download(download, signal)) {
     if (event.kind === "started") {
       task = event.task;
       identity = { ...identity, peerId: event.peerId };
-      const { range, pieceNumbers, finished } = event;
+      const { range, pieceNumbers } = event;
       const started = {
         contentLength: task.facts.contentLength,
         ...(range === undefined ? {} : { range: { start: range.offset, length: range.length } }),
         responseHeader: { ...task.facts.responseHeader },
         pieces: pieceNumbers.map((number) => ({ number, ...event.task.bounds(number) })),
-        isFinished: finished,
+        isFinished: task.complete,
       };
       yield { ...identity, downloadTaskStartedResponse: started };
+      if (download.prefetch && !task.complete) manager.prefetch(download);
       continue;
     }
     const piece = encodePiece(event.piece);
@@ -42,6 +81,10 @@ export async function* streamDownload(
         : {};
     yield { ...identity, downloadPieceFinishedResponse: { piece: { ...piece, ...content } } };
   }
+}
+
+function lateBy(timeoutMs: number): Error {
+  return status("DEADLINE_EXCEEDED", `the download has taken longer than ${timeoutMs / 1000} s`);
 }
 
 async function readPiece(task: StoredTask, piece: PieceRecord): Promise<Uint8Array> {

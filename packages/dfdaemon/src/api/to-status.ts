@@ -8,7 +8,9 @@ import { OriginError } from "../origins/origin-error.ts";
  * details, and what has no status of its own is INTERNAL.
  */
 export function toStatus(error: unknown): RpcError {
-  if (error instanceof RpcError) return error;
+  // What somebody whom we asked has answered is about our question, not about the caller's.
+  if (error instanceof RpcError)
+    return error.target === undefined ? error : status("INTERNAL", messageOf(error));
   if (error instanceof OriginError) {
     const { statusCode, responseHeader } = error;
     const message = messageOf(error);
@@ -27,6 +29,9 @@ export function toStatus(error: unknown): RpcError {
     if (error.code === "ERR_REQUEST") return status("INVALID_ARGUMENT", messageOf(error));
     if (error.code === "ERR_RANGE") return status("FAILED_PRECONDITION", messageOf(error));
     if (error.code === "ERR_CLOSED") return status("UNAVAILABLE", messageOf(error));
+    // Dragonfly's last words, whatever came before them.
+    if (error.code === "ERR_NO_SOURCE")
+      return status("INTERNAL", `${messageOf(error)}: download failed`);
   }
   return status("INTERNAL", messageOf(error));
 }

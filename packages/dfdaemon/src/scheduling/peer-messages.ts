@@ -25,6 +25,7 @@ export function encodeRegistration(registration: PeerRegistration): RegisterPeer
       ...(requestedPieceLength === undefined ? {} : { pieceLength: requestedPieceLength }),
       disableBackToSource: registration.disableBackToSource,
       needBackToSource: registration.needBackToSource,
+      metadataOnly: registration.metadataOnly === true,
       concurrentPieceCount: registration.concurrentPieceCount,
       actualPieceLength: registration.pieceLength,
       actualContentLength: registration.contentLength,
@@ -62,6 +63,7 @@ export function decodeScheduleEvent(
   response: AnnouncePeerResponse__Output,
 ): ScheduleEvent | undefined {
   if (response.emptyTaskResponse) return { kind: "empty" };
+  if (response.metadataOnlyResponse) return { kind: "noted" };
   if (response.needBackToSourceResponse) {
     return {
       kind: "origin",

@@ -23,6 +23,8 @@ export interface PeerRegistration {
   /** The scheduler itself told this daemon to read the origin. */
   readonly needBackToSource: boolean;
   readonly disableBackToSource: boolean;
+  /** Wants no parents: the whole task is here, and the scheduler is to know. */
+  readonly metadataOnly?: boolean;
   /** Goes to a seed that the scheduler asks to fetch the task, for it has no other way to get in. */
   readonly requestHeader: Readonly<Record<string, string>>;
 }
@@ -50,7 +52,9 @@ export type ScheduleEvent =
       readonly renewable?: boolean;
     }
   /** The task has no content. */
-  | { readonly kind: "empty" };
+  | { readonly kind: "empty" }
+  /** The scheduler has taken a registration that wants no parents. */
+  | { readonly kind: "noted" };
 
 /** One peer's conversation with a scheduler about one task. Reports are sent in the background; a broken stream ends `events` with the error. */
 export interface PeerSession extends AsyncDisposable {

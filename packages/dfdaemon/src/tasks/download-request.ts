@@ -1,4 +1,4 @@
-import type { Priority__Output } from "@damselfly/rpc";
+import type { Priority__Output, SchedulingPolicy__Output } from "@damselfly/rpc";
 import type { OriginRequest } from "../origins/origin.ts";
 import type { ByteRange } from "./byte-range.ts";
 
@@ -19,6 +19,10 @@ export interface DownloadRequest {
   /** A scheduler sent us: go to the origin at once. */
   readonly needBackToSource: boolean;
   readonly disableBackToSource: boolean;
+  /** ALWAYS: even a small file goes through the scheduler. */
+  readonly schedulingPolicy: SchedulingPolicy__Output;
+  /** Only what the task is; nothing is fetched. */
+  readonly metadataOnly: boolean;
   /** Ask the origin whether the cached file is still the present one. */
   readonly revalidate: boolean;
   /** Nobody on this node asked: the download is worth going on with for the children it has. */

@@ -356,7 +356,7 @@ export class Flight {
       this.#progressMs = this.#now();
       this.#turnToOrigin(event.reason);
       if (event.renewable === true) this.#renewedMs = this.#now();
-    } else
+    } else if (event.kind === "empty")
       this.#options.logger.debug(
         { taskId: this.task.facts.taskId },
         "the scheduler says the task is empty",

@@ -5,20 +5,25 @@ import type { DataPlane } from "../data-plane/data-plane.ts";
 import { DaemonError } from "../errors.ts";
 import { formatPeerId } from "../identity/peer-id.ts";
 import type { Logger } from "../logger.ts";
+import { messageOf } from "../message-of.ts";
 import type { Origin } from "../origins/origin.ts";
 import type { ParentChannel } from "../parents/parent-channel.ts";
 import type { SchedulerLink } from "../scheduling/scheduler-link.ts";
 import { toError } from "../to-error.ts";
+import { announceHolding } from "./announce-holding.ts";
 import { mayDoBetter, PeersLied, pieceMissing, whyAnew } from "./begin-anew.ts";
 import { piecesOfRange, type ByteRange } from "./byte-range.ts";
 import type { DownloadRequest } from "./download-request.ts";
 import { DEFAULT_FLIGHT_LIMITS, Flight, type FlightLimits, type FlightObserver } from "./flight.ts";
 import { followPieces } from "./follow-pieces.ts";
+import { TaskHistory } from "./task-history.ts";
 import { TaskPreparer, type RunningFlight } from "./task-preparer.ts";
 import { registrationOf } from "./registration-of.ts";
 
 /** How often a task starts anew because its origin changed under it. */
 const RESTARTS_MAX = 3;
+/** A scheduler that does not listen to what is here already holds nobody up for longer. Milliseconds. */
+const ANNOUNCE_HOLDING_MS = 10_000;
 export type DownloadEvent =
   /** Comes first; comes again if the origin changed and everything started anew: what was said before is void. */
   | {
@@ -57,11 +62,14 @@ export interface TaskObserver extends FlightObserver {
 
 /** One download a task however many ask for it, progress to every one of them. */
 export class TaskManager implements AsyncDisposable {
+  readonly history: TaskHistory = new TaskHistory();
   readonly #options: TaskManagerOptions;
   readonly #limits: FlightLimits;
   readonly #flights = new Map<string, Shared>();
   readonly #preparer: TaskPreparer;
   readonly #background = new Set<Promise<void>>();
+  /** Tasks that are fetched because somebody wanted a part of them. */
+  readonly #prefetching = new Set<string>();
   readonly #closing = new AbortController();
   #callerCount = 0;
   #childCount = 0;
@@ -123,11 +131,35 @@ export class TaskManager implements AsyncDisposable {
     signal: AbortSignal,
   ): AsyncGenerator<DownloadEvent, void, undefined> {
     this.#callerCount += 1;
+    const either = AbortSignal.any([signal, this.#closing.signal]);
     try {
-      yield* this.#persist(request, AbortSignal.any([signal, this.#closing.signal]));
+      yield* this.#persist(request, either);
+      this.history.succeeded(request.taskId);
+    } catch (error) {
+      if (!either.aborted && !codeOf(error).startsWith("ERR_OUTPUT"))
+        this.history.failed(request.taskId);
+      throw error;
     } finally {
       this.#callerCount -= 1;
     }
+  }
+
+  /** Fetches in the background the whole of a task of which a part is asked for. Never fails anybody. */
+  prefetch(request: DownloadRequest): void {
+    const { taskId } = request;
+    if (this.#prefetching.has(taskId) || this.#closing.signal.aborted) return;
+    this.#prefetching.add(taskId);
+    this.history.prefetched(taskId);
+    // The digest is the caller's to insist on, and so is where its part goes.
+    const { range: _range, digest: _digest, output: _output, ...whole } = request;
+    const work = async (): Promise<void> => {
+      try {
+        for await (const _ of this.download(whole, this.#closing.signal));
+      } finally {
+        this.#prefetching.delete(taskId);
+      }
+    };
+    this.#inBackground(work(), "could not fetch the rest of the task");
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -177,11 +209,21 @@ export class TaskManager implements AsyncDisposable {
     const { task, rangeable, fresh = false } = await this.#preparer.prepare(request, signal);
     const range = request.range?.(task.facts.contentLength);
     const pieceNumbers = piecesOfRange(task.facts, range);
+    const { output } = request;
+    // Told before anything is fetched, not after.
+    if (output !== undefined)
+      await task.assertOutput(output.path, {
+        ...output,
+        ...(range === undefined ? {} : { range }),
+      });
     const finished = pieceNumbers.every((number) => task.pieces.has(number));
     const peerId = formatPeerId(this.#options.host, randomUUID());
     const release = task.retain();
     try {
+      const isKnown = task.complete && request.forOthers === true;
+      if (isKnown) await this.#announceHolding(request, task, peerId, signal);
       yield { kind: "started", peerId, task, range, pieceNumbers, finished };
+      if (request.metadataOnly) return;
       if (finished) {
         for (const number of pieceNumbers) {
           const piece = task.pieces.get(number);
@@ -306,6 +348,25 @@ export class TaskManager implements AsyncDisposable {
     if (shared === undefined) return undefined;
     const { flight, ended } = shared;
     return { task: flight.task, abort: (reason) => flight.abort(reason), ended };
+  }
+
+  async #announceHolding(
+    request: DownloadRequest,
+    task: StoredTask,
+    peerId: string,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { scheduler, logger } = this.#options;
+    if (scheduler === undefined) return;
+    const registration = registrationOf(request, task, peerId, this.#limits.concurrentPieceCount);
+    const patience = AbortSignal.timeout(ANNOUNCE_HOLDING_MS);
+    try {
+      await announceHolding(scheduler, registration, AbortSignal.any([signal, patience]));
+    } catch (error) {
+      signal.throwIfAborted();
+      const { taskId } = request;
+      logger.warn({ taskId }, `the scheduler could not be told what is here: ${messageOf(error)}`);
+    }
   }
 
   /** The last steps: the digest, and the file where the user wants it. */

@@ -355,5 +355,7 @@ const DEFAULT_REQUEST: DownloadRequest = {
   pieceLength: PIECE_LENGTH,
   needBackToSource: false,
   disableBackToSource: false,
+  schedulingPolicy: "AUTO",
+  metadataOnly: false,
   revalidate: false,
 };

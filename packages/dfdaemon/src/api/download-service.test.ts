@@ -1,0 +1,327 @@
+import { createHash } from "node:crypto";
+import { link, readdir, readFile, stat, writeFile } from "node:fs/promises";
+import { connect, type ClientHttp2Stream, type IncomingHttpHeaders } from "node:http2";
+import { connect as connectSocket } from "node:net";
+import { join } from "node:path";
+import {
+  backendDetails,
+  createDfdaemonDownloadClient,
+  loadService,
+  RpcError,
+  type DfdaemonDownloadClient,
+  type Download,
+  type DownloadTaskResponse__Output,
+  type Piece__Output,
+} from "@damselfly/rpc";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { openOriginServer, seededContent, type OriginServer } from "../testing/origin-server.ts";
+import { openDaemonBench, type DaemonBench, type DaemonInTest } from "../testing/running-daemon.ts";
+
+const PIECE_LENGTH = 4 * 2 ** 20;
+const LENGTH = 2 * PIECE_LENGTH + 100_003;
+const CONTENT = seededContent(LENGTH);
+const SHA256 = `sha256:${createHash("sha256").update(CONTENT).digest("hex")}`;
+/** What Dragonfly's dfget says besides the URL; it knows nothing of our extension. */
+const DFGET: Download = {
+  tag: "",
+  application: "",
+  filteredQueryParams: ["Expires"],
+  priority: "LEVEL6",
+};
+
+let origin: OriginServer;
+let bench: DaemonBench;
+let daemon: DaemonInTest;
+let client: DfdaemonDownloadClient;
+
+beforeAll(async () => {
+  origin = await openOriginServer();
+  bench = await openDaemonBench();
+  daemon = await bench.start("served", { "scheduler.embedded": false });
+  client = createDfdaemonDownloadClient(daemon);
+});
+afterAll(async () => {
+  await client[Symbol.asyncDispose]();
+  await bench[Symbol.asyncDispose]();
+  await origin[Symbol.asyncDispose]();
+});
+
+let fileCount = 0;
+
+/** A URL that no test has used before. */
+function serveFile(): string {
+  fileCount += 1;
+  origin.set(`/services-${fileCount}`, { content: CONTENT });
+  return `${origin.url}/services-${fileCount}`;
+}
+
+interface Outcome {
+  readonly taskId: string;
+  readonly started: NonNullable<DownloadTaskResponse__Output["downloadTaskStartedResponse"]>;
+  readonly pieces: readonly Piece__Output[];
+}
+
+async function download(fields: Download): Promise<Outcome> {
+  let taskId = "";
+  let started: Outcome["started"] | undefined;
+  const pieces: Piece__Output[] = [];
+  for await (const response of client.downloadTask({ download: fields })) {
+    ({ taskId } = response);
+    started ??= response.downloadTaskStartedResponse ?? undefined;
+    const piece = response.downloadPieceFinishedResponse?.piece;
+    if (piece) pieces.push(piece);
+  }
+  if (started === undefined) throw new Error("the daemon said nothing of the task");
+  return { taskId, started, pieces };
+}
+
+async function failureOf(fields: Download): Promise<RpcError> {
+  const failure: unknown = await download(fields).then(
+    () => new Error("it did not fail"),
+    (error: unknown) => error,
+  );
+  if (!(failure instanceof RpcError)) throw failure;
+  return failure;
+}
+
+const outputPath = (name: string): string => join(bench.directory, name);
+
+describe("DownloadTask", () => {
+  it("says first every piece that is coming, then each of them", async () => {
+    const { started, pieces } = await download({ ...DFGET, url: serveFile() });
+    expect(started).toMatchObject({ contentLength: LENGTH, isFinished: false });
+    expect(started.pieces.map(({ number, offset, length }) => [number, offset, length])).toEqual([
+      [0, 0, PIECE_LENGTH],
+      [1, PIECE_LENGTH, PIECE_LENGTH],
+      [2, 2 * PIECE_LENGTH, 100_003],
+    ]);
+    expect(started.pieces.every(({ digest, content }) => digest === "" && !content)).toBe(true);
+    expect(pieces.map(({ number }) => number).toSorted((a, b) => a - b)).toEqual([0, 1, 2]);
+    expect(pieces.every(({ digest }) => /^crc32:\d+$/.test(digest))).toBe(true);
+    expect(pieces.every(({ cost, createdAt }) => cost !== null && createdAt !== null)).toBe(true);
+  });
+
+  it("says what is there already, and asks nobody", async () => {
+    const url = serveFile();
+    await download({ url });
+    const { length } = origin.requests;
+    const { started, pieces } = await download({ url });
+    expect(started.isFinished).toBe(true);
+    expect(pieces.map(({ trafficType }) => trafficType)).toEqual(
+      Array.from({ length: 3 }, () => "LOCAL_PEER"),
+    );
+    expect(origin.requests).toHaveLength(length);
+  });
+
+  it("writes the output and checks its digest", async () => {
+    const out = outputPath("plain");
+    await download({ url: serveFile(), outputPath: out, digest: SHA256 });
+    expect((await readFile(out)).equals(CONTENT)).toBe(true);
+  });
+
+  it("leaves what is there, unless it is told to overwrite", async () => {
+    const out = outputPath("taken");
+    await writeFile(out, "precious");
+    const url = serveFile();
+    const failure = await failureOf({ url, outputPath: out });
+    expect(failure).toMatchObject({ code: "INTERNAL" });
+    expect(failure.reason).toContain("exists already");
+    expect(await readFile(out, "utf8")).toBe("precious");
+    // Told before anything was fetched.
+    expect(origin.bodyBytes(new URL(url).pathname)).toBe(0);
+    await download({ url, outputPath: out, overwrite: true });
+    expect((await readFile(out)).equals(CONTENT)).toBe(true);
+  });
+
+  it("links the output, and once more where it is linked already", async () => {
+    const url = serveFile();
+    const out = outputPath("linked");
+    await download({ url, outputPath: out, forceHardLink: true });
+    const { ino, nlink } = await stat(out);
+    expect(nlink).toBe(2);
+    await download({ url, outputPath: out, forceHardLink: true });
+    expect((await stat(out)).ino).toBe(ino);
+    const other = outputPath("linked-too");
+    await download({ url, outputPath: other, forceHardLink: true });
+    expect((await stat(other)).ino).toBe(ino);
+    await link(out, outputPath("linked-by-hand"));
+    await download({ url, outputPath: outputPath("linked-by-hand") });
+  });
+
+  it("gives a part of the file, and fetches the rest in the background when told", async () => {
+    const url = serveFile();
+    const range = { start: PIECE_LENGTH + 5, length: 10 };
+    const { taskId, started, pieces } = await download({ url, range, prefetch: true });
+    expect(started.range).toMatchObject(range);
+    expect(started.pieces.map(({ number }) => number)).toEqual([1]);
+    expect(pieces.map(({ number }) => number)).toEqual([1]);
+    await expect
+      .poll(async () => (await client.statLocalTask({ taskId })).finishedAt, { timeout: 20_000 })
+      .toBeTruthy();
+    expect((await client.statLocalTask({ taskId })).prefetchedAt).toBeTruthy();
+    expect(origin.bodyBytes(new URL(url).pathname)).toBeLessThan(LENGTH + PIECE_LENGTH);
+  });
+
+  it("fetches nothing more for a part when nobody told it to", async () => {
+    const url = serveFile();
+    const { taskId } = await download({ url, requestHeader: { Range: "bytes=0-9" } });
+    const local = await client.statLocalTask({ taskId });
+    expect([local.prefetchedAt, local.finishedAt, local.failedAt].some(Boolean)).toBe(false);
+    expect(origin.bodyBytes(new URL(url).pathname)).toBe(PIECE_LENGTH);
+  });
+
+  it("says what a task is, and fetches nothing", async () => {
+    const url = serveFile();
+    const { taskId, started, pieces } = await download({ url, metadataOnly: true });
+    expect(started).toMatchObject({ contentLength: LENGTH, isFinished: false });
+    expect(pieces).toEqual([]);
+    expect((await client.statLocalTask({ taskId })).finishedAt).toBeFalsy();
+    expect(origin.bodyBytes(new URL(url).pathname)).toBe(0);
+  });
+
+  it("takes the task id from the text that it is given", async () => {
+    const contentForCalculatingTaskId = "a text";
+    const { taskId } = await download({ url: serveFile(), contentForCalculatingTaskId });
+    expect(taskId).toBe(createHash("sha256").update("a text").digest("hex"));
+    const digest = "0".repeat(64);
+    origin.set(`/v2/library/blobs/sha256:${digest}`, { content: CONTENT });
+    const url = `${origin.url}/v2/library/blobs/sha256:${digest}`;
+    const blob = await download({ url, enableTaskIdBasedBlobDigest: true });
+    expect(blob.taskId).toBe(digest);
+  });
+
+  it("ends at the time that the request gives it", async () => {
+    const url = serveFile();
+    origin.set(new URL(url).pathname, {
+      content: CONTENT,
+      beforeChunk: () => new Promise(() => {}),
+    });
+    const failure = await failureOf({ url, timeout: { seconds: 0, nanos: 300_000_000 } });
+    expect(failure).toMatchObject({ code: "DEADLINE_EXCEEDED" });
+    expect(failure.reason).toContain("longer than 0.3 s");
+  });
+});
+
+describe("what DownloadTask cannot do", () => {
+  it.each<[string, Download, string, string]>([
+    ["a URL that cannot be read", { url: "nowhere" }, "INTERNAL", "is not a URL"],
+    [
+      "one whose task id it cannot make",
+      { url: "nowhere", filteredQueryParams: ["a"] },
+      "INVALID_ARGUMENT",
+      "cannot be parsed",
+    ],
+    [
+      "a blob whose digest is none",
+      { url: "http://host/v2/a/blobs/latest", enableTaskIdBasedBlobDigest: true },
+      "INVALID_ARGUMENT",
+      "digest",
+    ],
+    ["another kind of origin", { url: "s3://bucket/key" }, "INTERNAL", "expected http or https"],
+    ["a digest that is none", { url: "http://h/f", digest: "md5:00" }, "INTERNAL", "md5:00"],
+    ["too short pieces", { url: "http://h/f", pieceLength: 1 }, "INVALID_ARGUMENT", "expected"],
+  ])("refuses %s", async (_, fields, code, reason) => {
+    const failure = await failureOf(fields);
+    expect(failure.code).toBe(code);
+    expect(failure.reason).toContain(reason);
+  });
+
+  it("refuses a request without a download", async () => {
+    const calling = async (): Promise<void> => {
+      for await (const _ of client.downloadTask({}));
+    };
+    await expect(calling()).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
+  });
+
+  it("refuses a part that does not exist", async () => {
+    const url = serveFile();
+    for (const fields of [
+      { range: { start: LENGTH, length: 1 } },
+      { requestHeader: { Range: "bytes=9-3" } },
+      { requestHeader: { range: "lines=1-2" } },
+    ])
+      expect(await failureOf({ url, ...fields })).toMatchObject({ code: "FAILED_PRECONDITION" });
+  });
+
+  it("hands on what the origin said, as JSON", async () => {
+    origin.set("/forbidden", { status: 403, header: { "x-why": "because" } });
+    const failure = await failureOf({ url: `${origin.url}/forbidden` });
+    expect(failure.code).toBe("INTERNAL");
+    expect(backendDetails(failure)).toMatchObject({
+      statusCode: 403,
+      header: { "x-why": "because" },
+    });
+    expect(JSON.parse(Buffer.from(failure.details!).toString())).toHaveProperty("status_code", 403);
+  });
+
+  it("ends as Dragonfly's does where the origin may not be asked", async () => {
+    const failure = await failureOf({ url: serveFile(), disableBackToSource: true });
+    expect(failure.code).toBe("INTERNAL");
+    expect(failure.reason).toMatch(/download failed$/);
+  });
+
+  it("remembers that a task failed until it succeeds", async () => {
+    const url = serveFile();
+    const digest = SHA256.replace(/.$/, (last) => (last === "0" ? "1" : "0"));
+    expect(await failureOf({ url, digest })).toMatchObject({ code: "INTERNAL" });
+    const { taskId } = await download({ url, metadataOnly: true });
+    await failureOf({ url, digest });
+    expect((await client.statLocalTask({ taskId })).failedAt).toBeTruthy();
+    await download({ url });
+    expect((await client.statLocalTask({ taskId })).failedAt).toBeFalsy();
+  });
+});
+
+describe("Dragonfly's dfget, which takes only a refusal without any message for one", () => {
+  it("is refused so while nothing has begun", async () => {
+    const response = await callRaw({ url: `${origin.url}/nothing-there`, priority: "LEVEL6" });
+    expect(response.headers).toMatchObject({ "grpc-status": "13" });
+    const details = Buffer.from(String(response.headers["grpc-status-details-bin"]), "base64");
+    expect(JSON.parse(details.toString())).toMatchObject({ status_code: 404 });
+  });
+
+  it("finds a file to remove when a download fails later, where our own finds none", async () => {
+    const before = await readdir(bench.directory);
+    const url = serveFile();
+    const digest = `crc32:1`;
+    await failureOf({ url, digest, outputPath: outputPath("ours"), extension: {} });
+    expect(await readdir(bench.directory)).toEqual(before);
+    await failureOf({ url, digest, outputPath: outputPath("theirs") });
+    expect(await readFile(outputPath("theirs"), "utf8")).toBe("");
+    // What is there already is left as it is.
+    await writeFile(outputPath("kept"), "kept");
+    await failureOf({ url, digest, outputPath: outputPath("kept"), overwrite: true });
+    expect(await readFile(outputPath("kept"), "utf8")).toBe("kept");
+  });
+});
+
+function headersOf(stream: ClientHttp2Stream): Promise<IncomingHttpHeaders> {
+  return new Promise((resolve, reject) => {
+    stream.once("response", resolve);
+    stream.once("error", reject);
+    stream.resume();
+  });
+}
+
+/** A DownloadTask call without gRPC's library, which hides whether there were headers before the status. */
+async function callRaw(fields: Download): Promise<{ readonly headers: IncomingHttpHeaders }> {
+  const method = loadService("dfdaemon.v2.DfdaemonDownload").methods.get("downloadTask");
+  const message = method!.requestSerialize({ download: fields });
+  const prefix = Buffer.alloc(5);
+  prefix.writeUInt32BE(message.length, 1);
+  const session = connect("http://localhost", {
+    createConnection: () => connectSocket({ path: daemon.socketPath }),
+  });
+  try {
+    const stream = session.request({
+      ":method": "POST",
+      ":path": "/dfdaemon.v2.DfdaemonDownload/DownloadTask",
+      "content-type": "application/grpc",
+      te: "trailers",
+    });
+    stream.end(Buffer.concat([prefix, message]));
+    return { headers: await headersOf(stream) };
+  } finally {
+    session.destroy();
+  }
+}
