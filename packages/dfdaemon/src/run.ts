@@ -119,11 +119,11 @@ export async function runDaemon(config: Config, options: RunOptions): Promise<vo
     storageDirectory: config.storage.dir,
     version: VERSION,
   };
-  await using schedulers = await openSchedulers(config.scheduler, {
-    hostId: host.id,
+  await using schedulers = await openSchedulers(config, {
+    host,
     describeHost: () => describeHost(host, meter),
-    refreshIntervalMs: config.dynconfig.refreshInterval,
     tls: identities.scheduler,
+    managerTls: identities.manager,
     bindIp: policy.bindIp,
     logger,
   });

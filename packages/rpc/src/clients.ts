@@ -3,6 +3,7 @@ import type {
   DfdaemonDownloadMethods,
   DfdaemonUploadMethods,
   HealthMethods,
+  ManagerMethods,
   PieceTransferMethods,
   SchedulerMethods,
 } from "./generated/services.ts";
@@ -12,6 +13,7 @@ export type DfdaemonUploadClient = RpcClient<DfdaemonUploadMethods>;
 export type DfdaemonDownloadClient = RpcClient<DfdaemonDownloadMethods>;
 export type SchedulerClient = RpcClient<SchedulerMethods>;
 export type HealthClient = RpcClient<HealthMethods>;
+export type ManagerClient = RpcClient<ManagerMethods>;
 export type PieceTransferClient = RpcClient<PieceTransferMethods>;
 
 /** What a daemon serves to other daemons. */
@@ -39,6 +41,11 @@ export function createSchedulerClient(
 
 export function createHealthClient(target: RpcTarget, options?: RpcClientOptions): HealthClient {
   return createRpcClient("grpc.health.v1.Health", target, options);
+}
+
+/** Of a Dragonfly cluster. */
+export function createManagerClient(target: RpcTarget, options?: RpcClientOptions): ManagerClient {
+  return createRpcClient("manager.v2.Manager", target, options);
 }
 
 /** Pieces between Damselfly's own daemons. */

@@ -5,11 +5,13 @@ export {
   createDfdaemonDownloadClient,
   createDfdaemonUploadClient,
   createHealthClient,
+  createManagerClient,
   createPieceTransferClient,
   createSchedulerClient,
   type DfdaemonDownloadClient,
   type DfdaemonUploadClient,
   type HealthClient,
+  type ManagerClient,
   type PieceTransferClient,
   type SchedulerClient,
 } from "./clients.ts";

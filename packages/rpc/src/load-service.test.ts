@@ -8,6 +8,7 @@ const serviceNames: readonly ServiceName[] = [
   "dfdaemon.v2.DfdaemonDownload",
   "dfdaemon.v2.DfdaemonUpload",
   "grpc.health.v1.Health",
+  "manager.v2.Manager",
   "scheduler.v2.Scheduler",
 ];
 

@@ -10,6 +10,7 @@ import type {
   DfdaemonDownloadMethods,
   DfdaemonUploadMethods,
   HealthMethods,
+  ManagerMethods,
   PieceTransferMethods,
   SchedulerMethods,
 } from "./generated/services.ts";
@@ -20,6 +21,7 @@ export interface Services {
   readonly "dfdaemon.v2.DfdaemonDownload": DfdaemonDownloadMethods;
   readonly "dfdaemon.v2.DfdaemonUpload": DfdaemonUploadMethods;
   readonly "grpc.health.v1.Health": HealthMethods;
+  readonly "manager.v2.Manager": ManagerMethods;
   readonly "scheduler.v2.Scheduler": SchedulerMethods;
 }
 
@@ -58,6 +60,7 @@ const protoFiles: Record<ServiceName, string> = {
   "dfdaemon.v2.DfdaemonDownload": "dfdaemon/v2/dfdaemon.proto",
   "dfdaemon.v2.DfdaemonUpload": "dfdaemon/v2/dfdaemon.proto",
   "grpc.health.v1.Health": "grpc/health/v1/health.proto",
+  "manager.v2.Manager": "manager/v2/manager.proto",
   "scheduler.v2.Scheduler": "scheduler/v2/scheduler.proto",
 };
 

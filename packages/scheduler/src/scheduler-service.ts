@@ -1,6 +1,7 @@
 import { checkServerIdentity } from "node:tls";
 import {
   type AnnounceHostRequest__Output,
+  type AnnounceHostResponse,
   type CallContext,
   durationToMs,
   type ImplementedService,
@@ -53,7 +54,7 @@ export function createSchedulerService(
   async function announceHost(
     request: AnnounceHostRequest__Output,
     context: CallContext,
-  ): Promise<object> {
+  ): Promise<AnnounceHostResponse> {
     const host = assertAnnouncement(request);
     checkHostname(host.hostname, context);
     const { interval } = request;
@@ -66,7 +67,7 @@ export function createSchedulerService(
       ...lifetime,
       evict: evict && scheduling.rivalOf(host) === rival,
     });
-    return {};
+    return { extension: { version: 1 } };
   }
 
   return implementService("scheduler.v2.Scheduler", {

@@ -14,6 +14,7 @@ import { pause } from "../pause.ts";
 import type { SchedulerConnection } from "../scheduling/scheduler-client.ts";
 import type { TaskManager } from "../tasks/task-manager.ts";
 import { assertCertified, assertHostIdentity } from "./assert-host-identity.ts";
+import { assertNotBlocked } from "./assert-not-blocked.ts";
 import { deleteLocalTask, describeTask, statLocalTask } from "./local-tasks.ts";
 import { streamDownload } from "./stream-download.ts";
 import { syncPieces } from "./sync-pieces.ts";
@@ -51,6 +52,7 @@ export function createDownloadService(parts: ServiceParts): ImplementedService {
   return implementService("dfdaemon.v2.DfdaemonDownload", {
     downloadTask: (request, { signal }) => {
       onRequest();
+      assertNotBlocked(parts.scheduler, request.download);
       return translated(
         streamDownload(manager, request, { hostId: host.id, signal, outputAllowed: true }),
         signal,
@@ -128,7 +130,7 @@ async function statTask(
 ): Promise<Task> {
   const [client] = scheduler?.clientsFor(taskId) ?? [];
   if (client === undefined)
-    throw status("FAILED_PRECONDITION", "Cannot look up the task: this daemon has no scheduler");
+    throw status("FAILED_PRECONDITION", "Cannot look up the task: this daemon knows no scheduler");
   return await client.statTask(
     { hostId: host.id, taskId },
     { signal, timeoutMs: SCHEDULER_CALL_MS },

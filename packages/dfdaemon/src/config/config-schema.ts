@@ -199,13 +199,8 @@ const settings = z.object({
   upload: uploadSection.prefault({}),
   manager: z
     .object({
-      addr: z
-        .string()
-        .default("")
-        .meta({ inert: "managers are not asked yet, give scheduler.addrs" }),
-      caCert: inert(LATER),
-      cert: inert(LATER),
-      key: inert(LATER),
+      addr: z.string().default(""),
+      ...tlsFiles,
       addrs: inert(UNHEEDED),
     })
     .prefault({}),
@@ -220,7 +215,7 @@ const settings = z.object({
     .prefault({}),
   dynconfig: z
     .object({
-      path: z.string().default(DEFAULT_DYNCONFIG_PATH),
+      path: z.string().min(1).default(DEFAULT_DYNCONFIG_PATH),
       refreshInterval: duration({ minMs: 1 }).default(60_000),
     })
     .prefault({}),

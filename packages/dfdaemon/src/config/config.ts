@@ -21,10 +21,14 @@ export interface Config {
     /** Announces that this host serves nobody. */
     readonly disableShared: boolean;
   };
-  readonly manager: { readonly addr: string };
+  /** Of a Dragonfly cluster, which knows the schedulers; `caCert`, `cert` and `key` make the connection TLS. */
+  readonly manager: TlsFiles & {
+    /** `http://host:65003`; empty: there is none. */
+    readonly addr: string;
+  };
   readonly scheduler: SchedulerConfig;
   readonly dynconfig: {
-    /** A file of Dragonfly's that names schedulers, read where there is no manager; it need not be there. */
+    /** Dragonfly's `dynconfig.yaml`, which names the schedulers when neither `scheduler.addrs` nor `manager.addr` does. */
     readonly path: string;
     /** How often it is looked which schedulers there are, and whether they are healthy. */
     readonly refreshInterval: number;

@@ -15,6 +15,7 @@ const path = fileURLToPath(new URL("../../../../config/dfdaemon.yaml", import.me
 const EXAMPLES = [
   /^host\.(hostname|ip|idc|location)$/,
   /^scheduler\.addrs$/,
+  /^manager\.addr$/,
   /\.(caCert|cert|key)$/,
   /^backend\.requestHeader$/,
 ];

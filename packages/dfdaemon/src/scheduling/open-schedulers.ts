@@ -1,18 +1,23 @@
+import { existsSync } from "node:fs";
 import { formatTarget, type Host } from "@damselfly/rpc";
 import { serveScheduler, type SchedulerServer } from "@damselfly/scheduler";
 import type { TlsIdentity } from "@damselfly/transport";
 import type { Config } from "../config/config.ts";
+import { DEFAULT_DYNCONFIG_PATH } from "../config/default-paths.ts";
 import type { Logger } from "../logger.ts";
+import { dynconfigFile } from "./dynconfig-file.ts";
+import { openManagerSource, type ManagerSourceOptions } from "./manager-source.ts";
 import { namedSchedulers, parseAddress } from "./resolve-schedulers.ts";
 import { openSchedulerConnection, type SchedulerConnection } from "./scheduler-client.ts";
+import type { SchedulerSource } from "./scheduler-source.ts";
 
 export interface OpenSchedulersOptions {
-  readonly hostId: string;
+  readonly host: ManagerSourceOptions["host"] & { readonly id: string };
   readonly describeHost: () => Promise<Host>;
-  /** How often it is looked which schedulers there are. Milliseconds. */
-  readonly refreshIntervalMs: number;
   /** For the scheduler's connections, both ways. */
   readonly tls: TlsIdentity | undefined;
+  /** For the manager's. */
+  readonly managerTls: TlsIdentity | undefined;
   /** Where an embedded scheduler that serves others listens. */
   readonly bindIp: string;
   readonly logger: Logger;
@@ -25,31 +30,39 @@ export interface Schedulers extends AsyncDisposable {
   readonly embedded: SchedulerServer | undefined;
 }
 
+type SchedulingConfig = Pick<Config, "scheduler" | "manager" | "dynconfig">;
+
 /**
- * Connects to the schedulers given, or starts an embedded one (`scheduler.embedded`).
+ * Connects to the schedulers that the config names, else to those of the manager, else to those of `dynconfig.yaml`; or starts an embedded
+ * one (`scheduler.embedded`).
  *
  * @throws {DaemonError} `ERR_SCHEDULER` when an address cannot be understood
  * @throws {ServeError} when the embedded one cannot listen
  */
 export async function openSchedulers(
-  config: Config["scheduler"],
+  config: SchedulingConfig,
   options: OpenSchedulersOptions,
 ): Promise<Schedulers> {
   const { tls, logger } = options;
-  for (const address of config.addrs) parseAddress(address);
-  const embedded = await serveEmbedded(config, config.addrs.length > 0, options);
-  const addresses = [...config.addrs];
-  if (embedded !== undefined) addresses.push(formatTarget(dialAddress(embedded.address)));
+  const given = findSource(config, options);
+  const embedded = await serveEmbedded(config.scheduler, given !== undefined, options);
+  const source =
+    embedded === undefined
+      ? given
+      : namedSchedulers("scheduler.addrs", [
+          ...config.scheduler.addrs,
+          formatTarget(dialAddress(embedded.address)),
+        ]);
   const connection =
-    addresses.length === 0
+    source === undefined
       ? undefined
       : openSchedulerConnection({
-          source: namedSchedulers("scheduler.addrs", addresses),
-          refreshIntervalMs: options.refreshIntervalMs,
+          source,
+          refreshIntervalMs: config.dynconfig.refreshInterval,
           ...(tls === undefined ? {} : { tls }),
-          hostId: options.hostId,
+          hostId: options.host.id,
           describeHost: options.describeHost,
-          announceIntervalMs: config.announceInterval,
+          announceIntervalMs: config.scheduler.announceInterval,
           logger,
         });
   return {
@@ -60,6 +73,24 @@ export async function openSchedulers(
       await embedded?.[Symbol.asyncDispose]();
     },
   };
+}
+
+/** Who knows the schedulers; undefined: nobody was named. */
+function findSource(
+  { scheduler, manager, dynconfig }: SchedulingConfig,
+  { host, managerTls, logger }: OpenSchedulersOptions,
+): SchedulerSource | undefined {
+  for (const address of scheduler.addrs) parseAddress(address);
+  if (scheduler.addrs.length > 0) return namedSchedulers("scheduler.addrs", scheduler.addrs);
+  // It runs the scheduler that the others are told of.
+  if (scheduler.embedded === true) return undefined;
+  if (manager.addr !== "") {
+    const tls = managerTls === undefined ? {} : { tls: managerTls };
+    return openManagerSource({ address: manager.addr, ...tls, host, logger });
+  }
+  // Where it usually is it need not be; a file that somebody named will come.
+  const expected = dynconfig.path !== DEFAULT_DYNCONFIG_PATH || existsSync(dynconfig.path);
+  return expected ? dynconfigFile(dynconfig.path, { seed: host.seed, logger }) : undefined;
 }
 
 async function serveEmbedded(

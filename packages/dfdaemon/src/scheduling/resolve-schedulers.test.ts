@@ -49,9 +49,13 @@ describe("resolveSchedulers", () => {
       v4(address),
     ]);
     const { signal } = new AbortController();
-    expect(await source.list(signal)).toMatchObject([{ ip: "10.0.0.1", port: 1 }]);
+    expect(await source.list(signal)).toMatchObject({
+      schedulers: [{ ip: "10.0.0.1", port: 1 }],
+    });
     address = "10.0.0.2";
-    expect(await source.list(signal)).toMatchObject([{ ip: "10.0.0.2", port: 1 }]);
+    expect(await source.list(signal)).toMatchObject({
+      schedulers: [{ ip: "10.0.0.2", port: 1 }],
+    });
   });
 });
 

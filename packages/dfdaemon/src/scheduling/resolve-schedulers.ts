@@ -11,6 +11,9 @@ export type LookUp = (
   hostname: string,
 ) => Promise<readonly { readonly address: string; readonly family: number }[]>;
 
+/** As the system does it. */
+export const lookUpAll: LookUp = (hostname) => lookup(hostname, { all: true });
+
 /** Schedulers by their addresses, `host:port` each; names are looked up anew each time. */
 export function namedSchedulers(
   name: string,
@@ -19,7 +22,7 @@ export function namedSchedulers(
 ): SchedulerSource {
   return {
     name,
-    list: () => resolveSchedulers(addresses, lookUp),
+    list: async () => ({ schedulers: await resolveSchedulers(addresses, lookUp) }),
     async [Symbol.asyncDispose]() {},
   };
 }
@@ -32,7 +35,7 @@ export function namedSchedulers(
  */
 export async function resolveSchedulers(
   addresses: readonly string[],
-  lookUp: LookUp = (hostname) => lookup(hostname, { all: true }),
+  lookUp: LookUp = lookUpAll,
 ): Promise<KnownScheduler[]> {
   const parsed = addresses.map(parseAddress);
   const settled = await Promise.allSettled(

@@ -44,7 +44,11 @@ function connect(
   options: Partial<SchedulerClientOptions> = {},
 ): SchedulerConnection {
   const connection = openSchedulerConnection({
-    source: { name: "test", list: async () => listed(), async [Symbol.asyncDispose]() {} },
+    source: {
+      name: "test",
+      list: async () => ({ schedulers: listed() }),
+      async [Symbol.asyncDispose]() {},
+    },
     refreshIntervalMs: 60_000,
     hostId: HOST_ID,
     describeHost: async () => ({ id: HOST_ID, hostname: "node", ip: "127.0.0.1", port: 4000 }),

@@ -8,7 +8,8 @@ import { HashRing } from "./hash-ring.ts";
 import { RpcPeerSession } from "./rpc-peer-session.ts";
 import type { PeerRegistration, PeerSession, SchedulerLink } from "./scheduler-link.ts";
 import { SchedulerMember } from "./scheduler-member.ts";
-import type { KnownScheduler, SchedulerSource } from "./scheduler-source.ts";
+import { EMPTY_BLOCK_LIST, type BlockableDownload, type BlockList } from "./block-list.ts";
+import type { KnownScheduler, SchedulerListing, SchedulerSource } from "./scheduler-source.ts";
 
 /** How long the first download may wait until it is known which schedulers there are. Milliseconds. */
 const FIRST_LOOK_MS = 3_000;
@@ -38,6 +39,8 @@ export interface SchedulerConnection extends SchedulerLink, AsyncDisposable {
    * as long as there is one.
    */
   clientsFor(taskId: string): readonly SchedulerClient[];
+  /** Whether the cluster does not want this downloaded. */
+  isBlocked(download: BlockableDownload): boolean;
 }
 
 /**
@@ -53,6 +56,9 @@ class Connection implements SchedulerConnection {
   readonly #stop = new AbortController();
   /** In the order of the source. */
   #members: readonly SchedulerMember[] = [];
+  #blockLists: ReadonlyMap<number, BlockList> = new Map();
+  /** The cluster whose schedulers are on the ring, or were last. */
+  #clusterId: number | undefined;
   #ring = new HashRing<SchedulerMember>();
   #ringNames = "";
   #loop: Promise<void> | undefined;
@@ -83,6 +89,11 @@ class Connection implements SchedulerConnection {
   clientsFor(taskId: string): readonly SchedulerClient[] {
     const healthy = this.#ring.order(taskId);
     return (healthy.length > 0 ? healthy : this.#members).map(({ client }) => client);
+  }
+
+  isBlocked(download: BlockableDownload): boolean {
+    const clusterId = this.#clusterId ?? this.#members[0]?.scheduler.clusterId ?? 0;
+    return (this.#blockLists.get(clusterId) ?? EMPTY_BLOCK_LIST).blocks(download);
   }
 
   async register(
@@ -164,9 +175,10 @@ class Connection implements SchedulerConnection {
   }
 
   /** Takes up who is new, and lets go of who is not listed any more. */
-  #reconcile(listed: readonly KnownScheduler[]): void {
+  #reconcile({ schedulers, blockLists = new Map() }: SchedulerListing): void {
+    this.#blockLists = blockLists;
     const before = new Map(this.#members.map((member) => [keyOf(member.scheduler), member]));
-    this.#members = listed.map((scheduler) => {
+    this.#members = schedulers.map((scheduler) => {
       const key = keyOf(scheduler);
       const member = before.get(key) ?? this.#take(scheduler);
       before.delete(key);
@@ -196,9 +208,9 @@ class Connection implements SchedulerConnection {
   /** On the ring are the healthy ones of one cluster: that of the first healthy one, as Dragonfly's daemons choose it. */
   #placeOnRing(): void {
     const healthy = this.#members.filter((member) => member.healthy === true);
-    const cluster = healthy[0]?.scheduler.clusterId;
+    this.#clusterId = healthy[0]?.scheduler.clusterId ?? this.#clusterId;
     const placed = healthy
-      .filter(({ scheduler }) => scheduler.clusterId === cluster)
+      .filter(({ scheduler }) => scheduler.clusterId === this.#clusterId)
       // Of two with one name the ring keeps the last.
       .toSorted((a, b) => a.scheduler.id - b.scheduler.id);
     for (const member of this.#members) member.enroll(placed.includes(member));

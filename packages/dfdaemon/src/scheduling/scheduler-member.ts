@@ -55,6 +55,8 @@ export class SchedulerMember implements AsyncDisposable {
   #failure: unknown;
   #enrolled = false;
   #known: Promise<void> | undefined;
+  /** It may know this host: told, whatever it answered. */
+  #told = false;
   #announcedMs = 0;
   #retryMs = RETRY_FIRST_MS;
   #complained = false;
@@ -196,6 +198,8 @@ export class SchedulerMember implements AsyncDisposable {
     const { describeHost, announceIntervalMs } = this.#options;
     try {
       const host = await describeHost();
+      this.#stop.signal.throwIfAborted();
+      this.#told = true;
       const interval = durationFromMs(announceIntervalMs);
       await this.client.announceHost(
         { host, interval },
@@ -217,11 +221,10 @@ export class SchedulerMember implements AsyncDisposable {
 
   /** This host is not to be found there any more. */
   async #takeBack(): Promise<void> {
-    const known = this.#known;
-    if (known === undefined) return;
     this.#known = undefined;
+    if (!this.#told) return;
+    this.#told = false;
     try {
-      await known;
       await this.client.deleteHost({ hostId: this.#options.hostId }, { timeoutMs: SIGN_OFF_MS });
     } catch (error) {
       this.#say("debug", `could not sign off: ${messageOf(error)}`);

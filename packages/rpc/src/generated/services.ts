@@ -2,6 +2,8 @@
 import type {
   AnnounceHostRequest,
   AnnounceHostRequest__Output,
+  AnnounceHostResponse,
+  AnnounceHostResponse__Output,
   AnnouncePeerRequest,
   AnnouncePeerRequest__Output,
   AnnouncePeerResponse,
@@ -40,6 +42,10 @@ import type {
   ListLocalTasksRequest__Output,
   ListLocalTasksResponse,
   ListLocalTasksResponse__Output,
+  ListSchedulersRequest,
+  ListSchedulersRequest__Output,
+  ListSchedulersResponse,
+  ListSchedulersResponse__Output,
   ListTaskEntriesRequest,
   ListTaskEntriesRequest__Output,
   ListTaskEntriesResponse,
@@ -101,6 +107,11 @@ export interface HealthMethods {
   readonly watch: ServerStreamMethod<HealthCheckRequest, HealthCheckRequest__Output, HealthCheckResponse, HealthCheckResponse__Output>;
 }
 
+/** manager.v2.Manager */
+export interface ManagerMethods {
+  readonly listSchedulers: UnaryMethod<ListSchedulersRequest, ListSchedulersRequest__Output, ListSchedulersResponse, ListSchedulersResponse__Output>;
+}
+
 /** scheduler.v2.Scheduler */
 export interface SchedulerMethods {
   readonly announcePeer: DuplexMethod<AnnouncePeerRequest, AnnouncePeerRequest__Output, AnnouncePeerResponse, AnnouncePeerResponse__Output>;
@@ -108,7 +119,7 @@ export interface SchedulerMethods {
   readonly deletePeer: UnaryMethod<DeletePeerRequest, DeletePeerRequest__Output, Empty, Empty__Output>;
   readonly statTask: UnaryMethod<SchedulerStatTaskRequest, SchedulerStatTaskRequest__Output, Task, Task__Output>;
   readonly deleteTask: UnaryMethod<SchedulerDeleteTaskRequest, SchedulerDeleteTaskRequest__Output, Empty, Empty__Output>;
-  readonly announceHost: UnaryMethod<AnnounceHostRequest, AnnounceHostRequest__Output, Empty, Empty__Output>;
+  readonly announceHost: UnaryMethod<AnnounceHostRequest, AnnounceHostRequest__Output, AnnounceHostResponse, AnnounceHostResponse__Output>;
   readonly listHosts: UnaryMethod<ListHostsRequest, ListHostsRequest__Output, ListHostsResponse, ListHostsResponse__Output>;
   readonly deleteHost: UnaryMethod<DeleteHostRequest, DeleteHostRequest__Output, Empty, Empty__Output>;
 }
