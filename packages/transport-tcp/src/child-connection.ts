@@ -1,0 +1,124 @@
+import type { Socket } from "node:net";
+import type { TcpLogger } from "./logger.ts";
+import type { AnswerSink, PieceHandler } from "./piece-handler.ts";
+import { type Request, RequestReader } from "./request-reader.ts";
+
+/** A child that takes nothing for this long is cut off, in milliseconds: as long as Dragonfly's take to write a piece. */
+const STALL_MS = 360_000;
+
+export interface ChildConnectionInit {
+  readonly socket: Socket;
+  /** What has been read of it. */
+  readonly early: Buffer;
+  /** One of ours, with TLS: when it closes its half, it has gone. */
+  readonly isOurs: boolean;
+  readonly handler: PieceHandler;
+  /** How long to wait for a complete request, in milliseconds; the first one may have less. */
+  readonly idleMs: number;
+  readonly firstMs: number;
+  /** Why nothing is served on this connection; undefined: it is. */
+  readonly busy: () => string | undefined;
+  readonly logger: TcpLogger | undefined;
+}
+
+/** A child's connection: requests one after another, each answered before the next is looked at. */
+export class ChildConnection {
+  readonly #init: ChildConnectionInit;
+  readonly #socket: Socket;
+  readonly #reader: RequestReader;
+  /** Of the request that is being answered. */
+  #controller: AbortController | undefined;
+  #isAnnounced = false;
+  #isClosing = false;
+
+  constructor(init: ChildConnectionInit) {
+    this.#init = init;
+    this.#socket = init.socket;
+    this.#reader = new RequestReader(init.socket, init.early);
+    this.#reader.onEnd = () => this.#onEnd();
+    this.#socket.on("error", () => {}); // "close" follows; a connection that breaks ends what runs on it
+    this.#socket.once("close", () => this.#controller?.abort(GONE));
+    this.#socket.setTimeout(STALL_MS, () => this.#onTimeout());
+  }
+
+  /** Resolves when the connection has been closed, by whomever. Never rejects. */
+  async serve(): Promise<void> {
+    try {
+      await this.#serveAll();
+      this.#socket.destroySoon();
+    } catch (error) {
+      this.#init.logger?.debug({ err: error }, "Cannot make out a child's request");
+      this.#socket.destroy();
+    }
+  }
+
+  /** Takes no more requests: closes it after the answer that runs, or at once if there is none. */
+  finish(): void {
+    this.#isClosing = true;
+    if (this.#controller === undefined) this.#socket.destroy();
+  }
+
+  async #serveAll(): Promise<void> {
+    const { busy, firstMs, idleMs } = this.#init;
+    for (let ms = firstMs; ; ms = idleMs) {
+      const request = await this.#next(ms);
+      if (request === undefined) return;
+      const canGoOn = await this.#answer(request);
+      if (!canGoOn) {
+        this.#socket.destroy();
+        return;
+      }
+      if (this.#isClosing || busy() !== undefined) return;
+    }
+  }
+
+  /** Quiet or slow: it is closed without a word either way. */
+  async #next(ms: number): Promise<Request | undefined> {
+    const timer = setTimeout(() => this.#socket.destroy(), ms);
+    try {
+      return await this.#reader.next();
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  async #answer(request: Request): Promise<boolean> {
+    const controller = new AbortController();
+    this.#controller = controller;
+    this.#isAnnounced = false;
+    if (this.#socket.destroyed) controller.abort(GONE);
+    const sink: AnswerSink = {
+      signal: controller.signal,
+      announced: () => {
+        this.#isAnnounced = true;
+      },
+      write: (bytes) => this.#write(bytes),
+    };
+    try {
+      return await this.#init.handler.answer(request, sink, this.#init.busy());
+    } finally {
+      this.#controller = undefined;
+    }
+  }
+
+  async #write(bytes: Uint8Array): Promise<void> {
+    await new Promise<void>((resolve, reject) => {
+      this.#socket.write(bytes, (error) => {
+        if (error === undefined || error === null) resolve();
+        else reject(error);
+      });
+    });
+  }
+
+  /** Nobody closes a half before the announcement: that child has gone. */
+  #onEnd(): void {
+    if (this.#init.isOurs || !this.#isAnnounced) this.#controller?.abort(GONE);
+  }
+
+  /** Nothing has moved for long. Time in which the source is waited for is not the child's. */
+  #onTimeout(): void {
+    if (this.#socket.writableLength > 0) this.#socket.destroy();
+  }
+}
+
+const GONE = new Error("The child has gone");

@@ -1,0 +1,13 @@
+export { TcpError, type TcpErrorCode } from "./errors.ts";
+export type { TcpLogger } from "./logger.ts";
+export {
+  serveTcp,
+  type ServeTcpOptions,
+  type TcpPieceServer,
+  type TcpServerStats,
+} from "./serve-tcp.ts";
+export {
+  createTcpDownloader,
+  type TcpDownloader,
+  type TcpDownloaderOptions,
+} from "./tcp-downloader.ts";

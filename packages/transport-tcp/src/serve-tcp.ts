@@ -1,0 +1,305 @@
+import { once } from "node:events";
+import { createServer, type Server, type Socket } from "node:net";
+import { performance } from "node:perf_hooks";
+import { createServer as createTlsServer, type Server as TlsServer } from "node:tls";
+import {
+  DEFAULT_SERVER_LIMITS,
+  type PieceServer,
+  type PieceSource,
+  type ServerAddress,
+  type ServerLimits,
+  type TlsIdentity,
+} from "@damselfly/transport";
+import { ChildConnection, type ChildConnectionInit } from "./child-connection.ts";
+import { TcpError } from "./errors.ts";
+import { recogniseProtocol } from "./recognise-protocol.ts";
+import type { TcpLogger } from "./logger.ts";
+import { PieceHandler } from "./piece-handler.ts";
+import { IDLE_MS, SOCKET_OPTIONS } from "./socket-options.ts";
+import { ALPN, secureOptions } from "./tls-context.ts";
+
+export interface ServeTcpOptions {
+  readonly source: PieceSource;
+  /** An IP literal; port 0 picks a free one. */
+  readonly address: ServerAddress;
+  /** With it children may come with TLS 1.3, and must then show a certificate of the same authority. */
+  readonly tls?: TlsIdentity | undefined;
+  /** Whether children may come without TLS, as Dragonfly's do. Both come to the same port. */
+  readonly plain: boolean;
+  /** Over `DEFAULT_SERVER_LIMITS`. */
+  readonly limits?: Partial<ServerLimits> | undefined;
+  /** How long disposing waits for the pieces that run, in milliseconds; default 5 000. */
+  readonly closeMs?: number | undefined;
+  /** How long to wait for a complete request, in milliseconds; default 30 000, as Dragonfly's daemons. */
+  readonly idleMs?: number | undefined;
+  readonly logger?: TcpLogger | undefined;
+}
+
+export interface TcpPieceServer extends PieceServer {
+  readonly protocol: "tcp";
+  /** Pieces being served at this moment. */
+  readonly requestCount: number;
+  stats(): TcpServerStats;
+  /**
+   * Takes over a plain connection that another server has accepted, and on which it saw a Vortex request; the bytes it
+   * has read are unshifted. Where plain children are not served, it is closed.
+   */
+  accept(socket: Socket): void;
+  /** Closes at once, without finishing anything or telling anybody. */
+  abort(): Promise<void>;
+}
+
+export interface TcpServerStats {
+  /** Open at this moment. */
+  readonly connectionCount: number;
+  /** So far. */
+  readonly acceptedCount: number;
+  /** Closed because there were too many. */
+  readonly refusedCount: number;
+  readonly requestCount: number;
+  /** Content of pieces sent so far, in bytes. */
+  readonly sentLength: number;
+}
+
+/** A child that wants TLS has this long for the handshake, in milliseconds. */
+const HANDSHAKE_MS = 10_000;
+/** Connections that wait to be accepted, as Dragonfly's daemons have it. */
+const BACKLOG = 1024;
+/** Connections beyond the limit whose requests are answered as busy. Those beyond even that are closed. */
+const REFUSABLE_CONNECTION_COUNT_MAX = 100;
+
+/**
+ * Serves pieces as Vortex over TCP, one after another on each connection.
+ *
+ * A piece takes one chunk of its source's here, however slow the child, and what the system has taken to send.
+ *
+ * @throws {TcpError}
+ */
+export async function serveTcp(options: ServeTcpOptions): Promise<TcpPieceServer> {
+  const server = new TcpServer(options);
+  await server.listen();
+  return server;
+}
+
+class TcpServer implements TcpPieceServer {
+  readonly protocol = "tcp";
+  readonly #options: ServeTcpOptions;
+  readonly #limits: ServerLimits;
+  readonly #handler: PieceHandler;
+  readonly #listener: Server;
+  readonly #secure: TlsServer | undefined;
+  #address: ServerAddress;
+  /** Every connection, however far it has come. */
+  readonly #sockets = new Set<Socket>();
+  /** Those that have come so far as to ask, and the end of each. */
+  readonly #serving = new Map<ChildConnection, Promise<void>>();
+  /** The names of those that are too many. */
+  readonly #surplus = new Set<string>();
+  #acceptedCount = 0;
+  #refusedCount = 0;
+  #isClosing = false;
+  #closing: Promise<void> | undefined;
+
+  constructor(options: ServeTcpOptions) {
+    const { source, address, tls, logger } = options;
+    this.#options = options;
+    this.#address = address;
+    this.#limits = { ...DEFAULT_SERVER_LIMITS, ...options.limits };
+    const { requestCountMax } = this.#limits;
+    this.#handler = new PieceHandler({ source, requestCountMax, logger });
+    this.#secure = tls === undefined ? undefined : this.#createSecure(tls);
+    this.#listener = createServer({ ...SOCKET_OPTIONS, allowHalfOpen: true }, (socket) => {
+      void this.#onConnection(socket);
+    });
+    this.#listener.maxConnections =
+      this.#limits.connectionCountMax + REFUSABLE_CONNECTION_COUNT_MAX;
+    this.#listener.on("drop", () => {
+      this.#refusedCount += 1;
+    });
+  }
+
+  get address(): ServerAddress {
+    return this.#address;
+  }
+
+  get requestCount(): number {
+    return this.#handler.requestCount;
+  }
+
+  stats(): TcpServerStats {
+    return {
+      connectionCount: this.#sockets.size,
+      acceptedCount: this.#acceptedCount,
+      refusedCount: this.#refusedCount,
+      requestCount: this.#handler.requestCount,
+      sentLength: this.#handler.sentLength,
+    };
+  }
+
+  async listen(): Promise<void> {
+    const { ip: host, port } = this.#address;
+    try {
+      this.#listener.listen({ host, port, backlog: BACKLOG });
+      await once(this.#listener, "listening");
+    } catch (error) {
+      throw listenError(this.#address, error);
+    }
+    this.#listener.on("error", (error) => {
+      this.#options.logger?.warn({ err: error }, "Cannot accept a connection");
+    });
+    const bound = this.#listener.address();
+    if (bound !== null && typeof bound !== "string") {
+      this.#address = { ip: bound.address, port: bound.port };
+    }
+  }
+
+  accept(socket: Socket): void {
+    const isTooMany =
+      this.#sockets.size >= this.#limits.connectionCountMax + REFUSABLE_CONNECTION_COUNT_MAX;
+    if (this.#isClosing || !this.#options.plain || isTooMany) {
+      socket.destroy();
+      return;
+    }
+    socket.allowHalfOpen = true;
+    socket.setNoDelay(true);
+    socket.setKeepAlive(true, SOCKET_OPTIONS.keepAliveInitialDelay);
+    this.#admit(socket);
+    this.#serve(socket, { isOurs: false, early: Buffer.alloc(0), firstMs: this.#idleMs });
+  }
+
+  async abort(): Promise<void> {
+    this.#isClosing = true;
+    const closed = this.#stopListening();
+    for (const socket of this.#sockets) socket.destroy();
+    await Promise.all(this.#serving.values());
+    await closed;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    this.#isClosing = true;
+    const closed = this.#stopListening();
+    for (const connection of this.#serving.keys()) connection.finish();
+    const timer = setTimeout(() => {
+      for (const socket of this.#sockets) socket.destroy();
+    }, this.#options.closeMs ?? 5_000);
+    await Promise.all(this.#serving.values());
+    clearTimeout(timer);
+    for (const socket of this.#sockets) socket.destroy(); // those that never asked
+    await closed;
+  }
+
+  get #idleMs(): number {
+    return this.#options.idleMs ?? IDLE_MS;
+  }
+
+  #admit(socket: Socket): void {
+    const name = nameOf(socket);
+    this.#sockets.add(socket);
+    if (this.#sockets.size <= this.#limits.connectionCountMax) this.#acceptedCount += 1;
+    else {
+      this.#refusedCount += 1;
+      this.#surplus.add(name);
+    }
+    socket.on("error", () => {}); // "close" follows, and there is nobody to tell
+    socket.once("close", () => {
+      this.#sockets.delete(socket);
+      this.#surplus.delete(name);
+    });
+  }
+
+  async #onConnection(socket: Socket): Promise<void> {
+    this.#admit(socket);
+    const startedAt = performance.now();
+    const recognised = await recogniseProtocol(socket, this.#idleMs);
+    const { plain } = this.#options;
+    if (recognised === undefined || this.#isClosing) {
+      socket.destroy();
+    } else if (recognised.protocol === "tls" && this.#secure !== undefined) {
+      socket.unshift(recognised.early);
+      this.#secure.emit("connection", socket);
+    } else if (recognised.protocol === "vortex" && plain) {
+      const firstMs = this.#idleMs - (performance.now() - startedAt);
+      this.#serve(socket, { isOurs: false, early: recognised.early, firstMs });
+    } else {
+      socket.destroy();
+    }
+  }
+
+  #serve(socket: Socket, options: Pick<ChildConnectionInit, "isOurs" | "early" | "firstMs">): void {
+    const name = nameOf(socket);
+    const connection = new ChildConnection({
+      ...options,
+      socket,
+      handler: this.#handler,
+      idleMs: this.#idleMs,
+      busy: () => this.#busyReason(name),
+      logger: this.#options.logger,
+    });
+    const serving = connection.serve();
+    this.#serving.set(connection, serving);
+    void serving.then(() => this.#serving.delete(connection));
+  }
+
+  #busyReason(name: string): string | undefined {
+    if (this.#isClosing) return "the parent is closing";
+    return this.#surplus.has(name) ? "there are too many connections" : undefined;
+  }
+
+  async #stopListening(): Promise<void> {
+    if (!this.#listener.listening) return;
+    await new Promise<void>((resolve) => {
+      this.#listener.close(() => resolve());
+    });
+  }
+
+  #createSecure(tls: TlsIdentity): TlsServer {
+    try {
+      const options = {
+        ...secureOptions(tls),
+        ALPNProtocols: [ALPN],
+        requestCert: true,
+        rejectUnauthorized: true,
+        handshakeTimeout: HANDSHAKE_MS,
+      };
+      const secure = createTlsServer(options, (socket) => {
+        // A resumed session vouches for a certificate that was good when it was made.
+        const { valid_to: end } = socket.getPeerCertificate();
+        if (Date.parse(end) < Date.now()) {
+          socket.destroy();
+          return;
+        }
+        this.#serve(socket, { isOurs: true, early: Buffer.alloc(0), firstMs: this.#idleMs });
+      });
+      secure.on("tlsClientError", (error, socket) => {
+        this.#options.logger?.debug({ err: error }, "Cannot trust a child");
+        socket.destroy();
+      });
+      return secure;
+    } catch (cause) {
+      const reason = cause instanceof Error ? cause.message : String(cause);
+      throw new TcpError("ERR_TLS_CONFIG", `Cannot use certificate and key: ${reason}`, { cause });
+    }
+  }
+}
+
+/** A connection's other end: the same before and after the handshake, and of one connection at a time. */
+function nameOf({ remoteAddress, remotePort }: Socket): string {
+  return `${remoteAddress} ${remotePort}`;
+}
+
+function listenError({ ip, port }: ServerAddress, cause: unknown): TcpError {
+  const isInUse = cause instanceof Error && "code" in cause && cause.code === "EADDRINUSE";
+  const reason = cause instanceof Error ? cause.message : String(cause);
+  return isInUse
+    ? new TcpError(
+        "ERR_ADDRESS_IN_USE",
+        `Cannot serve at ${ip} port ${port}: another process is serving there`,
+        { cause },
+      )
+    : new TcpError("ERR_LISTEN_FAILED", `Cannot serve at ${ip} port ${port}: ${reason}`, { cause });
+}
