@@ -331,7 +331,7 @@ describe("dfdaemon", () => {
     await once(taker, "listening");
     const address = taker.address();
     const port = typeof address === "object" ? address?.port : undefined;
-    const free = ["grpcPort", "quic.port", "quic.quinnPort"].map(
+    const free = ["grpcPort", "tcpPort", "quic.port", "quic.quinnPort"].map(
       (name) => `storage.server.${name}=0`,
     );
     const settings = [`upload.server.port=${port}`, ...free, "host.ip=127.0.0.1"];
@@ -350,7 +350,7 @@ describe("dfdaemon", () => {
     expect(code).toBe(1);
     expect(text).toContain(daemon.storageDirectory);
 
-    const pieces = ["grpcPort", "quic.port", "quic.quinnPort"];
+    const pieces = ["grpcPort", "tcpPort", "quic.port", "quic.quinnPort"];
     const free = ["upload.server.port", ...pieces.map((name) => `storage.server.${name}`)];
     const third = cluster.spawn("dfdaemon", [
       "--config=/dev/null",

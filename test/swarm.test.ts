@@ -112,7 +112,9 @@ describe("one node", () => {
   );
 });
 
-describe.each(["grpc", "quic"] as const)("ten nodes with mutual TLS, over %s", (protocol) => {
+const PROTOCOLS = ["grpc", "quic", "tcp"] as const;
+
+describe.each(PROTOCOLS)("ten nodes with mutual TLS, over %s", (protocol) => {
   const cluster = useCluster("file");
 
   it("have the origin serve the file once", async (context) => {

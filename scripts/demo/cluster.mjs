@@ -61,6 +61,7 @@ export async function startDaemon({
         ip,
         protocol,
         grpcPort: 0,
+        tcpPort: 0,
         quic: { ...server.quic, port: 0, quinnPort: 0 },
       },
     },

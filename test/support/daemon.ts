@@ -29,7 +29,7 @@ export interface DaemonOptions {
   /** `ip:port` of its scheduler; without one it embeds its own. */
   readonly scheduler?: string;
   readonly seed?: boolean;
-  readonly protocol?: "grpc" | "quic";
+  readonly protocol?: "grpc" | "quic" | "tcp";
   /** Mutual TLS with everybody, by a certificate of the cluster's authority. */
   readonly tls?: boolean;
   /** As with `--set`, after and over everything else. */
@@ -45,6 +45,8 @@ export interface RunningDaemon {
   readonly socketPath: string;
   readonly storageDirectory: string;
   readonly uploadPort: number;
+  /** Of the piece server that speaks Vortex over TCP. */
+  readonly tcpPort: number;
   readonly log: readonly LogLine[];
   /** The first line, past or to come, whose message contains this. */
   untilLogged(text: string): Promise<LogLine>;
@@ -206,6 +208,9 @@ export class Cluster {
       socketPath,
       storageDirectory,
       uploadPort: portOf(String(ready["upload"])),
+      tcpPort: portOf(
+        String([ready["pieces"]].flat().find((each) => String(each).startsWith("tcp:"))),
+      ),
       get log() {
         return parseLog(child.lines);
       },
@@ -303,6 +308,7 @@ export class Cluster {
       "upload.server.port": 0,
       "storage.server.ip": LOOPBACK,
       "storage.server.grpcPort": 0,
+      "storage.server.tcpPort": 0,
       "storage.server.quic.port": 0,
       "storage.server.quic.quinnPort": 0,
       "health.server.ip": LOOPBACK,

@@ -76,7 +76,9 @@ function sha256(content: Uint8Array): string {
 
 const SHA256 = sha256(CONTENT);
 
-describe.each(["grpc", "quic"] as const)("two daemons with mutual TLS, over %s,", (protocol) => {
+const PROTOCOLS = ["grpc", "quic", "tcp"] as const;
+
+describe.each(PROTOCOLS)("two daemons with mutual TLS, over %s,", (protocol) => {
   let one: DaemonInTest;
   let two: DaemonInTest;
   let clients: {

@@ -47,6 +47,8 @@ export interface RunningDaemon {
   readonly hostId: string;
   readonly socketPath: string;
   readonly upload: { readonly ip: string; readonly port: number };
+  /** For pieces, as Dragonfly's children fetch them. */
+  readonly tcp: { readonly ip: string; readonly port: number };
   readonly schedulerAddress: { readonly ip: string; readonly port: number } | undefined;
 }
 
@@ -76,6 +78,7 @@ export async function runDaemon(config: Config, options: RunOptions): Promise<vo
     bindIp: policy.pieceBindIp,
     serverTls: identities.server,
     clientTls: identities.client,
+    plainPeers: policy.plainPeers,
     announceMs: config.download.pieceTimeout,
     logger,
   }).catch(async (error: unknown) => {
@@ -189,6 +192,8 @@ export async function runDaemon(config: Config, options: RunOptions): Promise<vo
     services: [createUploadService(parts)],
     tls: identities.server,
     plain: policy.plainPeers,
+    // Dragonfly's children that are configured for QUIC try Vortex over TCP here.
+    foreign: transports.tcp,
     logger,
     graceMs: GRACE_MS,
   });
@@ -238,6 +243,7 @@ export async function runDaemon(config: Config, options: RunOptions): Promise<vo
     hostId: host.id,
     socketPath,
     upload: upload.address,
+    tcp: transports.tcp.address,
     schedulerAddress: schedulers.embedded?.address,
   });
   await aborted(AbortSignal.any([signal, stop.signal]));

@@ -104,16 +104,13 @@ const storageSection = z.object({
   server: z
     .object({
       ip: ipLiteral().optional(),
-      protocol: z
-        .enum(["grpc", "quic", "tcp", "auto"])
-        .refine((protocol) => protocol !== "tcp", "auto, grpc or quic (tcp is not built yet)")
-        .default("auto"),
+      protocol: z.enum(["grpc", "quic", "tcp", "auto"]).default("auto"),
       grpcPort: port().default(4007),
       quic: quicSection.prefault({}),
       /** Dragonfly's; ours is `quic.port`. */
       quicPort: port().optional(),
-      tcpPort: inert(LATER),
-      tcpFastopen: inert(LATER),
+      tcpPort: port().default(4005),
+      tcpFastopen: inert("Node has no way to ask for it, and Dragonfly's own children do not"),
     })
     .prefault({}),
   writePieceTimeout: inert(OWN_STORAGE),
@@ -277,8 +274,13 @@ function checkTogether(given: Settings, context: z.RefinementCtx): void {
     context.addIssue({ code: "custom", path: path.split("."), message });
   if (quicPort !== 0 && quicPort === server.quic.quinnPort)
     complain("storage.server.quic.quinnPort", "a port other than storage.server.quic.port");
-  if (server.grpcPort !== 0 && server.grpcPort === given.upload.server.port)
+  const uploadPort = given.upload.server.port;
+  if (server.grpcPort !== 0 && server.grpcPort === uploadPort)
     complain("storage.server.grpcPort", "a port other than upload.server.port");
+  if (server.tcpPort !== 0 && server.tcpPort === uploadPort)
+    complain("storage.server.tcpPort", "a port other than upload.server.port");
+  if (server.tcpPort !== 0 && server.tcpPort === server.grpcPort)
+    complain("storage.server.tcpPort", "a port other than storage.server.grpcPort");
 }
 
 function resolve(given: Settings): Config {

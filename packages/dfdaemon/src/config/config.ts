@@ -121,8 +121,9 @@ export interface StorageConfig {
   readonly server: {
     readonly ip: string;
     /** What this daemon fetches pieces with, auto: what is best for each parent; every server runs at the same time. */
-    readonly protocol: Exclude<Protocol, "tcp"> | "auto";
+    readonly protocol: Protocol | "auto";
     readonly grpcPort: number;
+    readonly tcpPort: number;
     readonly quic: QuicConfig;
   };
 }

@@ -47,6 +47,7 @@ describe("loadConfig", () => {
         server: {
           protocol: "auto",
           grpcPort: 4007,
+          tcpPort: 4005,
           quic: { port: 4006, idleTimeout: 300_000, bufferSize: 4_194_304 },
         },
       },
@@ -140,13 +141,11 @@ describe("loadConfig", () => {
   });
 
   it.each([
-    [
-      "storage: { server: { protocol: tcp } }",
-      "auto, grpc or quic (tcp is not built yet), got 'tcp'",
-    ],
     ["storage: { server: { protocol: http } }", "wanted grpc, quic, tcp or auto, got 'http'"],
     ["storage: { server: { grpcPort: 70000 } }", "storage.server.grpcPort: wanted at most 65535"],
     ["storage: { server: { grpcPort: 4000 } }", "a port other than upload.server.port"],
+    ["storage: { server: { tcpPort: 4000 } }", "a port other than upload.server.port"],
+    ["storage: { server: { tcpPort: 4007 } }", "a port other than storage.server.grpcPort"],
     ["storage: { server: { quicPort: 4008 } }", "a port other than storage.server.quic.port"],
     [
       "storage: { server: { quic: { idleTimeout: 300 } } }",
@@ -177,7 +176,7 @@ describe("loadConfig", () => {
 
   it("takes free ports for all servers at once", async () => {
     const config = await configOf(
-      "upload: { server: { port: 0 } }\nstorage: { server: { grpcPort: 0, quic: { port: 0, quinnPort: 0 } } }",
+      "upload: { server: { port: 0 } }\nstorage: { server: { grpcPort: 0, tcpPort: 0, quic: { port: 0, quinnPort: 0 } } }",
     );
     expect([config.upload.server.port, config.storage.server.grpcPort]).toEqual([0, 0]);
   });

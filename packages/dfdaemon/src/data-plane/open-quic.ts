@@ -65,7 +65,7 @@ export async function openQuic(options: OpenTransportsOptions): Promise<QuicTran
     const quinn = backend === "quiche" ? undefined : await loaded(openQuinn(options));
     const downloader = joined(quiche?.downloader, quinn?.downloader, logger);
     if (downloader === undefined) {
-      logger.warn({}, `QUIC is off, pieces go over gRPC: ${failures.join("; ")}`);
+      logger.warn({}, `QUIC is off, pieces go over TCP: ${failures.join("; ")}`);
       return undefined;
     }
     for (const failure of failures) logger.info({}, `QUIC has one backend only: ${failure}`);

@@ -1,5 +1,12 @@
-import type { Downloader, PieceServer, PieceSource, TlsIdentity } from "@damselfly/transport";
+import type {
+  Downloader,
+  PieceServer,
+  PieceSource,
+  Protocol,
+  TlsIdentity,
+} from "@damselfly/transport";
 import { createGrpcDownloader, serveGrpc } from "@damselfly/transport-grpc";
+import { createTcpDownloader, serveTcp, type TcpPieceServer } from "@damselfly/transport-tcp";
 import type { StorageConfig } from "../config/config.ts";
 import type { Logger } from "../logger.ts";
 import { openQuic, type QuicParts, type QuinnTransport } from "./open-quic.ts";
@@ -13,6 +20,8 @@ export interface OpenTransportsOptions {
   readonly serverTls: TlsIdentity | undefined;
   /** To those we dial. */
   readonly clientTls: TlsIdentity | undefined;
+  /** Children without TLS are served too: Dragonfly's have none. Over TCP alone, where there are certificates. */
+  readonly plainPeers: boolean;
   /** How long a parent may take to announce a piece that it is still receiving. Milliseconds. */
   readonly announceMs: number;
   readonly logger: Logger;
@@ -22,6 +31,8 @@ export interface Transports {
   /** Without that of quinn, which is offered apart. */
   readonly servers: readonly PieceServer[];
   readonly quinn?: QuinnTransport | undefined;
+  /** One of the servers: it takes over plain connections that others have accepted. */
+  readonly tcp: TcpPieceServer;
   /** The configured protocol first; the others for parents that do not offer it, or where it does not get through. */
   readonly downloaders: readonly Downloader[];
   /** Whether the order of `downloaders` decides, or what is measured. */
@@ -34,35 +45,54 @@ export interface Transports {
  * Starts every piece server there is, and makes the downloaders. Without a QUIC library for this platform everything else works, and
  * one line says so.
  *
- * @throws {ServeError | QuicError} when a server cannot listen
+ * @throws {ServeError | TcpError | QuicError} when a server cannot listen
  */
 export async function openTransports(options: OpenTransportsOptions): Promise<Transports> {
   const { config, source, bindIp, serverTls, clientTls, announceMs, logger } = options;
   const timeouts = { announceMs };
   const mode = config.protocol === "auto" ? "auto" : "in order";
-  const grpcServer = await serveGrpc({
-    source,
-    address: { ip: bindIp, port: config.grpcPort },
-    tls: serverTls,
-    logger,
-  });
-  const grpcDownloader = createGrpcDownloader({ tls: clientTls, timeouts });
+  const servers: PieceServer[] = [];
   try {
+    const tcp = await serveTcp({
+      source,
+      address: { ip: bindIp, port: config.tcpPort },
+      tls: serverTls,
+      plain: options.plainPeers,
+      logger,
+    });
+    servers.push(tcp);
+    const grpc = await serveGrpc({
+      source,
+      address: { ip: bindIp, port: config.grpcPort },
+      tls: serverTls,
+      logger,
+    });
+    servers.push(grpc);
     const quic = await openQuic(options);
-    if (quic === undefined) {
-      return { servers: [grpcServer], downloaders: [grpcDownloader], mode, quicParts: {} };
-    }
-    const { server, quinn, downloader, parts: quicParts } = quic;
-    const downloaders = [downloader, grpcDownloader];
+    if (quic?.server !== undefined) servers.push(quic.server);
+    const downloaders = [
+      createTcpDownloader({ tls: clientTls, timeouts }),
+      ...(quic === undefined ? [] : [quic.downloader]),
+      createGrpcDownloader({ tls: clientTls, timeouts }),
+    ];
     return {
-      servers: [...(server === undefined ? [] : [server]), grpcServer],
-      quinn,
-      downloaders: config.protocol === "grpc" ? downloaders.toReversed() : downloaders,
+      servers,
+      quinn: quic?.quinn,
+      tcp,
+      downloaders: inOrder(downloaders, config.protocol),
       mode,
-      quicParts,
+      quicParts: quic?.parts ?? {},
     };
   } catch (error) {
-    await grpcServer[Symbol.asyncDispose]();
+    for (const server of servers) await server[Symbol.asyncDispose]();
     throw error;
   }
+}
+
+function inOrder(
+  downloaders: readonly Downloader[],
+  first: Protocol | "auto",
+): readonly Downloader[] {
+  const rank = ({ protocol }: Downloader): number => (protocol === first ? 0 : 1);
+  return downloaders.toSorted((one, other) => rank(one) - rank(other));
 }

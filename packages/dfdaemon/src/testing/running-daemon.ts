@@ -101,6 +101,7 @@ async function start(
     "upload.server.port": 0,
     "storage.server.ip": LOOPBACK,
     "storage.server.grpcPort": 0,
+    "storage.server.tcpPort": 0,
     "storage.server.quic.port": 0,
     "storage.server.quic.quinnPort": 0,
     "health.server.ip": LOOPBACK,
