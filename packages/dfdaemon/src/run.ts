@@ -65,7 +65,11 @@ export async function runDaemon(config: Config, options: RunOptions): Promise<vo
   for (const warning of policy.warnings) logger.warn({}, warning);
 
   const meter = new TrafficMeter();
-  const metrics = createMetrics({ version: VERSION, platform: `${platform()}/${arch()}` });
+  const metrics = createMetrics({
+    version: VERSION,
+    platform: `${platform()}/${arch()}`,
+    storageDirectory: config.storage.dir,
+  });
   const storage = await openStorage({
     directory: config.storage.dir,
     keep: config.storage.keep,
@@ -102,6 +106,7 @@ export async function runDaemon(config: Config, options: RunOptions): Promise<vo
     insecure: config.backend.insecureSkipVerify,
     ...(options.proxy === undefined ? {} : { proxy: options.proxy }),
     limits: { maxRetries: config.backend.maxRetries },
+    observer: metrics,
     logger,
   });
 
@@ -158,8 +163,6 @@ export async function runDaemon(config: Config, options: RunOptions): Promise<vo
     observer: {
       bytes: (length) => meter.received(length),
       piece: (piece) => metrics.pieceDownloaded(piece),
-      taskStarted: () => metrics.taskStarted(),
-      taskEnded: (outcome) => metrics.taskEnded(outcome),
     },
   });
 
@@ -183,6 +186,7 @@ export async function runDaemon(config: Config, options: RunOptions): Promise<vo
     tls: policy.tls !== undefined,
     plainPeers: policy.plainPeers,
     meter,
+    metrics,
     onRequest: () => idle?.touch(),
     onLeave: async () => await scheduler?.leave(),
     logger,
@@ -222,7 +226,14 @@ export async function runDaemon(config: Config, options: RunOptions): Promise<vo
     "metrics",
     reachable(config.metrics.server),
     new Map([
-      ["/metrics", { contentType: registry.contentType, render: () => registry.metrics() }],
+      [
+        "/metrics",
+        {
+          contentType: registry.contentType,
+          render: () => registry.metrics(),
+          clear: () => metrics.reset(),
+        },
+      ],
     ]),
   );
 

@@ -10,6 +10,8 @@ import type { DataPlane } from "../data-plane/data-plane.ts";
 import { describeNetwork, type HostFacts } from "../host/describe-host.ts";
 import type { TrafficMeter } from "../host/traffic-meter.ts";
 import type { Logger } from "../logger.ts";
+import { meterDownloadService, meterUploadService } from "../metrics/meter-services.ts";
+import type { Metrics } from "../metrics/metrics.ts";
 import { pause } from "../pause.ts";
 import type { SchedulerConnection } from "../scheduling/scheduler-client.ts";
 import type { TaskManager } from "../tasks/task-manager.ts";
@@ -37,6 +39,7 @@ export interface ServiceParts {
   /** Peers without certificates are served too. Always so where `tls` is not. */
   readonly plainPeers: boolean;
   readonly meter: TrafficMeter;
+  readonly metrics: Metrics;
   /** Called at every request, so that a daemon that ends when idle knows it is not. */
   readonly onRequest: () => void;
   /** The host leaves the cluster: DeleteHost. */
@@ -49,7 +52,7 @@ export function createDownloadService(parts: ServiceParts): ImplementedService {
   const { manager, dataPlane, host, onRequest } = parts;
   const { storage } = dataPlane;
   const { history } = manager;
-  return implementService("dfdaemon.v2.DfdaemonDownload", {
+  const methods: ServiceImplementation<Services["dfdaemon.v2.DfdaemonDownload"]> = {
     downloadTask: (request, { signal }) => {
       onRequest();
       assertNotBlocked(parts.scheduler, request.download);
@@ -75,7 +78,11 @@ export function createDownloadService(parts: ServiceParts): ImplementedService {
         await parts.onLeave();
         return {};
       }),
-  });
+  };
+  return implementService(
+    "dfdaemon.v2.DfdaemonDownload",
+    meterDownloadService(methods, parts.metrics),
+  );
 }
 
 /** What other daemons and the scheduler may ask: TCP. */
@@ -118,7 +125,8 @@ export function createUploadService(parts: ServiceParts): ImplementedService {
       signal.throwIfAborted();
     },
   };
-  return implementService("dfdaemon.v2.DfdaemonUpload", methods, {
+  const metered = meterUploadService(methods, parts.metrics);
+  return implementService("dfdaemon.v2.DfdaemonUpload", metered, {
     sendTimeoutsMs: { syncPieces: SYNC_SEND_MS, syncHost: SYNC_SEND_MS },
   });
 }

@@ -1,3 +1,4 @@
+import { tmpdir } from "node:os";
 import { createMemoryTransport, type PieceSource } from "@damselfly/transport";
 import { describe, expect, it } from "vitest";
 import { TrafficMeter } from "../host/traffic-meter.ts";
@@ -6,6 +7,7 @@ import { createMetrics } from "./metrics.ts";
 import { serveHttp } from "./serve-http.ts";
 
 const BUILD = { version: "0.1.0", platform: "linux/x64" };
+const LABELS = { type: "0", tag: "t", app: "a", priority: "6" };
 
 async function valueOf(
   registry: ReturnType<typeof createMetrics>["registry"],
@@ -17,15 +19,26 @@ async function valueOf(
 }
 
 describe("createMetrics", () => {
-  it("counts tasks, their failures and those under way", async () => {
+  it("counts downloads by who asked, their failures, those under way and those that were blocked", async () => {
     const metrics = createMetrics(BUILD);
-    for (const _ of [1, 2, 3]) metrics.taskStarted();
-    metrics.taskEnded({ failed: false, durationMs: 5 });
-    metrics.taskEnded({ failed: true, durationMs: 5 });
+    for (const _ of [1, 2, 3, 4]) metrics.taskStarted(LABELS);
+    metrics.taskEnded(LABELS, { kind: "done", length: 5 * 2 ** 20, durationMs: 5 });
+    metrics.taskEnded(LABELS, { kind: "failed" });
+    metrics.taskBlocked(LABELS);
+    metrics.taskEnded(LABELS, { kind: "left" });
     const { registry } = metrics;
-    expect(await valueOf(registry, "dragonfly_client_download_task_total")).toBe(3);
-    expect(await valueOf(registry, "dragonfly_client_download_task_failure_total")).toBe(1);
-    expect(await valueOf(registry, "dragonfly_client_concurrent_download_task_total")).toBe(1);
+    const of = '{type="0",tag="t",app="a",priority="6"}';
+    expect(await valueOf(registry, `dragonfly_client_download_task_total${of}`)).toBe(4);
+    expect(await valueOf(registry, `dragonfly_client_download_task_failure_total${of}`)).toBe(1);
+    expect(await valueOf(registry, `dragonfly_client_concurrent_download_task_total${of}`)).toBe(1);
+    expect(await valueOf(registry, 'dragonfly_client_download_task_blocked_total{type="0"}')).toBe(
+      1,
+    );
+    const duration = "dragonfly_client_download_task_duration_milliseconds";
+    expect(await valueOf(registry, `${duration}_count{task_type="0",task_size_level="3"}`)).toBe(1);
+    expect(
+      await valueOf(registry, `${duration}_bucket{le="8",task_type="0",task_size_level="3"}`),
+    ).toBe(1);
   });
 
   it("tells bytes by where they came from", async () => {
@@ -36,6 +49,101 @@ describe("createMetrics", () => {
     const name = "dragonfly_client_download_traffic";
     expect(await valueOf(metrics.registry, `${name}{type="REMOTE_PEER"}`)).toBe(15);
     expect(await valueOf(metrics.registry, `${name}{type="BACK_TO_SOURCE"}`)).toBe(7);
+  });
+
+  it("counts requests to origins, and the time of those that went well", async () => {
+    const metrics = createMetrics(BUILD);
+    const request = { scheme: "https", method: "GET" };
+    for (const failed of [true, false]) {
+      metrics.originAsked(request);
+      metrics.originAnswered(request, { failed, costMs: 3 });
+    }
+    const of = '{scheme="https",method="GET"}';
+    const { registry } = metrics;
+    expect(await valueOf(registry, `dragonfly_client_backend_request_total${of}`)).toBe(2);
+    expect(await valueOf(registry, `dragonfly_client_backend_request_failure_total${of}`)).toBe(1);
+    expect(
+      await valueOf(registry, `dragonfly_client_backend_request_duration_milliseconds_count${of}`),
+    ).toBe(1);
+  });
+
+  it("shows the disk that content is on", async () => {
+    const { registry } = createMetrics({ ...BUILD, storageDirectory: tmpdir() });
+    const total = await valueOf(registry, "dragonfly_client_disk_space_total");
+    const taken = await valueOf(registry, "dragonfly_client_disk_usage_space_total");
+    expect(total).toBeGreaterThan(taken);
+    expect(taken).toBeGreaterThan(0);
+  });
+
+  it("has every metric of Dragonfly's daemon but those of its proxy", () => {
+    const { registry } = createMetrics({ ...BUILD, storageDirectory: tmpdir() });
+    const names = registry.getMetricsAsArray().map(({ name }) => name);
+    expect(names.toSorted()).toEqual(
+      [
+        "version",
+        "download_task_total",
+        "download_task_failure_total",
+        "prefetch_task_total",
+        "prefetch_task_failure_total",
+        "concurrent_download_task_total",
+        "concurrent_upload_piece_total",
+        "download_traffic",
+        "download_piece_duration_milliseconds",
+        "upload_traffic",
+        "download_task_duration_milliseconds",
+        "backend_request_total",
+        "backend_request_failure_total",
+        "backend_request_duration_milliseconds",
+        "update_task_total",
+        "update_task_failure_total",
+        "stat_task_total",
+        "stat_task_failure_total",
+        "list_local_tasks_total",
+        "list_tasks_failure_total",
+        "list_task_entries_total",
+        "list_task_entries_failure_total",
+        "delete_task_total",
+        "delete_task_failure_total",
+        "delete_local_task_total",
+        "delete_local_task_failure_total",
+        "delete_host_total",
+        "delete_host_failure_total",
+        "disk_space_total",
+        "disk_usage_space_total",
+        "download_task_blocked_total",
+        "upload_task_blocked_total",
+      ]
+        .map((name) => `dragonfly_client_${name}`)
+        .toSorted(),
+    );
+  });
+
+  it("forgets all but what is blocked and what is under way when reset, and keeps its version", async () => {
+    const metrics = createMetrics(BUILD);
+    const { registry } = metrics;
+    const ended = { ...LABELS, tag: "ended" };
+    metrics.taskStarted(LABELS);
+    metrics.taskStarted(ended);
+    metrics.taskBlocked(ended);
+    metrics.taskEnded(ended, { kind: "failed" });
+    metrics.pieceUploadStarted();
+    metrics.called("delete_host");
+    metrics.reset();
+    const text = await registry.metrics();
+    expect(text).not.toContain('tag="ended"');
+    expect(text).not.toContain("client_download_task_total{");
+    expect(text).toContain('download_task_blocked_total{type="0"} 1');
+    expect(text).toContain("delete_host_total 0");
+    expect(text).toMatch(/client_version{git_version="0\.1\.0",git_commit="unknown".*} 1/);
+    metrics.pieceUploadEnded(5);
+    metrics.taskEnded(LABELS, { kind: "left" });
+    expect(await valueOf(registry, "dragonfly_client_concurrent_upload_piece_total")).toBe(0);
+    expect(
+      await valueOf(
+        registry,
+        'dragonfly_client_concurrent_download_task_total{type="0",tag="t",app="a",priority="6"}',
+      ),
+    ).toBe(0);
   });
 });
 
@@ -99,6 +207,27 @@ describe("serveHttp", () => {
       expect((await fetch(`${url}/healthy`, { method: "POST" })).status).toBe(405);
       const broken = await fetch(`${url}/broken`);
       expect([broken.status, await broken.text()]).toEqual([500, "on fire\n"]);
+    } finally {
+      await server[Symbol.asyncDispose]();
+    }
+  });
+
+  it("lets DELETE clear what can be cleared", async () => {
+    let cleared = 0;
+    const page = { contentType: "text/plain", render: async () => "", clear: () => (cleared += 1) };
+    const server = await serveHttp(
+      "metrics",
+      { ip: "127.0.0.1", port: 0 },
+      new Map([["/metrics", page], ...pages]),
+    );
+    try {
+      const url = `http://127.0.0.1:${server.address.port}`;
+      expect((await fetch(`${url}/metrics`, { method: "DELETE" })).status).toBe(200);
+      expect((await fetch(`${url}/healthy`, { method: "DELETE" })).status).toBe(405);
+      expect((await fetch(`${url}/metrics`, { method: "PUT" })).headers.get("allow")).toBe(
+        "GET, HEAD, DELETE",
+      );
+      expect(cleared).toBe(1);
     } finally {
       await server[Symbol.asyncDispose]();
     }

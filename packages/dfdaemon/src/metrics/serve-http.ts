@@ -7,6 +7,8 @@ import { messageOf } from "../message-of.ts";
 export interface HttpPage {
   readonly contentType: string;
   readonly render: () => Promise<string>;
+  /** What DELETE does; without it there is none. */
+  readonly clear?: () => void;
 }
 
 /** A listening HTTP server. Disposing closes it and its connections. */
@@ -15,7 +17,7 @@ export interface HttpServer extends AsyncDisposable {
 }
 
 /**
- * Serves a few texts over HTTP: health, metrics. GET and HEAD only; what is not there is 404.
+ * Serves a few texts over HTTP: health, metrics. GET and HEAD, and DELETE where there is something to clear; what is not there is 404.
  *
  * @throws {DaemonError} `ERR_LISTEN`
  */
@@ -28,8 +30,12 @@ export async function serveHttp(
     const page = pages.get((request.url ?? "").split("?", 1)[0] ?? "");
     if (page === undefined) {
       response.writeHead(404).end("not found\n");
+    } else if (request.method === "DELETE" && page.clear !== undefined) {
+      page.clear();
+      response.writeHead(200).end();
     } else if (request.method !== "GET" && request.method !== "HEAD") {
-      response.writeHead(405, { allow: "GET, HEAD" }).end();
+      const allow = page.clear === undefined ? "GET, HEAD" : "GET, HEAD, DELETE";
+      response.writeHead(405, { allow }).end();
     } else {
       page.render().then(
         (text) => response.writeHead(200, { "content-type": page.contentType }).end(text),

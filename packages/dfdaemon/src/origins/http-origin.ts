@@ -26,8 +26,25 @@ export interface HttpOriginOptions {
   readonly insecure?: boolean;
   readonly proxy?: ProxySettings;
   readonly limits?: Partial<HttpOriginLimits>;
+  readonly observer?: OriginObserver;
   readonly logger?: Logger;
   readonly clock?: OriginClock;
+}
+
+/** Who counts requests as they go over the wire: each redirect and each retry is one. */
+export interface OriginObserver {
+  originAsked(request: ObservedRequest): void;
+  /** Up to the header of the answer; failed without one, or with a status of 400 or above. */
+  originAnswered(
+    request: ObservedRequest,
+    answer: { readonly failed: boolean; readonly costMs: number },
+  ): void;
+}
+
+export interface ObservedRequest {
+  /** http or https. */
+  readonly scheme: string;
+  readonly method: string;
 }
 
 export interface HttpOriginLimits {
@@ -246,11 +263,29 @@ class HttpOrigin implements Origin {
           "accept-encoding": "identity",
           ...route.header,
         };
-        return await exchange({ ...route, method, header, headersMs, stallMs, signal });
+        return await this.#observed(target.url, method, async () =>
+          exchange({ ...route, method, header, headersMs, stallMs, signal }),
+        );
       });
       return { ...arrival, context };
     } catch (error) {
       throw originFailure(error, context, signal);
+    }
+  }
+
+  async #observed(url: URL, method: string, run: () => Promise<Answer>): Promise<Answer> {
+    const { observer } = this.#options;
+    const request = { scheme: url.protocol.slice(0, -1), method };
+    const startedMs = this.#clock.now();
+    const costMs = (): number => this.#clock.now() - startedMs;
+    observer?.originAsked(request);
+    try {
+      const answer = await run();
+      observer?.originAnswered(request, { failed: answer.statusCode >= 400, costMs: costMs() });
+      return answer;
+    } catch (error) {
+      observer?.originAnswered(request, { failed: true, costMs: costMs() });
+      throw error;
     }
   }
 

@@ -51,13 +51,7 @@ export interface TaskManagerOptions {
   };
   readonly limits?: Partial<FlightLimits>;
   readonly logger: Logger;
-  readonly observer?: TaskObserver;
-}
-
-/** Who counts downloads. */
-export interface TaskObserver extends FlightObserver {
-  taskStarted(): void;
-  taskEnded(outcome: { readonly failed: boolean; readonly durationMs: number }): void;
+  readonly observer?: FlightObserver;
 }
 
 /** One download a task however many ask for it, progress to every one of them. */
@@ -312,11 +306,8 @@ export class TaskManager implements AsyncDisposable {
     const started = Date.now();
     // Pieces are wanted before `run` looks: an empty queue would end at once.
     const ended = Promise.resolve().then(async () => {
-      let failed = true;
-      observer?.taskStarted();
       try {
         await flight.run();
-        failed = false;
         this.#log(flight, started);
         // Nobody is left who would.
         if (shared.riderCount === 0 && !shared.ending && task.complete && !task.sealed)
@@ -325,7 +316,6 @@ export class TaskManager implements AsyncDisposable {
       } catch (error) {
         return toError(error);
       } finally {
-        observer?.taskEnded({ failed, durationMs: Date.now() - started });
         shared.ending = true;
         if (this.#flights.get(taskId) === shared) this.#flights.delete(taskId);
       }
