@@ -129,8 +129,16 @@ export async function runDaemon(config: Config, options: RunOptions): Promise<vo
   };
   await using schedulers = await openSchedulers(config, {
     host,
-    describeHost: () => describeHost(host, meter),
+    describeHost: async () => ({
+      ...(await describeHost(host, meter)),
+      extension: { version: 1, plainPeers: policy.plainPeers },
+    }),
     tls: identities.scheduler,
+    embedded: {
+      tls: identities.scheduler ?? identities.server,
+      plainPeers: policy.plainPeers,
+      seedTls: identities.client,
+    },
     managerTls: identities.manager,
     bindIp: policy.bindIp,
     logger,

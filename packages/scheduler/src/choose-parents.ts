@@ -52,10 +52,32 @@ function eligible(child: Peer, servers: readonly Peer[], choice: ParentChoice): 
       peer.host !== child.host &&
       !child.parents.has(peer) &&
       child.isCompatible(peer) &&
+      (child.takesPushes || feeds(peer, child)) &&
       (choice.evenSetAside === true || (child.setAside.get(peer) ?? 0) <= choice.nowMs) &&
       peer.children.size < childrenMax(peer, choice.limits) &&
       (!child.holdsLease || hasWhatReaderLacks(peer, child)),
   );
+}
+
+/**
+ * Whether a parent will have pieces for a child that cannot be given another one later: it has a source, and the child is not part of it.
+ * Whoever takes unasked parents is kept supplied by the mesh.
+ */
+function feeds(parent: Peer, child: Peer): boolean {
+  if (parent.isReliable) return true;
+  let isSupplied = false;
+  const seen = new Set([parent]);
+  const todo = [parent];
+  for (let next = todo.pop(); next !== undefined; next = todo.pop()) {
+    for (const source of next.parents) {
+      if (source === child) return false;
+      if (seen.has(source)) continue;
+      seen.add(source);
+      if (source.isReliable) isSupplied ||= source.canServe;
+      else todo.push(source);
+    }
+  }
+  return isSupplied;
 }
 
 function childrenMax(peer: Peer, limits: ChildLimits): number {

@@ -9,6 +9,8 @@ export class Host {
   facts: Host__Output;
   /** When it is forgotten unless it announces itself again. */
   expiresAtMs: number;
+  /** It was announced by somebody who showed its certificate. */
+  certified = false;
 
   constructor(facts: Host__Output, expiresAtMs: number) {
     this.id = facts.id;
@@ -23,5 +25,19 @@ export class Host {
 
   get shares(): boolean {
     return !this.facts.disableShared;
+  }
+
+  /** Whether daemons of these two hosts can give each other pieces: Dragonfly's know nothing but plain TCP. */
+  canExchangeWith(other: Host): boolean {
+    return (this.#isOurs && other.#isOurs) || (this.#isPlain && other.#isPlain);
+  }
+
+  /** Otherwise it is one of Dragonfly's. */
+  get #isOurs(): boolean {
+    return this.facts.extension !== null;
+  }
+
+  get #isPlain(): boolean {
+    return this.facts.extension?.plainPeers ?? true;
   }
 }

@@ -8,6 +8,8 @@ export interface ListenPolicy {
   readonly listenIp: string;
   /** For those who dial it; undefined: plain. */
   readonly tls: TlsIdentity | undefined;
+  /** Callers without a certificate are served too, and their seeds asked without TLS. Always so where `tls` is not. */
+  readonly plainPeers: boolean;
   /** For calls to seeds; undefined: plain. */
   readonly seedTls: TlsIdentity | undefined;
   /** One sentence each, to be logged at every start. */
@@ -16,34 +18,37 @@ export interface ListenPolicy {
 
 /**
  * Without certificates a scheduler serves its own machine only, unless `security.insecure` says otherwise. With them it
- * speaks mutual TLS; with `security.plainPeers` plain, as Dragonfly's daemons do, but for the sections that have
- * certificates of their own.
+ * speaks mutual TLS; with `security.plainPeers` also plain, on the same port, as Dragonfly's daemons do.
  *
  * @throws {SettingsError} `ERR_SETTINGS_TLS` if a section is half given or its files do not fit
  */
 export async function loadListenPolicy(settings: SchedulerSettings): Promise<ListenPolicy> {
   const { security, server, seedPeer } = settings;
   const common = await loadTlsIdentity(security, { name: "security" });
-  const fallback = security.plainPeers ? undefined : common;
-  const tls = (await loadTlsIdentity(server.tls, { name: "server.tls" })) ?? fallback;
-  const seedTls = (await loadTlsIdentity(seedPeer.tls, { name: "seedPeer.tls" })) ?? fallback;
+  const tls = (await loadTlsIdentity(server.tls, { name: "server.tls" })) ?? common;
+  const seedTls = (await loadTlsIdentity(seedPeer.tls, { name: "seedPeer.tls" })) ?? common;
   const listenIp = server.listenIP;
   if (tls !== undefined) {
-    const warnings = security.insecure
-      ? ["security.insecure has no effect: certificates are given"]
-      : [];
-    return { listenIp, tls, seedTls, warnings };
+    const warnings = [
+      ...(security.insecure ? ["security.insecure has no effect: certificates are given"] : []),
+      ...(security.plainPeers
+        ? [
+            "security.plainPeers: daemons without a certificate, as Dragonfly's are, are served without TLS and unchecked",
+          ]
+        : []),
+    ];
+    return { listenIp, tls, plainPeers: security.plainPeers, seedTls, warnings };
   }
-  if (security.insecure || (common !== undefined && security.plainPeers)) {
-    const key = security.insecure ? "insecure" : "plainPeers";
-    const warning = `security.${key}: everybody who reaches ${listenIp} is served, without TLS and unchecked`;
-    return { listenIp, tls, seedTls, warnings: isLoopback(listenIp) ? [] : [warning] };
+  if (security.insecure) {
+    const warning = `security.insecure: everybody who reaches ${listenIp} is served, without TLS and unchecked`;
+    const warnings = isLoopback(listenIp) ? [] : [warning];
+    return { listenIp, tls, plainPeers: true, seedTls, warnings };
   }
   const loopback = isLoopback(listenIp) ? listenIp : "127.0.0.1";
   const warning =
     `no certificates are given: only this machine is served, on ${loopback}; ` +
     "give security.caCert, cert and key (see dfdaemon certs), or set security.insecure, to serve others";
-  return { listenIp: loopback, tls, seedTls, warnings: [warning] };
+  return { listenIp: loopback, tls, plainPeers: true, seedTls, warnings: [warning] };
 }
 
 /** RFC 1122, section 3.2.1.3, and RFC 4291, section 2.5.3. */

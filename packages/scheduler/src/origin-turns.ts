@@ -197,13 +197,17 @@ export class OriginTurns {
     const { actualPieceLength, concurrentPieceCount } = peer.download;
     const bytesAtOnce = (actualPieceLength ?? 0) * Math.max(1, concurrentPieceCount ?? 1);
     const { originLeaseMs, leaseBytesPerSecondMin } = this.#options.config;
-    return originLeaseMs + (bytesAtOnce / leaseBytesPerSecondMin) * 1_000;
+    const patience = peer.takesPushes ? 1 : SILENT_READER_PATIENCE;
+    return originLeaseMs + ((bytesAtOnce * patience) / leaseBytesPerSecondMin) * 1_000;
   }
 
   #isAside(task: Task, host: Host): boolean {
     return (task.seedsAside.get(host.id) ?? 0) > this.#options.now();
   }
 }
+
+/** How many times as slow a reader may be that says nothing before a piece is whole, as Dragonfly's. */
+const SILENT_READER_PATIENCE = 4;
 
 /** 3: the peer itself goes to the origin; 1 and 2: nobody does. */
 const PRIORITIES_WITHOUT_SEED: ReadonlySet<string> = new Set(["LEVEL1", "LEVEL2", "LEVEL3"]);

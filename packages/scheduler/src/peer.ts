@@ -36,7 +36,10 @@ export class Peer {
   readonly host: Host;
   readonly task: Task;
   readonly download: Download__Output;
-  /** Takes parents that it did not ask for. */
+  /**
+   * Takes parents that it did not ask for, and renews its turn at the origin while bytes come. Dragonfly's peers do neither: each message
+   * that they are sent counts against a limit of theirs, and the pieces that they report are all that is heard of them.
+   */
   readonly takesPushes: boolean;
   /** Of its copy of the file, as it says itself; empty: it does not say. */
   readonly contentVersion: string;
@@ -55,6 +58,8 @@ export class Peer {
   readonly setAside: Map<Peer, number> = new Map();
   /** How often a parent failed it since a piece last came from there. */
   readonly failures: Map<Peer, number> = new Map();
+  /** Parents that gave it a piece since it was last told of any. */
+  readonly fedBy: Set<Peer> = new Set();
   /** Hosts whose peers called this one failed since it last served anybody. */
   readonly complaints: Set<Host> = new Set();
   /** Was sent to the origin and has neither finished nor failed. */
@@ -125,8 +130,17 @@ export class Peer {
     );
   }
 
-  /** Whether its pieces are of the same content as the other's, as far as versions and lengths tell. */
+  /**
+   * Whether a child with this parent will not be left waiting: it has everything, reads the origin, or ends its word to its children when it
+   * has nothing more to give. Dragonfly's daemons say nothing when their download fails.
+   */
+  get isReliable(): boolean {
+    return this.complete || this.holdsLease || this.readsOrigin || this.takesPushes;
+  }
+
+  /** Whether they can give each other pieces of the same content, as far as versions and lengths tell. */
   isCompatible(other: Peer): boolean {
+    if (!this.host.canExchangeWith(other.host)) return false;
     const versions = new Set([this.contentVersion, other.contentVersion]);
     versions.delete("");
     if (versions.size > 1) return false;

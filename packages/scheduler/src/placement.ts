@@ -135,6 +135,11 @@ export class Placement {
     const nowMs = this.#options.now();
     if (nowMs - waiting.sinceMs >= this.#config.retryIntervalMs) {
       if (this.#handOut(peer, this.#choose(peer, servers, { evenCrowded: true }))) return;
+      // Those who take bytes over TLS only and those who know no TLS are two swarms, unless somebody is part of both.
+      const isCutOff = task.lease?.holder.host.canExchangeWith(peer.host) === false;
+      if (isCutOff && this.#turns.mayRead(peer)) {
+        return this.sendToOrigin(peer, "this peer cannot reach the one that reads the origin");
+      }
     }
     // A reader that shares with nobody must not keep those away who do.
     const isFree =
@@ -159,13 +164,21 @@ export class Placement {
     servers: readonly Peer[],
     options?: { readonly evenCrowded?: boolean; readonly evenSetAside?: boolean },
   ): Peer[] {
-    return chooseParents(peer, servers, {
+    const choice = {
       countMax: this.#config.parentsPerPeer - peer.parents.size,
       nowMs: this.#options.now(),
       random: this.#options.random,
       limits: options?.evenCrowded === true ? NO_LIMITS : this.#config,
       evenSetAside: options?.evenSetAside ?? false,
-    });
+    };
+    const chosen = chooseParents(peer, servers, choice);
+    if (peer.takesPushes || chosen.length === 0 || chosen.some((parent) => parent.isReliable)) {
+      return chosen;
+    }
+    // It can be helped no more once it has its parents: one of them must be of use whatever becomes of the others.
+    const reliable = servers.filter((server) => server.isReliable);
+    const [rock] = chooseParents(peer, reliable, { ...choice, countMax: 1, limits: NO_LIMITS });
+    return rock === undefined ? chosen : [...chosen.slice(0, choice.countMax - 1), rock];
   }
 
   /** Answers with these and the parents it still has. False: there are no new ones. */
@@ -180,7 +193,12 @@ export class Placement {
   #tell(peer: Peer): void {
     const { task } = peer;
     peer.dirty = false;
+    peer.fedBy.clear();
     peer.toldAtMs = this.#options.now();
+    if (!peer.takesPushes) {
+      peer.voice?.parents([...peer.parents], []);
+      return;
+    }
     const isSameContent =
       peer.contentLength === undefined || peer.contentLength === task.contentLength;
     const digests = isSameContent ? task.digests.slice(peer.digestsTold) : [];

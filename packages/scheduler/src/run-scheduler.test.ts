@@ -116,17 +116,17 @@ describe("dfscheduler", () => {
     await run.stop();
   });
 
-  it("speaks plain to plain peers, but for the sections with certificates of their own", async () => {
+  it("serves plain peers beside TLS only when told to", async () => {
     const authority = await createTestAuthority();
     const files = await writeIdentity(await authority.issue());
     const security = { ...files, plainPeers: true };
     const run = new Run(["-c", await write("a.yaml", JSON.stringify({ security }))]);
-    expect((await run.ready()).how).toBe("plain");
-    expect(run.stderr).toContain("security.plainPeers: everybody who reaches");
+    expect((await run.ready()).how).toBe("mutual TLS and plain");
+    expect(run.stderr).toContain("security.plainPeers: daemons without a certificate");
     await run.stop();
     const other = new Run([
       "-c",
-      await write("b.yaml", JSON.stringify({ security, server: { tls: files } })),
+      await write("b.yaml", JSON.stringify({ server: { tls: files } })),
     ]);
     expect((await other.ready()).how).toBe("mutual TLS");
     await other.stop();

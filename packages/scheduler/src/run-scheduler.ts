@@ -67,13 +67,15 @@ async function run(options: RunOptions, io: SchedulerIo): Promise<void> {
   await using server = await serveScheduler({
     address: { ip: policy.listenIp, port: settings.server.port },
     tls: policy.tls,
+    plainPeers: policy.plainPeers,
     seedTls: policy.seedTls,
     config: toConfig(settings),
     logger,
   });
   const { ip, port } = server.address;
   const address = formatAddress(settings.server.advertiseIP ?? ip, port);
-  const how = policy.tls === undefined ? "plain" : "mutual TLS";
+  const how =
+    policy.tls === undefined ? "plain" : `mutual TLS${policy.plainPeers ? " and plain" : ""}`;
   io.stdout.write(`dfscheduler is ready at ${address} (${how})\n`);
   if (!io.signal.aborted) await once(io.signal, "abort");
   logger.info({}, "stopping");

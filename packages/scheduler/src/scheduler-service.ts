@@ -23,16 +23,25 @@ const RIVAL_PROBE_MS = 1_000;
  * scheduler.v2.Scheduler over `Scheduling`.
  *
  * @param options.secure callers have shown a certificate: each may speak only for hosts that it names
+ * @param options.plainPeers some have not, and may speak for any host for which nobody ever showed one
  */
 export function createSchedulerService(
   scheduling: Scheduling,
-  options: { readonly secure: boolean },
+  options: { readonly secure: boolean; readonly plainPeers?: boolean },
 ): ImplementedService {
+  const certified = new CertifiedHosts();
   const checkHostname = (
-    hostname: string,
+    { id, hostname }: { readonly id: string; readonly hostname: string },
     { peerCertificate }: Pick<CallContext, "peerCertificate">,
   ): void => {
     if (!options.secure) return;
+    if (peerCertificate === undefined && options.plainPeers === true) {
+      if (!certified.has(id)) return;
+      throw new SchedulerError(
+        "ERR_UNTRUSTED_HOST",
+        `Cannot accept host ${hostname}: it has shown a certificate before, and this caller shows none`,
+      );
+    }
     const names = peerCertificate?.subjectaltname ?? "";
     // Without alternative names Node would look at the common name, which says nothing here.
     if (
@@ -40,6 +49,7 @@ export function createSchedulerService(
       names !== "" &&
       checkServerIdentity(hostname, peerCertificate) === undefined
     ) {
+      certified.add(id);
       return;
     }
     throw new SchedulerError(
@@ -48,7 +58,7 @@ export function createSchedulerService(
     );
   };
   const checkHost = (hostId: string, context: Pick<CallContext, "peerCertificate">): void => {
-    checkHostname(scheduling.host(hostId).facts.hostname, context);
+    checkHostname(scheduling.host(hostId).facts, context);
   };
 
   async function announceHost(
@@ -56,7 +66,7 @@ export function createSchedulerService(
     context: CallContext,
   ): Promise<AnnounceHostResponse> {
     const host = assertAnnouncement(request);
-    checkHostname(host.hostname, context);
+    checkHostname(host, context);
     const { interval } = request;
     const lifetime =
       interval === undefined || interval === null ? {} : { intervalMs: durationToMs(interval) };
@@ -65,6 +75,7 @@ export function createSchedulerService(
     const evict = rival !== undefined && !(await isAlive(rival));
     scheduling.announceHost(host, {
       ...lifetime,
+      certified: context.peerCertificate !== undefined,
       evict: evict && scheduling.rivalOf(host) === rival,
     });
     return { extension: { version: 1 } };
@@ -108,6 +119,24 @@ export function createSchedulerService(
     }),
   });
 }
+
+/** Ids of hosts that were announced with a certificate. One too many forgets the oldest. */
+class CertifiedHosts {
+  readonly #ids = new Set<string>();
+
+  has(id: string): boolean {
+    return this.#ids.has(id);
+  }
+
+  add(id: string): void {
+    this.#ids.delete(id);
+    const [oldest] = this.#ids;
+    if (this.#ids.size >= CERTIFIED_HOSTS_MAX && oldest !== undefined) this.#ids.delete(oldest);
+    this.#ids.add(id);
+  }
+}
+
+const CERTIFIED_HOSTS_MAX = 100_000;
 
 /** Whether a daemon is there: one of its peers is talking to us, or it accepts connections. */
 async function isAlive(host: Host): Promise<boolean> {

@@ -102,12 +102,17 @@ export class Scheduling {
 
   /**
    * @param options.intervalMs until the next announcement; absent: the host keeps for `hostTtlMs`
+   * @param options.certified whoever announces it has shown its certificate
    * @param options.evict forget the rival and its peers: it is known to be gone
    * @throws {SchedulerError} `ERR_HOST_TAKEN`
    */
   announceHost(
     facts: Host__Output,
-    options: { readonly intervalMs?: number; readonly evict?: boolean } = {},
+    options: {
+      readonly intervalMs?: number;
+      readonly evict?: boolean;
+      readonly certified?: boolean;
+    } = {},
   ): Host {
     const rival = this.rivalOf(facts);
     if (rival !== undefined && options.evict !== true) {
@@ -130,6 +135,7 @@ export class Scheduling {
     const host = this.#hosts.get(facts.id) ?? new Host(facts, expiresAtMs);
     host.facts = facts;
     host.expiresAtMs = expiresAtMs;
+    host.certified = options.certified ?? false;
     this.#hosts.set(host.id, host);
     return host;
   }
@@ -218,6 +224,7 @@ export class Scheduling {
     if (parent !== undefined) {
       parent.complaints.delete(peer.host);
       peer.failures.delete(parent);
+      peer.fedBy.add(parent);
     }
     if (peer.holdsLease) this.#turns.progressed(peer);
     this.#addPiece(peer, number);
@@ -256,13 +263,20 @@ export class Scheduling {
     this.#heard(peer);
   }
 
-  /** The peer wants other parents than these; none named: whatever there is. */
+  /**
+   * The peer wants other parents than these; none named: whatever there is. Dragonfly's peers name all they have, also those that are
+   * doing well: only from whom nothing came, or a piece failed since one came, is kept from them.
+   */
   reschedule(peer: Peer, failedParentIds: readonly string[]): void {
     this.#heard(peer);
     if (!peer.wants) return;
     for (const id of failedParentIds) {
       const parent = peer.task.peers.get(id);
       if (parent === undefined || parent === peer) continue;
+      if (!peer.takesPushes && peer.fedBy.has(parent) && !peer.failures.has(parent)) {
+        peer.unlink(parent);
+        continue;
+      }
       parent.complaints.add(peer.host);
       this.#setAside(peer, parent);
     }
@@ -332,6 +346,10 @@ export class Scheduling {
   seedFailed(taskId: string, hostId: string): void {
     const task = this.#tasks.get(taskId);
     if (task === undefined) return;
+    // Dragonfly's seeds say nothing in the call when they had the task already; they register a finished peer.
+    for (const peer of task.peers.values()) {
+      if (peer.host.id === hostId && peer.complete && peer.canServe) return;
+    }
     this.#turns.passOver(task, hostId);
     this.#placement.settle(task);
   }

@@ -7,6 +7,8 @@ import type { Task } from "./task.ts";
 export interface SeedAskerOptions {
   /** For the calls to seeds; absent: plain. */
   readonly tls: TlsIdentity | undefined;
+  /** Seeds that were announced without a certificate are asked without TLS. */
+  readonly plainPeers: boolean;
   readonly logger: Logger;
   /** The seed did not take the task. */
   readonly onFailed: (taskId: string, hostId: string) => void;
@@ -48,7 +50,8 @@ export class SeedAsker implements AsyncDisposable {
   /** Never rejects. */
   async #call(seed: Host, task: Task, download: Download, signal: AbortSignal): Promise<void> {
     const { ip, port, hostname } = seed.facts;
-    const { tls, logger, onFailed, onHolds } = this.#options;
+    const { plainPeers, logger, onFailed, onHolds } = this.#options;
+    const tls = plainPeers && !seed.certified ? undefined : this.#options.tls;
     const about = { task: task.id, host: seed.id };
     await using client = createDfdaemonUploadClient(
       { ip, port },
@@ -88,5 +91,7 @@ function forSeed(download: Download__Output): Download {
     prefetch: false,
     isPrefetch: false,
     metadataOnly: false,
+    // Dragonfly's seeds would fetch a small file without a word to us, and nobody could be sent there.
+    schedulingPolicy: "ALWAYS",
   };
 }

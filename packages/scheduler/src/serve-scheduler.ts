@@ -11,6 +11,8 @@ export interface ServeSchedulerOptions {
   readonly address: { readonly ip: string; readonly port: number };
   /** With it mutual TLS; each caller may then speak only for hosts that its certificate names. */
   readonly tls?: TlsIdentity | undefined;
+  /** With TLS: callers without a certificate, as Dragonfly's daemons, are served on the same port. */
+  readonly plainPeers?: boolean | undefined;
   /** For calls to seeds; absent: plain. */
   readonly seedTls?: TlsIdentity | undefined;
   readonly config?: Partial<SchedulerConfig> | undefined;
@@ -34,10 +36,17 @@ const CLOSE_GRACE_MS = 1_000;
  * @throws {ServeError} when it cannot listen there
  */
 export async function serveScheduler(options: ServeSchedulerOptions): Promise<SchedulerServer> {
-  const { tls, seedTls, logger, clock = { now: monotonicClock() } } = options;
+  const {
+    tls,
+    plainPeers = tls === undefined,
+    seedTls,
+    logger,
+    clock = { now: monotonicClock() },
+  } = options;
   const config = { ...DEFAULT_SCHEDULER_CONFIG, ...options.config };
   const seeds = new SeedAsker({
     tls: seedTls,
+    plainPeers,
     logger,
     onFailed: (taskId, hostId) => scheduling.seedFailed(taskId, hostId),
     onHolds: (taskId, seed) => scheduling.seedHolds(taskId, seed),
@@ -51,8 +60,9 @@ export async function serveScheduler(options: ServeSchedulerOptions): Promise<Sc
   });
   const server = await serveRpc({
     address: options.address,
-    services: [createSchedulerService(scheduling, { secure: tls !== undefined })],
+    services: [createSchedulerService(scheduling, { secure: tls !== undefined, plainPeers })],
     tls,
+    plain: plainPeers,
     logger,
     graceMs: CLOSE_GRACE_MS,
     channelOptions: {

@@ -42,7 +42,7 @@ export interface SchedulerSettings {
   readonly security: TlsSection & {
     /** Without certificates: serve other machines all the same. */
     readonly insecure: boolean;
-    /** With certificates: speak plain, as Dragonfly's daemons do, unless `server.tls` or `seedPeer.tls` is given. */
+    /** With certificates: daemons without any, as Dragonfly's are, are served all the same. */
     readonly plainPeers: boolean;
   };
 }

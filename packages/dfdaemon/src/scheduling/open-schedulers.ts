@@ -1,6 +1,6 @@
 import { existsSync } from "node:fs";
 import { formatTarget, type Host } from "@damselfly/rpc";
-import { serveScheduler, type SchedulerServer } from "@damselfly/scheduler";
+import { serveScheduler, type SchedulerServer, type ServeSchedulerOptions } from "@damselfly/scheduler";
 import type { TlsIdentity } from "@damselfly/transport";
 import type { Config } from "../config/config.ts";
 import { DEFAULT_DYNCONFIG_PATH } from "../config/default-paths.ts";
@@ -14,8 +14,10 @@ import type { SchedulerSource } from "./scheduler-source.ts";
 export interface OpenSchedulersOptions {
   readonly host: ManagerSourceOptions["host"] & { readonly id: string };
   readonly describeHost: () => Promise<Host>;
-  /** For the scheduler's connections, both ways. */
+  /** For what we dial. */
   readonly tls: TlsIdentity | undefined;
+  /** For those who dial the embedded one, and for its calls to seeds. */
+  readonly embedded: Pick<ServeSchedulerOptions, "tls" | "plainPeers" | "seedTls">;
   /** For the manager's. */
   readonly managerTls: TlsIdentity | undefined;
   /** Where an embedded scheduler that serves others listens. */
@@ -96,17 +98,12 @@ function findSource(
 async function serveEmbedded(
   config: Config["scheduler"],
   othersGiven: boolean,
-  { tls, bindIp, logger }: OpenSchedulersOptions,
+  { embedded, bindIp, logger }: OpenSchedulersOptions,
 ): Promise<SchedulerServer | undefined> {
   if (config.embedded === false || (config.embedded === "auto" && othersGiven)) return undefined;
   const serveOthers = config.embedded === true;
   const address = serveOthers ? { ip: bindIp, port: config.port } : { ip: "127.0.0.1", port: 0 };
-  const server = await serveScheduler({
-    address,
-    tls,
-    ...(tls === undefined ? {} : { seedTls: tls }),
-    logger,
-  });
+  const server = await serveScheduler({ ...embedded, address, logger });
   const where = `${server.address.ip}:${server.address.port}`;
   const fields = { scheduler: where };
   if (serveOthers) {

@@ -28,6 +28,7 @@ export { type ByteRange, type ByteRange__Output } from "./damselfly/v1/ByteRange
 export { type DownloadExtension, type DownloadExtension__Output } from "./damselfly/v1/DownloadExtension.ts";
 export { type DownloadPieceRequest, type DownloadPieceRequest__Output } from "./damselfly/v1/DownloadPieceRequest.ts";
 export { type DownloadPieceResponse, type DownloadPieceResponse__Output } from "./damselfly/v1/DownloadPieceResponse.ts";
+export { type HostExtension, type HostExtension__Output } from "./damselfly/v1/HostExtension.ts";
 export { type PeerExtension, type PeerExtension__Output } from "./damselfly/v1/PeerExtension.ts";
 export { type PieceMetadata, type PieceMetadata__Output } from "./damselfly/v1/PieceMetadata.ts";
 export { type SchedulerExtension, type SchedulerExtension__Output } from "./damselfly/v1/SchedulerExtension.ts";

@@ -5,6 +5,7 @@ import type { Memory as _common_v2_Memory, Memory__Output as _common_v2_Memory__
 import type { Network as _common_v2_Network, Network__Output as _common_v2_Network__Output } from '../../common/v2/Network.ts';
 import type { Disk as _common_v2_Disk, Disk__Output as _common_v2_Disk__Output } from '../../common/v2/Disk.ts';
 import type { Build as _common_v2_Build, Build__Output as _common_v2_Build__Output } from '../../common/v2/Build.ts';
+import type { HostExtension as _damselfly_v1_HostExtension, HostExtension__Output as _damselfly_v1_HostExtension__Output } from '../../damselfly/v1/HostExtension.ts';
 
 /**
  * One daemon.
@@ -48,6 +49,7 @@ export interface Host {
    * A name for people: `{pod namespace}-{pod name}`, or the hostname.
    */
   'name'?: (string) | undefined;
+  'extension'?: (_damselfly_v1_HostExtension | null) | undefined;
 }
 
 /**
@@ -92,6 +94,7 @@ export interface Host__Output {
    * A name for people: `{pod namespace}-{pod name}`, or the hostname.
    */
   'name': (string);
+  'extension': (_damselfly_v1_HostExtension__Output | null);
   '_cpu'?: "cpu";
   '_memory'?: "memory";
   '_network'?: "network";
