@@ -157,7 +157,7 @@ describe("one of Dragonfly's peers", () => {
           const fake = fakes[index % Math.max(fakes.length, 1)];
           if (kind === "theirs" || kind === "ours") {
             fakes.push(cluster.join(`${kind}-${count}`, { pushes: kind === "ours" }));
-          } else if (fake?.peer.wants === true) {
+          } else if (fake !== undefined && fake.peer.wants) {
             if (kind === "echo" && fake.peer.waiting === undefined) echo(cluster, fake);
             if (kind === "fail") cluster.scheduling.failed(fake.peer);
             if (kind === "finish") cluster.scheduling.finished(fake.peer);

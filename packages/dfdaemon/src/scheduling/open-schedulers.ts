@@ -1,6 +1,10 @@
 import { existsSync } from "node:fs";
 import { formatTarget, type Host } from "@damselfly/rpc";
-import { serveScheduler, type SchedulerServer, type ServeSchedulerOptions } from "@damselfly/scheduler";
+import {
+  serveScheduler,
+  type SchedulerServer,
+  type ServeSchedulerOptions,
+} from "@damselfly/scheduler";
 import type { TlsIdentity } from "@damselfly/transport";
 import type { Config } from "../config/config.ts";
 import { DEFAULT_DYNCONFIG_PATH } from "../config/default-paths.ts";
