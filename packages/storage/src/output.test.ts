@@ -30,6 +30,7 @@ import {
 } from "../test-support/fixture.ts";
 import { createDigester } from "./digester.ts";
 import type { Storage, StoredTask } from "./storage.ts";
+import { TaskOnDisk } from "./task-on-disk.ts";
 
 const CONTENT = contentOf(3 * PIECE_LENGTH + 17);
 let fixture: StorageFixture;
@@ -304,6 +305,36 @@ describe("an output that its user changes", () => {
     expect(task.sealed).toBe(true);
   });
 
+  it("may be removed without a look at the pieces", async () => {
+    const epoch = epochOf(task);
+    await unlink(fixture.path("out"));
+    expect(await task.output(fixture.path("again"), { forceHardLink: true })).toBe("hardlink");
+    expect(epochOf(task)).toBe(epoch);
+    await chmod(fixture.path("again"), 0o600);
+    await storage.openTask(TASK_ID);
+    expect(epochOf(task)).toBeGreaterThan(epoch);
+  });
+
+  it("may be removed after a restart, again without a look at the pieces", async () => {
+    await fixture.close();
+    storage = await fixture.open();
+    const reopened = await storage.openTask(TASK_ID);
+    const epoch = epochOf(reopened);
+    await unlink(fixture.path("out"));
+    await storage.openTask(TASK_ID);
+    expect(epochOf(reopened)).toBe(epoch);
+  });
+
+  it("is noticed when it was removed afterwards", async () => {
+    await overwrite(fixture.path("out"), 1500);
+    await unlink(fixture.path("out"));
+    await storage.openTask(TASK_ID);
+    expect(task.pieces.has(1)).toBe(false);
+    await fill(task, CONTENT);
+    await task.output(fixture.path("again"), { forceHardLink: true });
+    expect(await bytesAt("again")).toEqual(CONTENT);
+  });
+
   it("does not change what somebody is reading in these moments", async () => {
     const copies: Uint8Array[] = [];
     for await (const chunk of task.read()) {
@@ -349,6 +380,12 @@ describe("an output that its user changes", () => {
     await task.seal();
   }
 });
+
+/** Moves on with every look at all pieces. */
+function epochOf(stored: StoredTask | undefined): number {
+  if (!(stored instanceof TaskOnDisk)) throw new TypeError("the task is not one on disk");
+  return stored.content.epoch;
+}
 
 async function bytesAt(name: string): Promise<Uint8Array> {
   return Uint8Array.from(await readFile(fixture.path(name)));

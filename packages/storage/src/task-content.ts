@@ -49,6 +49,8 @@ export class TaskContent {
   #epoch = 0;
   /** Undefined: being written, or not looked at since. */
   #fingerprint: Fingerprint | undefined;
+  /** Names that the file had when stat showed `#fingerprint`, if that is known. */
+  #linkCount: bigint | undefined;
   /** The journal knows `#fingerprint`, or will not believe the file anyway. */
   #recorded = true;
 
@@ -83,7 +85,13 @@ export class TaskContent {
   async check(): Promise<void> {
     if (this.#writerCount > 0) return;
     const known = this.#fingerprint;
-    if (known !== undefined && sameFingerprint(known, await this.#stat())) return;
+    if (known !== undefined) {
+      const stat = await this.#stat();
+      if (sameFingerprint(known, stat)) {
+        if (this.#fingerprint === known) this.#linkCount = stat?.nlink;
+        return;
+      }
+    }
     await this.#steps.run(() => this.#recheck());
   }
 
@@ -118,7 +126,10 @@ export class TaskContent {
     file.release();
     this.#writerCount--;
     await this.#steps.run(async () => {
-      if (this.#writerCount === 0) this.#fingerprint = await this.#stat();
+      if (this.#writerCount > 0) return;
+      const stat = await this.#stat();
+      this.#fingerprint = stat;
+      this.#linkCount = stat?.nlink;
     });
   }
 
@@ -205,6 +216,10 @@ export class TaskContent {
     const before = await this.#stat();
     if (this.#fingerprint !== undefined && sameFingerprint(this.#fingerprint, before))
       return before;
+    if (before !== undefined && this.#hasOnlyLostNames(before)) {
+      await this.#trust(before, []);
+      return before;
+    }
 
     this.#epoch++;
     this.#context.files.forget(this.path); // Another file may lie there now.
@@ -226,6 +241,20 @@ export class TaskContent {
     const after = wrongLength ? await this.#stat() : before;
     await this.#trust(after, bad);
     return after;
+  }
+
+  /**
+   * Whether an output was removed, which moves ctime, and nothing else shows. Looking at every piece each time somebody removes what he
+   * has done with would make the next download of a file that is here as slow as a copy.
+   */
+  #hasOnlyLostNames(stat: ContentStat): boolean {
+    const known = this.#fingerprint;
+    return (
+      known !== undefined &&
+      this.#linkCount !== undefined &&
+      stat.nlink < this.#linkCount &&
+      sameContent(known, stat)
+    );
   }
 
   async #findBad(pieces: readonly PieceRecord[]): Promise<PieceRecord[]> {
@@ -316,7 +345,7 @@ export class TaskContent {
     if (after !== undefined && sameContent(before, after)) await this.#trust(after, []);
   }
 
-  async #trust(fingerprint: Fingerprint | undefined, bad: readonly PieceRecord[]): Promise<void> {
+  async #trust(fingerprint: ContentStat | undefined, bad: readonly PieceRecord[]): Promise<void> {
     if (bad.length > 0) {
       this.#context.logger.warn(
         {
@@ -329,6 +358,7 @@ export class TaskContent {
       await this.#owner.dropPieces(bad.map((piece) => piece.number));
     }
     this.#fingerprint = fingerprint;
+    this.#linkCount = fingerprint?.nlink;
     // Should the disk not take the record, the next start checks every piece once more.
     if (fingerprint !== undefined) await this.#owner.recordFingerprint(fingerprint);
   }
