@@ -1,17 +1,16 @@
-import type { RpcError } from "@damselfly/rpc";
-
-import { DfgetError, type OriginAnswer } from "./errors.ts";
+import type { CallFailure } from "./call-daemon.ts";
+import { DfgetError } from "./errors.ts";
 
 /** What the daemon ended the call with, in dfget's words. `hasStarted`: whether it had answered anything before. */
-export function fromRpcError(
-  error: RpcError,
-  context: {
-    readonly hasStarted: boolean;
-    readonly socketPath: string;
-    readonly origin: OriginAnswer | undefined;
-  },
-): DfgetError {
-  const { origin } = context;
+export async function fromCallFailure(
+  error: CallFailure,
+  context: { readonly hasStarted: boolean; readonly socketPath: string },
+): Promise<DfgetError> {
+  // Loaded late, for it takes its time: a download that goes well has no use for it.
+  const origin =
+    error.details === undefined
+      ? undefined
+      : (await import("@damselfly/rpc")).backendDetails(error);
   const options = { cause: error, status: error.code, ...(origin === undefined ? {} : { origin }) };
   if (error.code === "UNAVAILABLE") {
     return context.hasStarted

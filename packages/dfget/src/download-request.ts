@@ -1,7 +1,6 @@
 import { X509Certificate } from "node:crypto";
 
-import type { Download } from "@damselfly/rpc";
-
+import type { DaemonRequest } from "./message-codec.ts";
 import type { DownloadOptions } from "./options.ts";
 
 /** What dfget asks the daemon for. `outputPath` undefined: the pieces are to carry their content. */
@@ -11,7 +10,7 @@ export function createDownloadRequest(
     readonly outputPath: string | undefined;
     readonly certificateChain: readonly Uint8Array[];
   },
-): Download {
+): DaemonRequest {
   const { range, digest } = options;
   const needPieceContent = delivery.outputPath === undefined;
   return {

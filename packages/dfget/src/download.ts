@@ -2,15 +2,22 @@ import { readFile, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { resolve } from "node:path";
 
+import { callDaemon, CallFailure } from "./call-daemon.ts";
 import { checkOutput } from "./check-output.ts";
 import { findDaemon, type FoundDaemon, locateDefaultEndpoint } from "./connect-daemon.ts";
-import { fromRpcError } from "./daemon-error.ts";
+import { fromCallFailure } from "./daemon-error.ts";
 import type { DfgetIo } from "./dfget-io.ts";
 import { createDownloadRequest, parseCertificates } from "./download-request.ts";
 import { DfgetError, systemErrorCode } from "./errors.ts";
 import { followDownload } from "./follow-download.ts";
 import type { DownloadOptions } from "./options.ts";
 import { createOrderedOutput } from "./ordered-output.ts";
+import {
+  type DaemonRequest,
+  type DaemonResponse,
+  decodeResponse,
+  encodeRequest,
+} from "./message-codec.ts";
 import { openOutputFile } from "./output-file.ts";
 import type { PieceSink } from "./piece-sink.ts";
 import type { Reporter } from "./reporter.ts";
@@ -47,7 +54,7 @@ export async function download(
     });
     if (daemon.note !== undefined) reporter.note(daemon.note);
     try {
-      return await callDaemon(daemon, job);
+      return await runJob(daemon, job);
     } catch (error) {
       // It answered a moment ago: a daemon of one's own may just have ended for idleness.
       const isGone = error instanceof DfgetError && error.code === "ERR_DAEMON_UNREACHABLE";
@@ -67,29 +74,17 @@ interface Job {
   readonly certificateChain: readonly Uint8Array[];
 }
 
-async function callDaemon(daemon: FoundDaemon, job: Job): Promise<void> {
+async function runJob(daemon: FoundDaemon, job: Job): Promise<void> {
   const { options, io, reporter, signal, path, certificateChain } = job;
   const takesContent = path === undefined || writesItself(options, io, daemon);
   const request = createDownloadRequest(options, {
     outputPath: takesContent ? undefined : path,
     certificateChain,
   });
-  // Loaded late: what is wrong with the arguments is told before gRPC has been read from disk.
-  const rpc = await import("@damselfly/rpc");
-  await using client = rpc.createDfdaemonDownloadClient(
-    { socketPath: daemon.socketPath },
-    {
-      channelOptions: {
-        // A message holds a piece, whose length the user chooses.
-        "grpc.max_receive_message_length": -1,
-        "grpc-node.flow_control_window": FLOW_CONTROL_WINDOW,
-      },
-    },
-  );
   let hasStarted = false;
   let length = 0;
   try {
-    await followDownload(client.downloadTask({ download: request }, { signal }), {
+    await followDownload(downloadTask(daemon.socketPath, request, signal), {
       range: options.range,
       openSink: takesContent ? (plan) => openSink(plan, job) : undefined,
       listener: {
@@ -102,11 +97,30 @@ async function callDaemon(daemon: FoundDaemon, job: Job): Promise<void> {
       },
     });
   } catch (error) {
-    if (!(error instanceof rpc.RpcError)) throw error;
-    const origin = rpc.backendDetails(error);
-    throw fromRpcError(error, { hasStarted, socketPath: daemon.socketPath, origin });
+    if (!(error instanceof CallFailure)) throw error;
+    throw await fromCallFailure(error, { hasStarted, socketPath: daemon.socketPath });
   }
   if (!takesContent) await assertDelivered(path, length);
+}
+
+async function* downloadTask(
+  socketPath: string,
+  request: DaemonRequest,
+  signal: AbortSignal,
+): AsyncGenerator<DaemonResponse, void, undefined> {
+  for await (const bytes of callDaemon(socketPath, DOWNLOAD_TASK, encodeRequest(request), signal)) {
+    yield decodeOrFail(bytes);
+  }
+}
+
+function decodeOrFail(bytes: Uint8Array): DaemonResponse {
+  try {
+    return decodeResponse(bytes);
+  } catch (cause) {
+    throw new DfgetError("ERR_PROTOCOL", "Cannot follow the daemon: it sent what is no answer", {
+      cause,
+    });
+  }
 }
 
 /** A daemon in a container, say, has written to another file system than ours. */
@@ -152,5 +166,4 @@ async function readCertificates(path: string): Promise<readonly Uint8Array[]> {
   }
 }
 
-/** 8 MiB. */
-const FLOW_CONTROL_WINDOW = 8 << 20;
+const DOWNLOAD_TASK = "/dfdaemon.v2.DfdaemonDownload/DownloadTask";

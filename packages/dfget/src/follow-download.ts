@@ -1,6 +1,5 @@
-import type { DownloadTaskResponse__Output, Piece__Output } from "@damselfly/rpc";
-
 import { DfgetError } from "./errors.ts";
+import type { DaemonPiece, DaemonResponse } from "./message-codec.ts";
 import type { RequestedRange } from "./options.ts";
 import type { PieceSink } from "./piece-sink.ts";
 import { type PieceShare, planTransfer, type TransferPlan } from "./transfer-plan.ts";
@@ -27,7 +26,7 @@ export interface DownloadListener {
  * @throws {DfgetError} `ERR_INCOMPLETE`, `ERR_PROTOCOL`, `ERR_RANGE`, what the sink throws; and whatever `responses` throws
  */
 export async function followDownload(
-  responses: AsyncIterable<DownloadTaskResponse__Output>,
+  responses: AsyncIterable<DaemonResponse>,
   options: {
     readonly range: RequestedRange | undefined;
     /** Absent: the daemon writes the output. Called at every start. */
@@ -78,7 +77,7 @@ export async function followDownload(
 
 /** The part of the piece's content that was asked for. */
 function contentOf(
-  { number, content }: Piece__Output,
+  { number, content }: DaemonPiece,
   { pieceLength, skip, length }: PieceShare,
 ): Uint8Array {
   if (content === undefined) throw protocolError(`piece ${number} came without its content`);
@@ -90,7 +89,7 @@ function contentOf(
   return content.subarray(skip, skip + length);
 }
 
-function originOf({ trafficType, parentId }: Piece__Output): PieceOrigin {
+function originOf({ trafficType, parentId }: DaemonPiece): PieceOrigin {
   if (trafficType === "LOCAL_PEER") return { kind: "local" };
   if (trafficType === "REMOTE_PEER") return { kind: "parent", peerId: parentId ?? "unnamed peer" };
   return { kind: "origin" };

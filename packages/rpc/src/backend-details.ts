@@ -35,7 +35,7 @@ function encode({ message, header, statusCode }: BackendDetails): Buffer {
 }
 
 /** The origin's answer behind `error`; undefined when there is none, or it cannot be read. */
-export function backendDetails(error: RpcError): BackendDetails | undefined {
+export function backendDetails(error: Pick<RpcError, "details">): BackendDetails | undefined {
   if (error.details === undefined) return undefined;
   let value: unknown;
   try {
