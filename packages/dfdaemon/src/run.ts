@@ -166,6 +166,8 @@ export async function runDaemon(config: Config, options: RunOptions): Promise<vo
     limits: {
       concurrentPieceCount: config.download.concurrentPieceCount,
       backToSourceConcurrentPieceCount: config.download.backToSourceConcurrentPieceCount,
+      scheduleTimeoutMs: config.scheduler.scheduleTimeout,
+      scheduleCountMax: config.scheduler.maxScheduleCount,
     },
     logger,
     observer: {

@@ -84,6 +84,10 @@ export function decodeDownload(
     application: download.application ?? "",
     priority: download.priority,
     filteredQueryParams: download.filteredQueryParams,
+    ...(download.contentForCalculatingTaskId === undefined
+      ? {}
+      : { contentForCalculatingTaskId: download.contentForCalculatingTaskId }),
+    enableTaskIdBasedBlobDigest: download.enableTaskIdBasedBlobDigest,
     ...(pieceLength === undefined ? {} : { pieceLength }),
     ...(range === undefined ? {} : { range }),
     ...(digest === undefined ? {} : { digest }),

@@ -77,8 +77,8 @@ const schedulerSection = z.object({
   embedded: z.union([z.boolean(), z.literal("auto")]).default("auto"),
   port: port().default(8002),
   announceInterval: duration({ minMs: 1 }).default(300_000),
-  scheduleTimeout: duration({ minMs: 1 }).default(10_800_000).meta({ inert: LATER }),
-  maxScheduleCount: count().default(5).meta({ inert: LATER }),
+  scheduleTimeout: duration({ minMs: 1 }).default(10_800_000),
+  maxScheduleCount: count().default(5),
   ...tlsFiles,
   enableBackToSource: inert(UNHEEDED),
 });

@@ -20,6 +20,9 @@ const STRIKES_MAX = 2;
  */
 const PIECES_PER_PARENT_MAX = 4;
 
+/** Parents of one download at once, each with a stream that tells its pieces. */
+const PARENTS_MAX = 64;
+
 export interface SwarmOptions {
   readonly task: StoredTask;
   readonly queue: PieceQueue<Parent>;
@@ -95,6 +98,8 @@ export class Swarm implements AsyncDisposable {
       const { peerId, hostId } = candidate;
       if (hostId === this.#options.hostId || this.#parents.has(peerId)) continue;
       if (this.#dropped.has(peerId) || this.#bannedHosts.has(hostId)) continue;
+      // A host that registered twice is one parent; and no scheduler makes us talk to everybody.
+      if (this.#parents.size >= PARENTS_MAX || this.#hasParentOn(hostId)) continue;
       const parent = new Parent(candidate, this.#options.now);
       const stop = { listening: new AbortController(), fetching: new AbortController() };
       this.#parents.set(peerId, parent);
@@ -103,6 +108,10 @@ export class Swarm implements AsyncDisposable {
       count += 1;
     }
     return count;
+  }
+
+  #hasParentOn(hostId: string): boolean {
+    return [...this.#parents.values()].some(({ candidate }) => candidate.hostId === hostId);
   }
 
   /** More is wanted than before: parents are asked for that, too. */

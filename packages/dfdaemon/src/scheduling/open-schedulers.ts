@@ -8,6 +8,7 @@ import {
 import type { TlsIdentity } from "@damselfly/transport";
 import type { Config } from "../config/config.ts";
 import { DEFAULT_DYNCONFIG_PATH } from "../config/default-paths.ts";
+import { formatPeerId } from "../identity/peer-id.ts";
 import type { Logger } from "../logger.ts";
 import { dynconfigFile } from "./dynconfig-file.ts";
 import { openManagerSource, type ManagerSourceOptions } from "./manager-source.ts";
@@ -67,6 +68,7 @@ export async function openSchedulers(
           refreshIntervalMs: config.dynconfig.refreshInterval,
           ...(tls === undefined ? {} : { tls }),
           hostId: options.host.id,
+          newPeerId: () => formatPeerId(options.host),
           describeHost: options.describeHost,
           announceIntervalMs: config.scheduler.announceInterval,
           logger,

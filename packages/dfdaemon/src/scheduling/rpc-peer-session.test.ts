@@ -33,6 +33,7 @@ function openSession(): { readonly session: RpcPeerSession; readonly written: st
   const client = { target: "scheduler", announcePeer: () => duplex } as unknown as SchedulerClient;
   const options = {
     hostId: "127.0.0.1-node",
+    dialect: "damselfly" as const,
     signal: new AbortController().signal,
     onLost: () => {},
   };

@@ -9,12 +9,19 @@ import type { PieceRecord } from "@damselfly/storage";
 import { DaemonError } from "../errors.ts";
 import { messageOf } from "../message-of.ts";
 import { encodePiece } from "../piece-message.ts";
-import { decodeScheduleEvent, encodeCandidate, encodeRegistration } from "./peer-messages.ts";
+import {
+  decodeScheduleEvent,
+  encodeCandidate,
+  encodeOriginFailure,
+  encodeRegistration,
+  isEchoable,
+} from "./peer-messages.ts";
 import type {
   CandidateParent,
   PeerRegistration,
   PeerSession,
   ScheduleEvent,
+  SchedulerDialect,
 } from "./scheduler-link.ts";
 
 /** How long the last word may take to be heard. */
@@ -22,11 +29,15 @@ const FAREWELL_MS = 2_000;
 /** Reports that wait to be sent; a scheduler that reads slower than that loses the oldest piece reports. */
 const BACKLOG_MAX = 100_000;
 
+/** Parents named at once as being of no use; of more, the latest. */
+const ECHOES_MAX = 256;
+
 type Body = Omit<AnnouncePeerRequest, "hostId" | "taskId" | "peerId">;
 
 /** A conversation over `AnnouncePeer`. */
 export class RpcPeerSession implements PeerSession {
   readonly schedulerName: string;
+  readonly dialect: SchedulerDialect;
   readonly #registration: PeerRegistration;
   readonly #hostId: string;
   readonly #duplex: RpcDuplex<AnnouncePeerRequest, AnnouncePeerResponse__Output>;
@@ -43,6 +54,7 @@ export class RpcPeerSession implements PeerSession {
     registration: PeerRegistration,
     options: {
       readonly hostId: string;
+      readonly dialect: SchedulerDialect;
       readonly signal: AbortSignal;
       /** Called when the scheduler does not know this host, or cannot be reached any more. */
       readonly onLost: () => void;
@@ -50,6 +62,7 @@ export class RpcPeerSession implements PeerSession {
   ) {
     this.#onLost = options.onLost;
     this.schedulerName = client.target;
+    this.dialect = options.dialect;
     this.#registration = registration;
     this.#hostId = options.hostId;
     this.#duplex = client.announcePeer({ signal: options.signal });
@@ -89,14 +102,24 @@ export class RpcPeerSession implements PeerSession {
       downloadPieceFailedRequest: {
         ...(pieceNumber === undefined ? {} : { pieceNumber }),
         parentId: parent.peerId,
-        // No piece named: nothing is wanted of this parent any more.
-        temporary: pieceNumber !== undefined,
+        // No piece named: nothing is wanted of this parent any more. Dragonfly's scheduler sets a parent aside at the first temporary
+        // failure, and does not know what to do with any other.
+        temporary: pieceNumber !== undefined || this.dialect === "dragonfly",
       },
     });
   }
 
+  originFailed(pieceNumber: number | undefined, error: Error): void {
+    this.#send({
+      downloadPieceBackToSourceFailedRequest: encodeOriginFailure(pieceNumber, error),
+    });
+  }
+
   reschedule(exhausted: readonly CandidateParent[], description: string): void {
-    const candidateParents = exhausted.map((parent) => encodeCandidate(parent, this.#registration));
+    const candidateParents = exhausted
+      .filter(isEchoable)
+      .slice(-ECHOES_MAX)
+      .map((parent) => encodeCandidate(parent, this.#registration));
     this.#send({ reschedulePeerRequest: { candidateParents, description } });
   }
 

@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import { once } from "node:events";
 import { createServer, type Server } from "node:net";
 import { afterEach, describe, expect, it, vi } from "vitest";
@@ -51,6 +52,7 @@ function connect(
     },
     refreshIntervalMs: 60_000,
     hostId: HOST_ID,
+    newPeerId: () => `${HOST_ID}-${randomUUID()}`,
     describeHost: async () => ({ id: HOST_ID, hostname: "node", ip: "127.0.0.1", port: 4000 }),
     announceIntervalMs: 60_000,
     logger: SILENT_LOGGER,
@@ -203,7 +205,7 @@ describe("a connection to schedulers", () => {
     await gone.abort();
     const connection = connect(() => [known(gone)]);
     await expect(register(connection, "task")).rejects.toThrow(
-      `Cannot register with a scheduler: ${gone.address} (Cannot call`,
+      `Cannot register with a scheduler: ${gone.address} (UNAVAILABLE: `,
     );
     await expect(
       register(

@@ -6,7 +6,12 @@ import { messageOf } from "../message-of.ts";
 import { pause } from "../pause.ts";
 import { HashRing } from "./hash-ring.ts";
 import { RpcPeerSession } from "./rpc-peer-session.ts";
-import type { PeerRegistration, PeerSession, SchedulerLink } from "./scheduler-link.ts";
+import type {
+  PeerRegistration,
+  PeerSession,
+  SchedulerDialect,
+  SchedulerLink,
+} from "./scheduler-link.ts";
 import { SchedulerMember } from "./scheduler-member.ts";
 import { EMPTY_BLOCK_LIST, type BlockableDownload, type BlockList } from "./block-list.ts";
 import type { KnownScheduler, SchedulerListing, SchedulerSource } from "./scheduler-source.ts";
@@ -22,6 +27,8 @@ export interface SchedulerClientOptions {
   readonly refreshIntervalMs: number;
   readonly tls?: TlsIdentity;
   readonly hostId: string;
+  /** Another one each time. */
+  readonly newPeerId: () => string;
   /** This host as it is at this moment. */
   readonly describeHost: () => Promise<Host>;
   readonly announceIntervalMs: number;
@@ -64,6 +71,7 @@ class Connection implements SchedulerConnection {
   #loop: Promise<void> | undefined;
   #looked: () => void = () => {};
   readonly #firstLook: Promise<void>;
+  readonly #registered = new WeakSet<PeerRegistration>();
   #sourceFailure: string | undefined;
   /** Members that are not listed any more, on their way out. */
   readonly #leaving = new Set<Promise<void>>();
@@ -96,6 +104,10 @@ class Connection implements SchedulerConnection {
     return (this.#blockLists.get(clusterId) ?? EMPTY_BLOCK_LIST).blocks(download);
   }
 
+  dialectOf(taskId: string): SchedulerDialect | undefined {
+    return this.#ring.order(taskId)[0]?.dialect;
+  }
+
   async register(
     registration: PeerRegistration,
     { signal }: { readonly signal: AbortSignal },
@@ -107,8 +119,9 @@ class Connection implements SchedulerConnection {
       try {
         await member.announced(signal);
         const onLost = (): void => member.doubt();
-        return new RpcPeerSession(member.client, registration, {
+        return new RpcPeerSession(member.client, this.#renamed(registration), {
           hostId: this.#options.hostId,
+          dialect: member.dialect ?? "dragonfly",
           signal,
           onLost,
         });
@@ -136,6 +149,14 @@ class Connection implements SchedulerConnection {
     await this.#loop;
     await Promise.all(this.#members.map((member) => member.leave()));
     await Promise.all(this.#leaving);
+  }
+
+  /** A peer that registers again does so under another id: Dragonfly's scheduler does not let the old one in, nor forget it. */
+  #renamed(registration: PeerRegistration): PeerRegistration {
+    if (this.#registered.has(registration))
+      return { ...registration, peerId: this.#options.newPeerId() };
+    this.#registered.add(registration);
+    return registration;
   }
 
   /** Resolves when it is known which schedulers there are and which are healthy, or when that takes too long. */
@@ -223,7 +244,9 @@ class Connection implements SchedulerConnection {
         { schedulers: placed.map(({ client }) => client.target) },
         `schedulers in use: ${placed.map(({ client }) => client.target).join(", ")}`,
       );
-    else this.#options.logger.warn({}, `no scheduler is of use: ${this.#whyNobody()}`);
+    // Of a single one the member has told it.
+    else if (this.#members.length !== 1)
+      this.#options.logger.warn({}, `no scheduler is of use: ${this.#whyNobody()}`);
   }
 
   #whyNobody(): string {

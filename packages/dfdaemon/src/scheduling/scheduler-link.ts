@@ -1,4 +1,4 @@
-import type { Priority__Output } from "@damselfly/rpc";
+import type { Priority__Output, SchedulingPolicy__Output } from "@damselfly/rpc";
 import type { PieceRecord } from "@damselfly/storage";
 
 /** What a scheduler must know to place a peer. */
@@ -23,6 +23,12 @@ export interface PeerRegistration {
   /** The scheduler itself told this daemon to read the origin. */
   readonly needBackToSource: boolean;
   readonly disableBackToSource: boolean;
+  /** As the request had them: a seed that the scheduler asks for the task computes its id from what we were given. */
+  readonly contentForCalculatingTaskId?: string;
+  readonly enableTaskIdBasedBlobDigest?: boolean;
+  readonly schedulingPolicy?: SchedulingPolicy__Output;
+  /** Authorities of the origin, PEM; for the seed, too. */
+  readonly caCert?: string;
   /** Wants no parents: the whole task is here, and the scheduler is to know. */
   readonly metadataOnly?: boolean;
   /** Goes to a seed that the scheduler asks to fetch the task, for it has no other way to get in. */
@@ -56,9 +62,16 @@ export type ScheduleEvent =
   /** The scheduler has taken a registration that wants no parents. */
   | { readonly kind: "noted" };
 
+/**
+ * How a scheduler talks. Dragonfly's answers each question once, tells each peer of a few parents, and forgets a peer whose stream breaks;
+ * ours names parents whenever there are new ones, and lends the turn at the origin.
+ */
+export type SchedulerDialect = "damselfly" | "dragonfly";
+
 /** One peer's conversation with a scheduler about one task. Reports are sent in the background; a broken stream ends `events` with the error. */
 export interface PeerSession extends AsyncDisposable {
   readonly schedulerName: string;
+  readonly dialect: SchedulerDialect;
   /** Ends when the scheduler ends the stream. Can be iterated once. @throws {DaemonError} `ERR_SCHEDULER` */
   readonly events: AsyncIterable<ScheduleEvent>;
   /** Pieces that were on disk before the conversation began: others may be sent here for them. */
@@ -67,6 +80,8 @@ export interface PeerSession extends AsyncDisposable {
   /** `parent` is who it came from; absent: the origin. */
   pieceFinished(piece: PieceRecord, parent?: CandidateParent): void;
   pieceFailed(pieceNumber: number | undefined, parent: CandidateParent): void;
+  /** The origin could not be read; `pieceNumber` is absent when it is not one piece's fault. */
+  originFailed(pieceNumber: number | undefined, error: Error): void;
   /** Asks for other parents (or the origin). */
   reschedule(exhausted: readonly CandidateParent[], description: string): void;
   /** The last word; resolves when it is on its way. */
@@ -76,6 +91,8 @@ export interface PeerSession extends AsyncDisposable {
 
 /** The way to a cluster's schedulers. */
 export interface SchedulerLink {
+  /** How the scheduler of this task talks; undefined: not known yet, or there is none. */
+  dialectOf(taskId: string): SchedulerDialect | undefined;
   /**
    * Registers a peer. Announces this host first where the scheduler does not know it (any more).
    *

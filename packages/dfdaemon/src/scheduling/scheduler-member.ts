@@ -3,6 +3,7 @@ import {
   createSchedulerClient,
   durationFromMs,
   onceLost,
+  RpcError,
   type Host,
   type SchedulerClient,
 } from "@damselfly/rpc";
@@ -10,6 +11,7 @@ import type { TlsIdentity } from "@damselfly/transport";
 import type { Logger } from "../logger.ts";
 import { messageOf } from "../message-of.ts";
 import { pause } from "../pause.ts";
+import type { SchedulerDialect } from "./scheduler-link.ts";
 import type { KnownScheduler } from "./scheduler-source.ts";
 
 /** To find out whether a scheduler is there, the dial included. Milliseconds. */
@@ -53,6 +55,7 @@ export class SchedulerMember implements AsyncDisposable {
   #onProbed: () => void = () => {};
   #healthy: boolean | undefined;
   #failure: unknown;
+  #dialect: SchedulerDialect | undefined;
   #enrolled = false;
   #known: Promise<void> | undefined;
   /** It may know this host: told, whatever it answered. */
@@ -82,9 +85,16 @@ export class SchedulerMember implements AsyncDisposable {
     return this.#healthy;
   }
 
+  /** Undefined: this host was never announced there. */
+  get dialect(): SchedulerDialect | undefined {
+    return this.#dialect;
+  }
+
   /** Why it is not healthy. */
   get failure(): string {
-    return this.#failure === undefined ? "not asked yet" : messageOf(this.#failure);
+    const failure = this.#failure;
+    if (failure instanceof RpcError) return `${failure.code}: ${failure.reason}`;
+    return failure === undefined ? "not asked yet" : messageOf(failure);
   }
 
   /** Whether this host is to be known there. */
@@ -201,10 +211,11 @@ export class SchedulerMember implements AsyncDisposable {
       this.#stop.signal.throwIfAborted();
       this.#told = true;
       const interval = durationFromMs(announceIntervalMs);
-      await this.client.announceHost(
+      const { extension } = await this.client.announceHost(
         { host, interval },
         { timeoutMs: ANNOUNCE_MS, signal: this.#stop.signal },
       );
+      this.#dialect = extension === null ? "dragonfly" : "damselfly";
       this.#announcedMs = performance.now();
     } catch (error) {
       this.#known = undefined;

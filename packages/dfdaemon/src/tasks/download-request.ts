@@ -10,6 +10,9 @@ export interface DownloadRequest {
   readonly application: string;
   readonly priority: Priority__Output;
   readonly filteredQueryParams: readonly string[];
+  /** What else the task id may come from: a seed that a scheduler asks on our behalf has to compute the same one. */
+  readonly contentForCalculatingTaskId?: string;
+  readonly enableTaskIdBasedBlobDigest?: boolean;
   /** Bytes; absent: chosen from the content length. */
   readonly pieceLength?: number;
   /** Only these bytes, once the length is known. */

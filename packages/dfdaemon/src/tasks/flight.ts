@@ -30,6 +30,8 @@ export interface FlightOptions {
   readonly origin: Origin;
   /** Absent: no scheduler at all, the origin is asked at once. */
   readonly scheduler?: SchedulerLink;
+  /** Why there is none, for the log. */
+  readonly withoutScheduler?: string;
   readonly channel: ParentChannel;
   readonly hostId: string;
   readonly limits: FlightLimits;
@@ -52,8 +54,14 @@ export interface FlightLimits {
   readonly concurrentPieceCount: number;
   /** Pieces from the origin at once. */
   readonly backToSourceConcurrentPieceCount: number;
-  /** A scheduler that has been asked and says nothing for this long counts as gone. Milliseconds. */
+  /** A scheduler of ours that has been asked and says nothing for this long counts as gone. Milliseconds. */
   readonly schedulerAnswerMs: number;
+  /** Likewise one of Dragonfly's, which keeps nobody waiting: it gives up after some five tries, half a second apart. Milliseconds. */
+  readonly dragonflyAnswerMs: number;
+  /** What the operator allows for an answer, if that is less. Milliseconds. */
+  readonly scheduleTimeoutMs: number;
+  /** Answers in a row that are of no use, after which no more are asked for. */
+  readonly scheduleCountMax: number;
   /** How long a download without any source waits for a lost scheduler to come back. Milliseconds. */
   readonly schedulerLostMs: number;
   /** Parents that bring nothing for this long are reported to the scheduler. Milliseconds. */
@@ -70,6 +78,10 @@ export const DEFAULT_FLIGHT_LIMITS: FlightLimits = {
   concurrentPieceCount: 8,
   backToSourceConcurrentPieceCount: 8,
   schedulerAnswerMs: 30_000,
+  dragonflyAnswerMs: 10_000,
+  scheduleTimeoutMs: 10_800_000,
+  // With the pauses between them, some ten seconds.
+  scheduleCountMax: 5,
   schedulerLostMs: 3_000,
   idleMs: 30_000,
   askPauseMs: 250,
@@ -79,8 +91,6 @@ export const DEFAULT_FLIGHT_LIMITS: FlightLimits = {
 
 /** The scheduler's patience with a reader of the origin: 4 MiB a second. */
 const ORIGIN_BYTES_PER_MS_MIN = (4 << 20) / 1000;
-/** With the pauses between them, some ten seconds. */
-const FRUITLESS_ANSWERS_MAX = 5;
 /** Where the bytes of a flight came from. */
 export interface FlightTally {
   originBytes: number;
@@ -218,7 +228,7 @@ export class Flight {
     // With a usable origin everything missing is on offer from parents that are busy, or the reader would have taken it.
     if (this.#reader !== undefined && this.#originError === undefined) return;
     if (scheduler === undefined) {
-      this.#turnToOrigin("there is no scheduler");
+      this.#turnToOrigin(this.#options.withoutScheduler ?? "there is no scheduler");
     } else if (this.#swarm.parentCount > 0) {
       if (silentMs < limits.idleMs) return;
       this.#swarm.dropIdle(`nothing came from it for ${limits.idleMs} ms`);
@@ -230,18 +240,21 @@ export class Flight {
     } else if (this.#askedMs !== undefined) {
       if (now - this.#askedMs < this.#answerMs) return;
       this.#turnToOrigin(`the scheduler has not answered for ${this.#answerMs} ms`);
-    } else if (this.#fruitlessCount >= FRUITLESS_ANSWERS_MAX) {
+    } else if (this.#fruitlessCount >= limits.scheduleCountMax) {
       this.#turnToOrigin("the scheduler knows nobody who is of use");
     } else if (now >= this.#askAgainMs) {
       this.#ask("no parent is left");
     }
   }
 
-  /** A scheduler keeps a peer waiting on purpose, for about as long as it lets the reader of the origin be slow. */
+  /** Our scheduler keeps a peer waiting on purpose, for about as long as it lets the reader of the origin be slow. */
   get #answerMs(): number {
     const { limits, registration } = this.#options;
+    if (this.#session?.dialect === "dragonfly")
+      return Math.min(limits.dragonflyAnswerMs, limits.scheduleTimeoutMs);
     const inFlight = registration.pieceLength * registration.concurrentPieceCount;
-    return Math.ceil(limits.schedulerAnswerMs + inFlight / ORIGIN_BYTES_PER_MS_MIN);
+    const answerMs = Math.ceil(limits.schedulerAnswerMs + inFlight / ORIGIN_BYTES_PER_MS_MIN);
+    return Math.min(answerMs, limits.scheduleTimeoutMs);
   }
 
   get #from(): "parents" | "origin" {
@@ -291,6 +304,7 @@ export class Flight {
 
   /** The origin failed. Parents that still bring pieces may finish the job; a changed origin ends it at once. */
   #originBroke(error: Error): void {
+    this.#session?.originFailed(undefined, error);
     const code = codeOf(error);
     const fatal =
       code === "ERR_ORIGIN_CHANGED" ||
@@ -327,10 +341,12 @@ export class Flight {
         );
       } catch (error) {
         if (signal.aborted) return;
-        if (isRefusal(error)) {
+        if (isRefusal(error, registration.priority)) {
           this.#refused(toError(error));
           return;
         }
+        // It knows us no more: we are announced anew, which need not wait.
+        if (statusOf(error) === "NOT_FOUND" && attempt === 0) continue;
         logger.warn({ taskId: registration.taskId }, `scheduler lost: ${messageOf(error)}`);
       } finally {
         this.#session = undefined;
@@ -356,11 +372,10 @@ export class Flight {
       this.#progressMs = this.#now();
       this.#turnToOrigin(event.reason);
       if (event.renewable === true) this.#renewedMs = this.#now();
-    } else if (event.kind === "empty")
-      this.#options.logger.debug(
-        { taskId: this.task.facts.taskId },
-        "the scheduler says the task is empty",
-      );
+    } else if (event.kind === "empty") {
+      // It was told so by somebody for whom the file was empty; what we want is there.
+      this.#turnToOrigin("the scheduler says that the task is empty");
+    }
     this.#changed();
   }
 
@@ -398,6 +413,8 @@ export class Flight {
 
   #tell(from: "parents" | "origin"): void {
     if (this.#session === undefined || this.#told.has(from)) return;
+    // There is no way back from the origin: Dragonfly's scheduler ends the stream of a peer that says so.
+    if (this.#told.has("origin")) return;
     this.#told.add(from);
     this.#session.started(from);
   }
@@ -407,6 +424,8 @@ export class Flight {
     if (session === undefined) return;
     try {
       if (failure === undefined) await session.finish(this.#from);
+      // Of a reader of the origin that fails Dragonfly's scheduler concludes that the task cannot be had: not because somebody left.
+      else if (codeOf(failure) === "ERR_CLOSED") await session.fail(messageOf(failure), "parents");
       else await session.fail(messageOf(failure), this.#from);
     } catch (error) {
       const { logger } = this.#options;
@@ -461,9 +480,24 @@ export class Flight {
 const FORBIDDING_PRIORITIES: ReadonlySet<string> = new Set(["LEVEL1", "LEVEL2"]);
 
 /** A status that is an answer, and would be the same again; others say that the scheduler, or our place at it, is lost. */
-function isRefusal(error: unknown): boolean {
+function isRefusal(error: unknown, priority: string): boolean {
+  const status = statusOf(error);
+  // What a scheduler has not found may be a peer to fetch from, for those who may only have what others have.
+  if (status === "NOT_FOUND") return priority === "LEVEL2" && !isHostUnknown(error);
+  return status !== undefined && REFUSALS.has(status);
+}
+
+function isHostUnknown(error: unknown): boolean {
+  return causeOf(error)?.reason.startsWith("host ") === true;
+}
+
+function statusOf(error: unknown): string | undefined {
+  return causeOf(error)?.code;
+}
+
+function causeOf(error: unknown): RpcError | undefined {
   const cause = error instanceof DaemonError ? error.cause : undefined;
-  return cause instanceof RpcError && REFUSALS.has(cause.code);
+  return cause instanceof RpcError ? cause : undefined;
 }
 
 const REFUSALS: ReadonlySet<string> = new Set([

@@ -22,6 +22,12 @@ export function registrationOf(
     application: request.application,
     priority: request.priority,
     filteredQueryParams: request.filteredQueryParams,
+    ...(request.contentForCalculatingTaskId === undefined
+      ? {}
+      : { contentForCalculatingTaskId: request.contentForCalculatingTaskId }),
+    enableTaskIdBasedBlobDigest: request.enableTaskIdBasedBlobDigest === true,
+    schedulingPolicy: request.schedulingPolicy,
+    ...(request.origin.caCert === undefined ? {} : { caCert: request.origin.caCert }),
     ...(request.pieceLength === undefined ? {} : { requestedPieceLength: request.pieceLength }),
     contentLength: facts.contentLength,
     pieceLength: facts.pieceLength,

@@ -19,6 +19,7 @@ import { followPieces } from "./follow-pieces.ts";
 import { TaskHistory } from "./task-history.ts";
 import { TaskPreparer, type RunningFlight } from "./task-preparer.ts";
 import { registrationOf } from "./registration-of.ts";
+import { skipsScheduler } from "./skips-scheduler.ts";
 
 /** How often a task starts anew because its origin changed under it. */
 const RESTARTS_MAX = 3;
@@ -289,6 +290,8 @@ export class TaskManager implements AsyncDisposable {
       return present;
     }
     const { dataPlane, origin, scheduler, channel, host, logger, observer } = this.#options;
+    const skips =
+      scheduler !== undefined && skipsScheduler(request, task.facts.contentLength, scheduler);
     const flight = new Flight({
       task,
       registration: registrationOf(request, task, peerId, this.#limits.concurrentPieceCount),
@@ -296,7 +299,8 @@ export class TaskManager implements AsyncDisposable {
       rangeable,
       dataPlane,
       origin,
-      ...(scheduler === undefined ? {} : { scheduler }),
+      ...(scheduler === undefined || skips ? {} : { scheduler }),
+      ...(skips ? { withoutScheduler: "the file is small" } : {}),
       channel,
       hostId: host.id,
       limits: this.#limits,

@@ -23,6 +23,7 @@ import type {
   PeerRegistration,
   PeerSession,
   ScheduleEvent,
+  SchedulerDialect,
   SchedulerLink,
 } from "../scheduling/scheduler-link.ts";
 import type { DownloadRequest } from "../tasks/download-request.ts";
@@ -129,6 +130,7 @@ export type Script = (session: FakeSession) => void;
 
 export class FakeSession implements PeerSession {
   readonly schedulerName = "fake";
+  dialect: SchedulerDialect = "damselfly";
   readonly registration: PeerRegistration;
   readonly reports: string[] = [];
   /** Piece numbers by where they came from: a peer id, or `origin`. */
@@ -173,6 +175,10 @@ export class FakeSession implements PeerSession {
 
   pieceFailed(pieceNumber: number | undefined, parent: CandidateParent): void {
     this.reports.push(`piece ${pieceNumber ?? "-"} failed at ${parent.peerId}`);
+  }
+
+  originFailed(_pieceNumber: number | undefined, error: Error): void {
+    this.reports.push(`origin failed: ${error.message}`);
   }
 
   reschedule(_exhausted: readonly CandidateParent[], description: string): void {
@@ -228,6 +234,7 @@ export interface FakeCluster extends AsyncDisposable {
     name: string,
     options?: {
       readonly script?: Script | undefined;
+      readonly dialect?: SchedulerDialect;
       /** Absent: no scheduler at all. */
       readonly limits?: Partial<FlightLimits>;
       readonly directory?: string;
@@ -278,8 +285,10 @@ export async function openFakeCluster(contentLength: number): Promise<FakeCluste
       const sessions: FakeSession[] = [];
       const { script } = options;
       const scheduler: SchedulerLink = {
+        dialectOf: () => options.dialect ?? "damselfly",
         async register(registration, { signal }) {
           const session = new FakeSession(registration, signal);
+          session.dialect = options.dialect ?? "damselfly";
           sessions.push(session);
           script?.(session);
           return session;
