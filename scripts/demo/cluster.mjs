@@ -53,6 +53,7 @@ export async function startDaemon({
     download: { server: { socketPath } },
     upload: { server: anywhere },
     health: { server: anywhere },
+    stats: { server: anywhere },
     metrics: { server: { ip: LOOPBACK, port: metricsPort } },
     storage: {
       dir: join(directory, name),

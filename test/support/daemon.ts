@@ -315,6 +315,8 @@ export class Cluster {
       "health.server.port": 0,
       "metrics.server.ip": LOOPBACK,
       "metrics.server.port": 0,
+      "stats.server.ip": LOOPBACK,
+      "stats.server.port": 0,
       ...(tls ? prefixed("security.", await this.#certify(name)) : {}),
       ...options.settings,
     };

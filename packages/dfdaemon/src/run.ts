@@ -9,7 +9,7 @@ import { listenPolicy } from "./config/listen-policy.ts";
 import { loadIdentities } from "./config/load-identities.ts";
 import { InProcessDataPlane } from "./data-plane/in-process-data-plane.ts";
 import { openTransports } from "./data-plane/open-transports.ts";
-import { rttOf } from "./data-plane/quic-report.ts";
+import type { TransportReport } from "./data-plane/transport-report.ts";
 import { describeHost } from "./host/describe-host.ts";
 import { TrafficMeter } from "./host/traffic-meter.ts";
 import { formatHostId } from "./identity/host-id.ts";
@@ -19,6 +19,8 @@ import { messageOf } from "./message-of.ts";
 import { MeteredSource } from "./metrics/metered-source.ts";
 import { createMetrics } from "./metrics/metrics.ts";
 import { serveHttp } from "./metrics/serve-http.ts";
+import { statsPages } from "./metrics/stats-pages.ts";
+import { registerTransportMetrics } from "./metrics/transport-metrics.ts";
 import { openHttpOrigin } from "./origins/http-origin.ts";
 import type { ProxySettings } from "./origins/proxies.ts";
 import { RpcParentChannel } from "./parents/rpc-parent-channel.ts";
@@ -50,6 +52,8 @@ export interface RunningDaemon {
   /** For pieces, as Dragonfly's children fetch them. */
   readonly tcp: { readonly ip: string; readonly port: number };
   readonly schedulerAddress: { readonly ip: string; readonly port: number } | undefined;
+  /** Where `/api/transports` is. */
+  readonly statsAddress: { readonly ip: string; readonly port: number };
 }
 
 /**
@@ -92,7 +96,6 @@ export async function runDaemon(config: Config, options: RunOptions): Promise<vo
   await using dataPlane = new InProcessDataPlane({
     storage,
     ...transports,
-    rttTo: (ip) => rttOf(transports.quicParts, ip),
     tls: policy.tls !== undefined,
     logger,
   });
@@ -232,6 +235,13 @@ export async function runDaemon(config: Config, options: RunOptions): Promise<vo
     new Map([["/healthy", { contentType: "text/plain", render: async () => "ok\n" }]]),
   );
   const { registry } = metrics;
+  const transportReport = (): Promise<TransportReport> => dataPlane.transportReport();
+  registerTransportMetrics(registry, transportReport);
+  await using stats = await serveHttp(
+    "stats",
+    reachable(config.stats.server),
+    statsPages(transportReport),
+  );
   await using _metrics = await serveHttp(
     "metrics",
     reachable(config.metrics.server),
@@ -266,6 +276,7 @@ export async function runDaemon(config: Config, options: RunOptions): Promise<vo
     upload: upload.address,
     tcp: transports.tcp.address,
     schedulerAddress: schedulers.embedded?.address,
+    statsAddress: stats.address,
   });
   await aborted(AbortSignal.any([signal, stop.signal]));
   idle?.stop();

@@ -161,6 +161,8 @@ function formatDaemonArguments(place: OwnDaemonPlace, { env, logLevel }: EnsureO
     "health.server.port": "0",
     "metrics.server.ip": LOOPBACK,
     "metrics.server.port": "0",
+    "stats.server.ip": LOOPBACK,
+    "stats.server.port": "0",
     idleExit: IDLE_EXIT,
   };
   return [

@@ -238,9 +238,7 @@ const settings = z.object({
     .prefault({}),
   health: z.object({ server: serverSection(4003).prefault({}) }).prefault({}),
   metrics: z.object({ server: serverSection(4002).prefault({}) }).prefault({}),
-  stats: z
-    .object({ server: z.object({ ip: inert(LATER), port: inert(LATER) }).prefault({}) })
-    .prefault({}),
+  stats: z.object({ server: serverSection(4004).prefault({}) }).prefault({}),
   tracing: z
     .object({
       protocol: inert(LATER),
@@ -300,6 +298,7 @@ function resolve(given: Settings): Config {
     upload: { ...given.upload, server: listen(given.upload.server) },
     health: { server: listen(given.health.server) },
     metrics: { server: listen(given.metrics.server) },
+    stats: { server: listen(given.stats.server) },
     gc: { ...given.gc, policy: gcPolicy(given) },
     storage: {
       ...storage,

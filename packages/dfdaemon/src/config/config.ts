@@ -55,6 +55,8 @@ export interface Config {
   readonly security: SecurityConfig;
   readonly health: { readonly server: ServerConfig };
   readonly metrics: { readonly server: ServerConfig };
+  /** How this daemon does, as JSON. */
+  readonly stats: { readonly server: ServerConfig };
   readonly network: { readonly enableIPv6: boolean };
   /** The daemon ends itself after so long without a request or a child; 0: never. */
   readonly idleExit: number;

@@ -62,6 +62,7 @@ describe("loadConfig", () => {
       security: { caCert: "", insecure: false, plainPeers: false },
       health: { server: { port: 4003 } },
       metrics: { server: { port: 4002 } },
+      stats: { server: { port: 4004 } },
       idleExit: 0,
     });
     expect(config.host.ip).toMatch(/^[0-9a-f.:]+$/);

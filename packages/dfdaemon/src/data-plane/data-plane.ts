@@ -1,6 +1,7 @@
 import type { Storage } from "@damselfly/storage";
 import type { PieceRecord, StoredTask } from "@damselfly/storage";
 import type { ParentAddress, Protocol } from "@damselfly/transport";
+import type { TransportReport } from "./transport-report.ts";
 
 /** A protocol this host serves pieces over, as it goes into the peer extension. */
 export interface TransportOffer {
@@ -50,4 +51,6 @@ export interface DataPlane extends AsyncDisposable {
    * @throws {StorageError} `ERR_DIGEST_MISMATCH` when the parent sent wrong bytes; others when the disk fails
    */
   fetchPiece(fetch: PieceFetch): Promise<PieceRecord>;
+  /** How pieces travel at this moment, and why. */
+  transportReport(): Promise<TransportReport>;
 }

@@ -7,9 +7,12 @@ import {
 } from "@damselfly/transport";
 import { countBytes } from "../count-bytes.ts";
 import { SILENT_LOGGER, type Logger } from "../logger.ts";
-import type { ChoiceObserver } from "./choice/choice-observer.ts";
+import { ChoiceTotals } from "./choice/choice-totals.ts";
 import { TransportChooser, type TransportChooserInit } from "./choice/transport-chooser.ts";
 import type { DataPlane, PieceFetch, QuinnOffer, TransportOffer } from "./data-plane.ts";
+import type { QuicParts } from "./open-quic.ts";
+import { reportQuic, rttOf } from "./quic-report.ts";
+import { reportParents, type TransportReport } from "./transport-report.ts";
 
 /** The data plane inside this very process: for tests and small machines. Owns what it is given. */
 export class InProcessDataPlane implements DataPlane {
@@ -17,6 +20,9 @@ export class InProcessDataPlane implements DataPlane {
   readonly offers: readonly TransportOffer[];
   readonly quinn: QuinnOffer | undefined;
   readonly #servers: readonly PieceServer[];
+  readonly #mode: TransportReport["mode"];
+  readonly #quicParts: QuicParts;
+  readonly #totals = new ChoiceTotals();
   readonly #chooser: TransportChooser;
 
   constructor(parts: {
@@ -26,8 +32,8 @@ export class InProcessDataPlane implements DataPlane {
     readonly downloaders: readonly Downloader[];
     /** See `TransportChooser`; default is in the order of `downloaders`. */
     readonly mode?: TransportChooserInit["mode"] | undefined;
-    readonly rttTo?: TransportChooserInit["rttTo"] | undefined;
-    readonly observer?: ChoiceObserver | undefined;
+    /** What QUIC counts, and knows of paths. */
+    readonly quicParts?: QuicParts | undefined;
     readonly tls: boolean;
     readonly logger?: Logger;
   }) {
@@ -35,12 +41,14 @@ export class InProcessDataPlane implements DataPlane {
     this.quinn = parts.quinn;
     const quinnServer = parts.quinn?.server;
     this.#servers = [...parts.servers, ...(quinnServer === undefined ? [] : [quinnServer])];
-    const { downloaders, mode = "in order", rttTo, observer, logger = SILENT_LOGGER } = parts;
+    const { downloaders, mode = "in order", quicParts = {}, logger = SILENT_LOGGER } = parts;
+    this.#mode = mode;
+    this.#quicParts = quicParts;
     this.#chooser = new TransportChooser({
       downloaders,
       mode,
-      ...(rttTo === undefined ? {} : { rttTo }),
-      observer,
+      rttTo: (ip) => rttOf(quicParts, ip),
+      observer: this.#totals,
       logger,
     });
     this.offers = parts.servers.map(({ protocol, address }) => ({
@@ -84,6 +92,18 @@ export class InProcessDataPlane implements DataPlane {
       draft,
       onBytes === undefined ? content : countBytes(content, onBytes),
     );
+  }
+
+  async transportReport(): Promise<TransportReport> {
+    const { protocols, doubledBytes } = this.#totals;
+    return {
+      mode: this.#mode,
+      offers: this.offers,
+      protocols,
+      doubledBytes,
+      parents: reportParents(this.#chooser.parents),
+      quic: reportQuic(this.#quicParts),
+    };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -1,4 +1,5 @@
 import type { QuicParts } from "./open-quic.ts";
+import { type QuicBackendReport, withFewConnections } from "./transport-report.ts";
 
 /** The round trip of the fastest connection to an address, in milliseconds; undefined: there is none. */
 export function rttOf(parts: QuicParts, ip: string): number | undefined {
@@ -10,4 +11,17 @@ export function rttOf(parts: QuicParts, ip: string): number | undefined {
     }
   }
   return best;
+}
+
+/** What both sides of each backend count. */
+export function reportQuic(parts: QuicParts): Record<string, QuicBackendReport> {
+  return Object.fromEntries(
+    Object.entries(parts).map(([backend, { downloader, server }]) => [
+      backend,
+      {
+        downloader: withFewConnections(downloader.stats()),
+        server: withFewConnections(server.stats()),
+      },
+    ]),
+  );
 }

@@ -9,6 +9,8 @@ export interface HttpPage {
   readonly render: () => Promise<string>;
   /** What DELETE does; without it there is none. */
   readonly clear?: () => void;
+  /** Default 200. */
+  readonly statusCode?: number;
 }
 
 /** A listening HTTP server. Disposing closes it and its connections. */
@@ -17,7 +19,8 @@ export interface HttpServer extends AsyncDisposable {
 }
 
 /**
- * Serves a few texts over HTTP: health, metrics. GET and HEAD, and DELETE where there is something to clear; what is not there is 404.
+ * Serves a few texts over HTTP: health, metrics, stats. GET and HEAD, and DELETE where there is something to clear; what
+ * is not there is 404.
  *
  * @throws {DaemonError} `ERR_LISTEN`
  */
@@ -38,7 +41,10 @@ export async function serveHttp(
       response.writeHead(405, { allow }).end();
     } else {
       page.render().then(
-        (text) => response.writeHead(200, { "content-type": page.contentType }).end(text),
+        (text) =>
+          response
+            .writeHead(page.statusCode ?? 200, { "content-type": page.contentType })
+            .end(text),
         (error: unknown) => response.writeHead(500).end(`${messageOf(error)}\n`),
       );
     }

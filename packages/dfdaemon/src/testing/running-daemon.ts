@@ -108,6 +108,8 @@ async function start(
     "health.server.port": 0,
     "metrics.server.ip": LOOPBACK,
     "metrics.server.port": 0,
+    "stats.server.ip": LOOPBACK,
+    "stats.server.port": 0,
     ...settings,
   };
   const flags = Object.entries(given).map(([path, value]) => ({ flag: "--set", path, value }));
