@@ -6,6 +6,7 @@ import {
   type IncomingHttpHeaders,
   type ServerHttp2Stream,
 } from "node:http2";
+import { resetOpenRequest } from "./reset-open-request.ts";
 import { statusCode } from "./status.ts";
 
 /**
@@ -19,9 +20,9 @@ const UNTIMED_PATHS = new Set([
 
 /**
  * Puts itself in front of grpc-js on the HTTP/2 servers that it made: takes the deadline off the calls that must outlive
- * it, and refuses what comes over a connection too many.
+ * it, has callers let go of calls that are over, and refuses what comes over a connection too many.
  *
- * grpc-js 1.14 has no option for either, so this reaches for its private list of servers.
+ * grpc-js 1.14 has no option for any of it, so this reaches for its private list of servers.
  */
 export function gateStreams(
   server: Server,
@@ -37,6 +38,7 @@ export function gateStreams(
         refuse(stream);
         return;
       }
+      resetOpenRequest(stream);
       if (UNTIMED_PATHS.has(headers[":path"] ?? "")) delete headers["grpc-timeout"];
       for (const listener of listeners) listener.call(http2Server, stream, headers, flags);
     });
