@@ -1,10 +1,16 @@
 import type { CallFailure } from "./call-daemon.ts";
-import { DfgetError } from "./errors.ts";
+import { DfgetError, type DfgetErrorCode } from "./errors.ts";
+import type { RequestedRange } from "./options.ts";
 
 /** What the daemon ended the call with, in dfget's words. `hasStarted`: whether it had answered anything before. */
 export async function fromCallFailure(
   error: CallFailure,
-  context: { readonly hasStarted: boolean; readonly socketPath: string },
+  context: {
+    readonly hasStarted: boolean;
+    readonly socketPath: string;
+    /** What was asked for of the file. */
+    readonly range: RequestedRange | undefined;
+  },
 ): Promise<DfgetError> {
   // Loaded late, for it takes its time: a download that goes well has no use for it.
   const origin =
@@ -25,10 +31,15 @@ export async function fromCallFailure(
           options,
         );
   }
-  const code = error.code === "DEADLINE_EXCEEDED" ? "ERR_TIMEOUT" : "ERR_DOWNLOAD";
   return new DfgetError(
-    code,
+    codeOf(error, context.range),
     error.reason === "" ? `Cannot download: the daemon says ${error.code}` : error.reason,
     options,
   );
+}
+
+function codeOf({ code }: CallFailure, range: RequestedRange | undefined): DfgetErrorCode {
+  if (code === "DEADLINE_EXCEEDED") return "ERR_TIMEOUT";
+  // Dragonfly's daemon has no other use for it.
+  return code === "FAILED_PRECONDITION" && range !== undefined ? "ERR_RANGE" : "ERR_DOWNLOAD";
 }

@@ -28,7 +28,10 @@ export function createDownloadRequest(
     forceHardLink: options.forceHardLink,
     overwrite: options.overwrite,
     schedulingPolicy: options.schedulingPolicy === "always" ? "ALWAYS" : "AUTO",
-    extension: { insecureSkipVerify: options.insecure, revalidate: options.revalidate },
+    // Only where there is something to say: Dragonfly's daemons know no such field.
+    ...(options.insecure || options.revalidate
+      ? { extension: { insecureSkipVerify: options.insecure, revalidate: options.revalidate } }
+      : {}),
     ...(delivery.outputPath === undefined ? {} : { outputPath: delivery.outputPath }),
     ...(digest === undefined ? {} : { digest: `${digest.algorithm}:${digest.value}` }),
     ...(range?.kind === "between" ? { range: { start: range.offset, length: range.length } } : {}),

@@ -1,4 +1,4 @@
-import { readFile, stat } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { resolve } from "node:path";
 
@@ -6,6 +6,7 @@ import { callDaemon, CallFailure } from "./call-daemon.ts";
 import { checkOutput } from "./check-output.ts";
 import { findDaemon, type FoundDaemon, locateDefaultEndpoint } from "./connect-daemon.ts";
 import { fromCallFailure } from "./daemon-error.ts";
+import { watchDaemonOutput } from "./daemon-output.ts";
 import type { DfgetIo } from "./dfget-io.ts";
 import { createDownloadRequest, parseCertificates } from "./download-request.ts";
 import { DfgetError, systemErrorCode } from "./errors.ts";
@@ -81,6 +82,7 @@ async function runJob(daemon: FoundDaemon, job: Job): Promise<void> {
     outputPath: takesContent ? undefined : path,
     certificateChain,
   });
+  const output = takesContent ? undefined : await watchDaemonOutput(path, options.digest);
   let hasStarted = false;
   let length = 0;
   try {
@@ -91,16 +93,19 @@ async function runJob(daemon: FoundDaemon, job: Job): Promise<void> {
         started: (task) => {
           hasStarted = true;
           ({ length } = task.plan);
+          output?.started();
           reporter.started(task);
         },
         advanced: () => reporter.advanced(),
       },
     });
+    await output?.assertDelivered(length);
   } catch (error) {
+    await output?.discard();
     if (!(error instanceof CallFailure)) throw error;
-    throw await fromCallFailure(error, { hasStarted, socketPath: daemon.socketPath });
+    const { socketPath } = daemon;
+    throw await fromCallFailure(error, { hasStarted, socketPath, range: options.range });
   }
-  if (!takesContent) await assertDelivered(path, length);
 }
 
 async function* downloadTask(
@@ -121,17 +126,6 @@ function decodeOrFail(bytes: Uint8Array): DaemonResponse {
       cause,
     });
   }
-}
-
-/** A daemon in a container, say, has written to another file system than ours. */
-async function assertDelivered(path: string, length: number): Promise<void> {
-  const found = await stat(path).catch(() => undefined);
-  if (found?.isFile() === true && found.size === length) return;
-  throw new DfgetError(
-    "ERR_INCOMPLETE",
-    `Cannot find the file: the daemon says that it has written ${length} bytes to ${path}, ` +
-      `${found === undefined ? "nothing is" : `${found.size} bytes are`} there; if it sees other directories, use --transfer-from-dfdaemon`,
-  );
 }
 
 /** Whether the daemon cannot, or shall not, write the output: it would belong to the daemon's user, and hold the whole file. */

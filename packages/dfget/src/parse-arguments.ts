@@ -101,11 +101,13 @@ export function parseArguments(
       startDaemon: !values.isOn("no-start"),
       json: values.isOn("json"),
       progress: !values.isOn("no-progress"),
-      logLevel:
-        values.converted("log-level", oneOf("trace", "debug", "info", "warn", "error")) ?? "info",
+      logLevel: values.converted("log-level", (text) => LOG_LEVEL(text.toLowerCase())) ?? "info",
     },
   };
 }
+
+/** In any case, as Dragonfly's takes them. */
+const LOG_LEVEL: (text: string) => string = oneOf("trace", "debug", "info", "warn", "error");
 
 /** Dragonfly's. */
 const TIMEOUT_MS = 2 * 3_600_000;

@@ -7,9 +7,11 @@ describe("parseDuration", () => {
   it("adds up its parts", () => {
     expect(parseDuration("1h30m")).toBe(5_400_000);
     expect(parseDuration("1d2h3m4s5ms")).toBe(93_784_005);
+    expect(parseDuration("2 hours 30 min")).toBe(9_000_000);
+    expect(parseDuration("1week 5secs")).toBe(604_805_000);
   });
 
-  it.each(["", "5", "h", "5 s", "-5s", "1.5h", "25d"])("refuses '%s'", (text) => {
+  it.each(["", "5", "h", "-5s", "1.5h", "25d", "5 parsecs", "5s!"])("refuses '%s'", (text) => {
     expect(() => parseDuration(text)).toThrow(RangeError);
   });
 });

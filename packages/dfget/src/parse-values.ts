@@ -2,17 +2,29 @@ import type { FileDigest, RequestedRange } from "./options.ts";
 
 /** Every function here throws a RangeError whose message completes "Cannot read --flag: it is '…', ". */
 
-/** `90s`, `1h30m`, `500ms`: milliseconds, 1 ms to 24 days (the longest a Node timer can wait). */
+/** `90s`, `1h30m`, `2 hours`, `500ms`: milliseconds, 1 ms to 24 days (the longest a Node timer can wait). Dragonfly's spellings. */
 export function parseDuration(text: string): number {
-  const match = /^(?:\d+(?:ms|[smhd]))+$/.exec(text);
-  if (match === null) throw new RangeError("expected a number and a unit, such as 90s or 1h30m");
-  const units: Record<string, number> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
+  if (!/^(?:\d+\s*[a-z]+\s*)+$/.test(text))
+    throw new RangeError("expected a number and a unit, such as 90s or 1h30m");
   let durationMs = 0;
-  for (const [, count, unit] of text.matchAll(/(\d+)(ms|[smhd])/g))
-    durationMs += Number(count) * (units[unit ?? ""] ?? 0);
+  for (const [, count, unit = ""] of text.matchAll(/(\d+)\s*([a-z]+)/g)) {
+    const found = DURATION_UNITS.find(([names]) => names.test(unit));
+    if (found === undefined)
+      throw new RangeError(`expected a unit such as s, m or h, not '${unit}'`);
+    durationMs += Number(count) * found[1];
+  }
   if (durationMs < 1 || durationMs > 24 * 86_400_000) throw new RangeError("expected 1ms to 24d");
   return durationMs;
 }
+
+const DURATION_UNITS: readonly (readonly [names: RegExp, ms: number])[] = [
+  [/^(ms|msec|millis)$/, 1],
+  [/^(s|secs?|seconds?)$/, 1_000],
+  [/^(m|mins?|minutes?)$/, 60_000],
+  [/^(h|hrs?|hours?)$/, 3_600_000],
+  [/^(d|days?)$/, 86_400_000],
+  [/^(w|wks?|weeks?)$/, 604_800_000],
+];
 
 /** `4mib`, `4 MiB`, `8388608`: bytes. `m` and `mb` are a million bytes, `mi` and `mib` are 1024 × 1024. */
 export function parsePieceLength(text: string): number {

@@ -1,4 +1,5 @@
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { existsSync } from "node:fs";
+import { link, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Writable } from "node:stream";
@@ -117,6 +118,47 @@ export class FakeTask {
     const offset = number * this.pieceLength;
     return { number, offset, length: Math.min(this.pieceLength, this.content.length - offset) };
   }
+}
+
+/**
+ * Answers as Dragonfly's daemon does, as far as a caller notices: a new output is linked to the daemon's file before any byte is in it,
+ * one that exists is replaced at the end and not checked.
+ */
+export async function* serveDragonfly(
+  task: FakeTask,
+  download: Download__Output,
+  options: {
+    /** Everything is there already. */
+    readonly isFinished?: boolean;
+    /** Pieces that are sent; all unless given. */
+    readonly pieceNumbers?: readonly number[];
+    /** Of which the task fails; 0: before it has begun. */
+    readonly failAfter?: number;
+    readonly reason?: Error;
+  } = {},
+): AsyncGenerator<DownloadTaskResponse> {
+  const { isFinished = false, pieceNumbers = task.pieceNumbers, failAfter, reason } = options;
+  if (failAfter === 0) throw reason ?? new Error("no reason");
+  const { outputPath } = download;
+  const links = outputPath !== undefined && !existsSync(outputPath);
+  if (links) {
+    await writeFile(`${outputPath}.task`, isFinished ? task.content : "");
+    await link(`${outputPath}.task`, outputPath);
+  }
+  const started = task.started();
+  yield {
+    ...started,
+    downloadTaskStartedResponse: { ...started.downloadTaskStartedResponse, isFinished },
+  };
+  for (const [index, number] of pieceNumbers.entries()) {
+    if (index === failAfter) throw reason ?? new Error("no reason");
+    yield task.finished(number, {
+      ...(download.needPieceContent ? { content: task.contentOf(number) } : {}),
+      ...(isFinished ? { trafficType: "LOCAL_PEER" as const } : {}),
+    });
+  }
+  if (outputPath !== undefined && (links || download.overwrite))
+    await writeFile(outputPath, task.content);
 }
 
 const IDS = {
