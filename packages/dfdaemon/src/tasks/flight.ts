@@ -116,7 +116,7 @@ export class Flight {
   readonly #now: () => number;
   #reader: OriginReader | undefined;
   #session: PeerSession | undefined;
-  /** When the scheduler was lost; a first contact that fails counts as lost long ago. */
+  /** When the scheduler was lost, and has not answered since; a first contact that fails counts as lost long ago. */
   #sessionLostMs: number | undefined;
   #hadSession = false;
   /** When the scheduler was asked for something it has not answered. */
@@ -325,13 +325,13 @@ export class Flight {
         await using session = await scheduler.register(registration, { signal });
         this.#session = session;
         this.#hadSession = true;
-        this.#sessionLostMs = undefined;
         this.#askedMs = this.#now();
         session.holds(this.task.pieces.values());
         this.#told.clear();
         this.#renewedMs = undefined;
         for await (const event of session.events) {
           attempt = 0;
+          this.#sessionLostMs = undefined;
           this.#obey(event);
         }
         if (this.#over) return;
