@@ -372,15 +372,23 @@ describe("runDaemon", () => {
   it("fails with one reason, and holds nothing then", async () => {
     const taken = await bench.start("taken");
     const { port } = taken.upload;
-    await expect(bench.start("late", { "upload.server.port": port })).rejects.toMatchObject({
-      code: "ERR_ADDRESS_IN_USE",
-    });
-    await expect(bench.start("late", { "storage.server.grpcPort": port })).rejects.toMatchObject({
-      code: "ERR_ADDRESS_IN_USE",
-    });
-    await expect(bench.start("late", { "metrics.server.port": port })).rejects.toMatchObject({
-      code: "ERR_LISTEN",
-    });
+    for (const [setting, at] of [
+      ["upload.server.port", port],
+      ["storage.server.tcpPort", port],
+      ["storage.server.grpcPort", port],
+      ["health.server.port", port],
+      ["metrics.server.port", port],
+      ["stats.server.port", port],
+      ["download.server.socketPath", taken.socketPath],
+    ] as const) {
+      const late = bench.start("late", { [setting]: at });
+      await expect(late, setting).rejects.toMatchObject({
+        code: "ERR_LISTEN",
+        message: expect.stringMatching(
+          new RegExp(`${at}: another process is serving there; the setting is ${setting}`),
+        ),
+      });
+    }
     await expect(bench.start("late", { "backend.caCert": "/none.pem" })).rejects.toThrow(
       "backend.caCert",
     );

@@ -7,6 +7,7 @@ import { createDownloadService, createUploadService, type ServiceParts } from ".
 import type { Config, ServerConfig } from "./config/config.ts";
 import { listenPolicy } from "./config/listen-policy.ts";
 import { loadIdentities } from "./config/load-identities.ts";
+import { namingSetting } from "./config/naming-setting.ts";
 import { InProcessDataPlane } from "./data-plane/in-process-data-plane.ts";
 import { openTransports } from "./data-plane/open-transports.ts";
 import type { TransportReport } from "./data-plane/transport-report.ts";
@@ -204,57 +205,68 @@ export async function runDaemon(config: Config, options: RunOptions): Promise<vo
     onLeave: async () => await scheduler?.leave(),
     logger,
   };
-  await using upload = await serveRpc({
-    address: { ip: policy.bindIp, port: config.upload.server.port },
-    services: [createUploadService(parts)],
-    tls: identities.server,
-    plain: policy.plainPeers,
-    // Dragonfly's children that are configured for QUIC try Vortex over TCP here.
-    foreign: transports.tcp,
-    logger,
-    graceMs: GRACE_MS,
-  });
+  await using upload = await namingSetting(
+    "upload.server.port",
+    serveRpc({
+      address: { ip: policy.bindIp, port: config.upload.server.port },
+      services: [createUploadService(parts)],
+      tls: identities.server,
+      plain: policy.plainPeers,
+      // Dragonfly's children that are configured for QUIC try Vortex over TCP here.
+      foreign: transports.tcp,
+      logger,
+      graceMs: GRACE_MS,
+    }),
+  );
   if (!("ip" in upload.address)) throw new TypeError("the upload server listens on TCP");
   // Before anybody can ask for anything: whoever asks makes this host known.
   host.port = upload.address.port;
   const { socketPath, socketMode } = config.download.server;
-  await using _download = await serveRpc({
-    address: { socketPath, mode: socketMode },
-    services: [createDownloadService(parts)],
-    logger,
-    graceMs: GRACE_MS,
-    channelOptions: { "grpc.max_send_message_length": SOCKET_MESSAGE_LENGTH_MAX },
-  });
+  await using _download = await namingSetting(
+    "download.server.socketPath",
+    serveRpc({
+      address: { socketPath, mode: socketMode },
+      services: [createDownloadService(parts)],
+      logger,
+      graceMs: GRACE_MS,
+      channelOptions: { "grpc.max_send_message_length": SOCKET_MESSAGE_LENGTH_MAX },
+    }),
+  );
   // What says nothing to other machines does not tell them how it is, either.
   const ownMachineOnly = policy.tls === undefined && !config.security.insecure;
   const reachable = (server: ServerConfig): ServerConfig =>
     ownMachineOnly ? { ...server, ip: policy.bindIp } : server;
-  await using _health = await serveHttp(
-    "health",
-    reachable(config.health.server),
-    new Map([["/healthy", { contentType: "text/plain", render: async () => "ok\n" }]]),
+  await using _health = await namingSetting(
+    "health.server.port",
+    serveHttp(
+      "health",
+      reachable(config.health.server),
+      new Map([["/healthy", { contentType: "text/plain", render: async () => "ok\n" }]]),
+    ),
   );
   const { registry } = metrics;
   const transportReport = (): Promise<TransportReport> => dataPlane.transportReport();
   registerTransportMetrics(registry, transportReport);
-  await using stats = await serveHttp(
-    "stats",
-    reachable(config.stats.server),
-    statsPages(transportReport),
+  await using stats = await namingSetting(
+    "stats.server.port",
+    serveHttp("stats", reachable(config.stats.server), statsPages(transportReport)),
   );
-  await using _metrics = await serveHttp(
-    "metrics",
-    reachable(config.metrics.server),
-    new Map([
-      [
-        "/metrics",
-        {
-          contentType: registry.contentType,
-          render: () => registry.metrics(),
-          clear: () => metrics.reset(),
-        },
-      ],
-    ]),
+  await using _metrics = await namingSetting(
+    "metrics.server.port",
+    serveHttp(
+      "metrics",
+      reachable(config.metrics.server),
+      new Map([
+        [
+          "/metrics",
+          {
+            contentType: registry.contentType,
+            render: () => registry.metrics(),
+            clear: () => metrics.reset(),
+          },
+        ],
+      ]),
+    ),
   );
 
   scheduler?.start();

@@ -40,10 +40,8 @@ const downloadSection = z.object({
       requestbufferSize: inert(UNHEEDED),
     })
     .prefault({}),
-  protocol: z
-    .enum(["tcp", "quic"])
-    .optional()
-    .meta({ inert: "storage.server.protocol decides here" }),
+  /** Dragonfly's; ours is `storage.server.protocol`. */
+  protocol: z.enum(["tcp", "quic"]).optional(),
   bandwidthLimit: inert(RATE),
   backToSourceBandwidthLimit: inert(RATE),
   pieceTimeout: duration({ minMs: 1 }).default(360_000),
@@ -104,7 +102,7 @@ const storageSection = z.object({
   server: z
     .object({
       ip: ipLiteral().optional(),
-      protocol: z.enum(["grpc", "quic", "tcp", "auto"]).default("auto"),
+      protocol: z.enum(["grpc", "quic", "tcp", "auto"]).optional(),
       grpcPort: port().default(4007),
       quic: quicSection.prefault({}),
       /** Dragonfly's; ours is `quic.port`. */
@@ -304,7 +302,7 @@ function resolve(given: Settings): Config {
       ...storage,
       server: {
         ...listen(ownServer),
-        protocol,
+        protocol: protocol ?? given.download.protocol ?? "auto",
         quic: { ...ownQuic, port: ownQuic.port ?? quicPort ?? QUIC_PORT },
       },
     },

@@ -225,12 +225,14 @@ describe("loadConfig, of Dragonfly's files", () => {
   it("says once what has to be set on purpose", async () => {
     const { notes } = await load(CHART.replace("keep: true", "").replace("rules:", "rules: #"));
     expect(notes.map((note) => note.split(":", 1)[0])).toEqual([
+      "download.protocol is given",
       "storage.keep is not given",
       "download.server.socketMode is not given",
     ]);
     const all = await load(`${CHART}\nsecurity: { caCert: /ca, cert: /cert, key: /key }`);
     expect(all.notes.map((note) => note.split(/ (is|are) /, 1)[0])).toEqual([
       "proxy.rules",
+      "download.protocol",
       "download.server.socketMode",
       "security.plainPeers",
     ]);
@@ -238,6 +240,23 @@ describe("loadConfig, of Dragonfly's files", () => {
       "scheduler: { addrs: ['10.0.0.1:8002'] }\nsecurity: { caCert: /ca, cert: /c, key: /k }",
     );
     expect(ours.notes).toEqual([]);
+  });
+
+  it("fetches over what download.protocol says, unless storage.server.protocol says otherwise", async () => {
+    const protocolOf = async (yaml: string): Promise<string> =>
+      (await load(yaml)).config.storage.server.protocol;
+    expect(await protocolOf("download: { protocol: quic }")).toBe("quic");
+    expect(await protocolOf("download: { protocol: tcp }")).toBe("tcp");
+    expect(await protocolOf("")).toBe("auto");
+    const both = "download: { protocol: tcp }\nstorage: { server: { protocol: auto } }";
+    expect(await protocolOf(both)).toBe("auto");
+    const { warnings, notes } = await load(both);
+    expect(warnings).toEqual([
+      expect.stringMatching(
+        /^download\.protocol is ignored .*: storage\.server\.protocol is given$/,
+      ),
+    ]);
+    expect(notes).toEqual([]);
   });
 
   it("listens on all addresses of IPv6 when told that there is one", async () => {

@@ -21,6 +21,12 @@ export function dropInNotes(
         "such as container images, needs another way on this node",
     );
   }
+  if (sources.has("download.protocol") && !sources.has("storage.server.protocol")) {
+    notes.push(
+      `download.protocol is given: pieces are fetched over ${config.storage.server.protocol} wherever that works; ` +
+        "set storage.server.protocol to auto to have the best transport chosen for each parent",
+    );
+  }
   if (!isForeign) return notes;
   if (!sources.has("storage.keep"))
     notes.push(

@@ -55,8 +55,8 @@ it("config/dfdaemon.yaml has every setting that does something", async () => {
     .filter(({ schema }) => inertReason(schema) === undefined)
     .filter(({ keys }) => at(example, keys) === undefined)
     .map(({ keys }) => keys.join("."));
-  // Dragonfly's word for storage.server.quic.port.
-  expect(missing).toEqual(["storage.server.quicPort"]);
+  // Dragonfly's words for storage.server.protocol and storage.server.quic.port.
+  expect(missing).toEqual(["download.protocol", "storage.server.quicPort"]);
 });
 
 function at(tree: unknown, keys: readonly string[]): unknown {

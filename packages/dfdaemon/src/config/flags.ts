@@ -45,7 +45,7 @@ export const FLAGS: readonly Flag[] = [
   {
     name: "protocol",
     valueName: "NAME",
-    help: "auto, quic or grpc, to fetch pieces with (storage.server.protocol)",
+    help: "auto, quic, tcp or grpc, for pieces (storage.server.protocol)",
     setting: "storage.server.protocol",
   },
   {

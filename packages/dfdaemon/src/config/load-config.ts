@@ -64,11 +64,16 @@ export async function loadConfig(options: {
   };
 }
 
-/** A key of Dragonfly's that loses against ours. */
+/** Keys of Dragonfly's that lose against ours. */
 function overruled(sources: ReadonlyMap<string, SettingSource>): string[] {
-  const theirs = sources.get("storage.server.quicPort");
-  if (theirs === undefined || !sources.has("storage.server.quic.port")) return [];
-  return [
-    `storage.server.quicPort is ignored (${formatSource(theirs)}): storage.server.quic.port is given`,
-  ];
+  return OVERRULED.flatMap(([theirs, ours]) => {
+    const source = sources.get(theirs);
+    if (source === undefined || !sources.has(ours)) return [];
+    return [`${theirs} is ignored (${formatSource(source)}): ${ours} is given`];
+  });
 }
+
+const OVERRULED = [
+  ["storage.server.quicPort", "storage.server.quic.port"],
+  ["download.protocol", "storage.server.protocol"],
+] as const;

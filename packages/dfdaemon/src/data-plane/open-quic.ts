@@ -12,6 +12,7 @@ import {
 } from "@damselfly/transport-quic";
 import { codeOf } from "../code-of.ts";
 import type { QuicConfig } from "../config/config.ts";
+import { namingSetting } from "../config/naming-setting.ts";
 import { firstHopTo } from "../host/path-mtu.ts";
 import type { Logger } from "../logger.ts";
 import { messageOf } from "../message-of.ts";
@@ -45,7 +46,7 @@ export interface QuicPart {
  * Starts the QUIC backends that the config asks for and this platform has. Undefined if there is none, which one line
  * of the log says.
  *
- * @throws {QuicError} when a server cannot listen
+ * @throws {DaemonError} `ERR_LISTEN`, {QuicError} of certificates that it cannot use
  */
 export async function openQuic(options: OpenTransportsOptions): Promise<QuicTransport | undefined> {
   const { config, logger } = options;
@@ -83,7 +84,10 @@ export async function openQuic(options: OpenTransportsOptions): Promise<QuicTran
 async function openQuiche(options: OpenTransportsOptions): Promise<QuicPart> {
   const { config, bindIp } = options;
   const address = { ip: bindIp, port: config.quic.port };
-  const server = await serveQuic({ ...serverOptions(options), address });
+  const server = await namingSetting(
+    "storage.server.quic.port",
+    serveQuic({ ...serverOptions(options), address }),
+  );
   return { server, downloader: createQuicDownloader(downloaderOptions(options)) };
 }
 
@@ -95,11 +99,14 @@ async function openQuinn(
   loadQuinn();
   const { privateKey, publicKey } = createIdentity();
   const peers = new KnownPeers();
-  const server = await serveQuic({
-    ...serverOptions(options),
-    address: { ip: bindIp, port: config.quic.quinnPort },
-    openEndpoint: quinnOpener({ privateKey, isKnownPeer: (key) => peers.has(key) }),
-  });
+  const server = await namingSetting(
+    "storage.server.quic.quinnPort",
+    serveQuic({
+      ...serverOptions(options),
+      address: { ip: bindIp, port: config.quic.quinnPort },
+      openEndpoint: quinnOpener({ privateKey, isKnownPeer: (key) => peers.has(key) }),
+    }),
+  );
   const downloader = createQuicDownloader({
     ...downloaderOptions(options),
     openEndpoint: quinnOpener({ privateKey }),

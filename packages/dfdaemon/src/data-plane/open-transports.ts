@@ -8,6 +8,7 @@ import type {
 import { createGrpcDownloader, serveGrpc } from "@damselfly/transport-grpc";
 import { createTcpDownloader, serveTcp, type TcpPieceServer } from "@damselfly/transport-tcp";
 import type { StorageConfig } from "../config/config.ts";
+import { namingSetting } from "../config/naming-setting.ts";
 import type { Logger } from "../logger.ts";
 import { openQuic, type QuicParts, type QuinnTransport } from "./open-quic.ts";
 
@@ -45,7 +46,7 @@ export interface Transports {
  * Starts every piece server there is, and makes the downloaders. Without a QUIC library for this platform everything else works, and
  * one line says so.
  *
- * @throws {ServeError | TcpError | QuicError} when a server cannot listen
+ * @throws {DaemonError} `ERR_LISTEN`; and what a server says of certificates that it cannot use
  */
 export async function openTransports(options: OpenTransportsOptions): Promise<Transports> {
   const { config, source, bindIp, serverTls, clientTls, announceMs, logger } = options;
@@ -53,20 +54,26 @@ export async function openTransports(options: OpenTransportsOptions): Promise<Tr
   const mode = config.protocol === "auto" ? "auto" : "in order";
   const servers: PieceServer[] = [];
   try {
-    const tcp = await serveTcp({
-      source,
-      address: { ip: bindIp, port: config.tcpPort },
-      tls: serverTls,
-      plain: options.plainPeers,
-      logger,
-    });
+    const tcp = await namingSetting(
+      "storage.server.tcpPort",
+      serveTcp({
+        source,
+        address: { ip: bindIp, port: config.tcpPort },
+        tls: serverTls,
+        plain: options.plainPeers,
+        logger,
+      }),
+    );
     servers.push(tcp);
-    const grpc = await serveGrpc({
-      source,
-      address: { ip: bindIp, port: config.grpcPort },
-      tls: serverTls,
-      logger,
-    });
+    const grpc = await namingSetting(
+      "storage.server.grpcPort",
+      serveGrpc({
+        source,
+        address: { ip: bindIp, port: config.grpcPort },
+        tls: serverTls,
+        logger,
+      }),
+    );
     servers.push(grpc);
     const quic = await openQuic(options);
     if (quic?.server !== undefined) servers.push(quic.server);

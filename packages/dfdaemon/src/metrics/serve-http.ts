@@ -1,5 +1,6 @@
 import { once } from "node:events";
 import { createServer } from "node:http";
+import { codeOf } from "../code-of.ts";
 import { DaemonError } from "../errors.ts";
 import { messageOf } from "../message-of.ts";
 
@@ -55,7 +56,7 @@ export async function serveHttp(
   } catch (error) {
     throw new DaemonError(
       "ERR_LISTEN",
-      `Cannot serve ${name} at ${address.ip}:${address.port}: ${messageOf(error)}`,
+      `Cannot serve ${name} at ${address.ip}:${address.port}: ${codeOf(error) === "EADDRINUSE" ? "another process is serving there" : messageOf(error)}`,
       { cause: error },
     );
   }

@@ -1,0 +1,32 @@
+import { codeOf } from "../code-of.ts";
+import { DaemonError } from "../errors.ts";
+import { toError } from "../to-error.ts";
+
+/**
+ * The server that opens; where it cannot listen, the error also says which setting has the address, for whoever has to change it.
+ *
+ * @throws {DaemonError} `ERR_LISTEN`, and whatever else `opening` rejects with
+ */
+export async function namingSetting<Server>(
+  setting: string,
+  opening: Promise<Server>,
+): Promise<Server> {
+  try {
+    return await opening;
+  } catch (error) {
+    if (!LISTEN_FAILURES.includes(codeOf(error))) throw error;
+    throw new DaemonError(
+      "ERR_LISTEN",
+      `${toError(error).message}; the setting is ${setting}, see --set`,
+      { cause: error },
+    );
+  }
+}
+
+/** Of serveRpc, of the piece servers over TCP, of QUIC, and of the HTTP servers. */
+const LISTEN_FAILURES: readonly string[] = [
+  "ERR_ADDRESS_IN_USE",
+  "ERR_LISTEN_FAILED",
+  "ERR_ADDRESS",
+  "ERR_LISTEN",
+];
