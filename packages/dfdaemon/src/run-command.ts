@@ -47,12 +47,19 @@ export async function runCommand(options: RunOptions): Promise<number> {
       logger,
       signal: stop.signal,
       proxy: proxySettings(process.env),
+      instanceName: podName(process.env),
     });
     return 0;
   } catch (error) {
     process.stderr.write(`dfdaemon: ${messageOf(error)}\n`);
     return 1;
   }
+}
+
+/** As Dragonfly's daemons call themselves in Kubernetes. */
+function podName(env: NodeJS.ProcessEnv): string | undefined {
+  const { POD_NAMESPACE: namespace = "", POD_NAME: name = "" } = env;
+  return namespace === "" || name === "" ? undefined : `${namespace}-${name}`;
 }
 
 /** As curl reads them: lower case wins. */

@@ -11,7 +11,8 @@ import { namingSetting } from "./config/naming-setting.ts";
 import { InProcessDataPlane } from "./data-plane/in-process-data-plane.ts";
 import { openTransports } from "./data-plane/open-transports.ts";
 import type { TransportReport } from "./data-plane/transport-report.ts";
-import { describeHost } from "./host/describe-host.ts";
+import { describeHost, HostFigures } from "./host/describe-host.ts";
+import { findLinkSpeed } from "./host/link-speed.ts";
 import { TrafficMeter } from "./host/traffic-meter.ts";
 import { formatHostId } from "./identity/host-id.ts";
 import { watchIdle } from "./idle-watch.ts";
@@ -39,6 +40,8 @@ export interface RunOptions {
   readonly logger: Logger;
   /** From the environment: `HTTP_PROXY` and its kin. */
   readonly proxy?: ProxySettings;
+  /** What this host is called in a cluster's tools; by default its hostname. */
+  readonly instanceName?: string | undefined;
   /** Stops the daemon gracefully. */
   readonly signal: AbortSignal;
   /** Called once everything listens. */
@@ -129,12 +132,15 @@ export async function runDaemon(config: Config, options: RunOptions): Promise<vo
     schedulerClusterId: config.host.schedulerClusterID,
     disableShared: config.upload.disableShared,
     storageDirectory: config.storage.dir,
+    name: options.instanceName ?? hostname,
+    linkBitsPerSecond: await findLinkSpeed(ip),
     version: VERSION,
   };
+  const figures = new HostFigures(config.storage.dir);
   await using schedulers = await openSchedulers(config, {
     host,
     describeHost: async () => ({
-      ...(await describeHost(host, meter)),
+      ...(await describeHost(host, meter, figures)),
       extension: { version: 1, plainPeers: policy.plainPeers },
     }),
     tls: identities.scheduler,

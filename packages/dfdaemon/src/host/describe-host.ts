@@ -1,14 +1,21 @@
-import { statfs } from "node:fs/promises";
-import { arch, availableParallelism, cpus, freemem, platform, release, totalmem } from "node:os";
+import { arch, platform, release } from "node:os";
+import { join } from "node:path";
 import type { Host } from "@damselfly/rpc";
+import { CgroupGauge } from "./cgroup-gauge.ts";
+import { CpuGauge } from "./cpu-gauge.ts";
+import { DiskGauge } from "./disk-gauge.ts";
+import { readMemory } from "./memory-figures.ts";
+import { readSystemFile } from "./system-file.ts";
 import type { TrafficMeter } from "./traffic-meter.ts";
 
-/** Assumed of a network interface nobody has measured: 10 Gbit/s, as Dragonfly does. */
-const BANDWIDTH_MAX_BITS_PER_SECOND = 10_000_000_000;
+/** Several schedulers that are told at once are told the same: means over less would say nothing. Milliseconds. */
+const FRESH_MS = 1_000;
 
 export interface HostFacts {
   readonly id: string;
   readonly hostname: string;
+  /** What it is called in a cluster's tools: Kubernetes' name of it. */
+  readonly name: string;
   /** Where others reach us. */
   readonly ip: string;
   /** Of DfdaemonUpload. */
@@ -20,39 +27,78 @@ export interface HostFacts {
   /** Serves nobody. */
   readonly disableShared: boolean;
   readonly storageDirectory: string;
+  /** What the network interface moves at most, in bits a second. */
+  readonly linkBitsPerSecond: number;
   readonly version: string;
 }
 
+/**
+ * Reads what AnnounceHost says of this host besides who it is. A handful of files of the kernel, read within milliseconds: the library for it
+ * (`systeminformation`) takes 0.1 s to load and starts a hundred programs for as much.
+ */
+export class HostFigures {
+  readonly #cpu: CpuGauge;
+  readonly #disk: DiskGauge;
+  readonly #cgroup: CgroupGauge;
+  readonly #root: string;
+  #reading: { readonly atMs: number; readonly figures: Promise<Figures> } | undefined;
+
+  /** @param options.root - where `proc`, `sys` and `etc` are */
+  constructor(storageDirectory: string, options: { readonly root?: string } = {}) {
+    this.#root = options.root ?? "/";
+    this.#cpu = new CpuGauge({ root: this.#root });
+    this.#cgroup = new CgroupGauge({ root: this.#root });
+    this.#disk = new DiskGauge(storageDirectory);
+  }
+
+  /** @throws {Error} when the storage directory is gone */
+  async read(): Promise<Figures> {
+    const atMs = performance.now();
+    if (this.#reading === undefined || atMs - this.#reading.atMs > FRESH_MS)
+      this.#reading = { atMs, figures: this.#read() };
+    return await this.#reading.figures;
+  }
+
+  async #read(): Promise<Figures> {
+    const [cpu, memory, disk, cgroup, osRelease] = await Promise.all([
+      this.#cpu.read(),
+      readMemory(this.#root),
+      this.#disk.read(),
+      this.#cgroup.read(),
+      readSystemFile(join(this.#root, "etc/os-release")),
+    ]);
+    return {
+      cpu: { ...cpu, ...(cgroup.cpu === undefined ? {} : { cgroup: cgroup.cpu }) },
+      memory: { ...memory, ...(cgroup.memory === undefined ? {} : { cgroup: cgroup.memory }) },
+      disk,
+      // os-release(5); systems that roll on have no version.
+      platformVersion: /^VERSION_ID="?([^"\n]*)"?$/m.exec(osRelease)?.[1] ?? release(),
+    };
+  }
+}
+
+type Figures = Pick<Host, "cpu" | "memory" | "disk" | "platformVersion">;
+
 /** This host as it is at this moment, in the words of AnnounceHost. */
-export async function describeHost(facts: HostFacts, meter: TrafficMeter): Promise<Host> {
-  const disk = await statfs(facts.storageDirectory);
-  const total = disk.blocks * disk.bsize;
-  const free = disk.bavail * disk.bsize;
-  const memory = { total: totalmem(), free: freemem() };
-  const used = memory.total - memory.free;
+export async function describeHost(
+  facts: HostFacts,
+  meter: TrafficMeter,
+  figures: HostFigures,
+): Promise<Host> {
   return {
     id: facts.id,
     type: facts.seed ? 1 : 0,
     hostname: facts.hostname,
-    name: facts.hostname,
+    name: facts.name,
     ip: facts.ip,
     port: facts.port,
     downloadPort: facts.port,
     os: platform(),
     platform: platform(),
-    platformFamily: platform(),
-    platformVersion: release(),
+    platformFamily: platform() === "win32" ? "windows" : "unix",
     kernelVersion: release(),
-    cpu: { logicalCount: availableParallelism(), physicalCount: cpus().length },
-    memory: {
-      total: memory.total,
-      available: memory.free,
-      free: memory.free,
-      used,
-      usedPercent: percent(used, memory.total),
-    },
+    ...(await figures.read()),
     network: describeNetwork(facts, meter),
-    disk: { total, free, used: total - free, usedPercent: percent(total - free, total) },
     build: { gitVersion: facts.version, platform: `${platform()}/${arch()}` },
     schedulerClusterId: facts.schedulerClusterId,
     disableShared: facts.disableShared,
@@ -61,20 +107,16 @@ export async function describeHost(facts: HostFacts, meter: TrafficMeter): Promi
 
 /** What SyncHost reports once a second. */
 export function describeNetwork(
-  facts: Pick<HostFacts, "idc" | "location">,
+  facts: Pick<HostFacts, "idc" | "location" | "linkBitsPerSecond">,
   meter: TrafficMeter,
 ): NonNullable<Host["network"]> {
   const { rxBitsPerSecond, txBitsPerSecond } = meter.rates();
   return {
     ...(facts.idc === "" ? {} : { idc: facts.idc }),
     ...(facts.location === "" ? {} : { location: facts.location }),
-    maxRxBandwidth: BANDWIDTH_MAX_BITS_PER_SECOND,
+    maxRxBandwidth: facts.linkBitsPerSecond,
     rxBandwidth: rxBitsPerSecond,
-    maxTxBandwidth: BANDWIDTH_MAX_BITS_PER_SECOND,
+    maxTxBandwidth: facts.linkBitsPerSecond,
     txBandwidth: txBitsPerSecond,
   };
-}
-
-function percent(part: number, whole: number): number {
-  return whole === 0 ? 0 : Math.min(100, Math.max(0, (part / whole) * 100));
 }
