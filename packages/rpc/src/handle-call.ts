@@ -13,6 +13,7 @@ import type { CallContext, MethodHandler } from "./implement-service.ts";
 import type { RpcLogger } from "./logger.ts";
 import { MessageSender } from "./message-sender.ts";
 import type { DuplexMethod, ServerStreamMethod, UnaryMethod } from "./method.ts";
+import type { RequestGate } from "./request-gate.ts";
 import { RpcError, toStatusObject } from "./rpc-error.ts";
 
 /*
@@ -26,6 +27,8 @@ export interface HandlerOptions {
   readonly logger: RpcLogger | undefined;
   /** Of a server stream: how long the caller may take to take a message; absent: as long as it likes. */
   readonly sendTimeoutMs?: number | undefined;
+  /** Lets the call in. */
+  readonly gate?: RequestGate | undefined;
 }
 
 export function handleUnary(
@@ -95,7 +98,7 @@ type AnyCall =
 /** Never rejects: `end` is called once, with what `run` threw or undefined. */
 async function answer(
   call: AnyCall,
-  { method, closing, logger }: HandlerOptions,
+  { method, closing, logger, gate }: HandlerOptions,
   {
     run,
     end,
@@ -110,10 +113,12 @@ async function answer(
   emitter.once("cancelled", onCancelled);
   let failure: unknown;
   try {
+    await gate?.enter(controller.signal);
     await run({
       signal: controller.signal,
       closing,
       peer: call.getPeer(),
+      userAgent: String(call.metadata.get("user-agent")[0] ?? ""),
       peerCertificate: call.getAuthContext().sslPeerCertificate,
     });
   } catch (error) {

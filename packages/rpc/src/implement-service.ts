@@ -6,6 +6,7 @@ import {
 } from "./load-service.ts";
 import type { DuplexMethod, ServerStreamMethod, UnaryMethod } from "./method.ts";
 import type { PeerCertificate } from "node:tls";
+import { status } from "./rpc-error.ts";
 
 /** What a handler knows about the call it answers. */
 export interface CallContext {
@@ -15,6 +16,8 @@ export interface CallContext {
   readonly closing: AbortSignal;
   /** The caller's `ip:port`; for messages only. Of a unix socket nothing is known. */
   readonly peer: string;
+  /** What the caller says it is: `tonic/0.14.2`; empty when it says nothing. */
+  readonly userAgent: string;
   /** The caller's certificate, checked against our authority; undefined without TLS. */
   readonly peerCertificate: PeerCertificate | undefined;
 }
@@ -65,6 +68,7 @@ export type AnyHandler =
  *
  * @param options.serializers take the place of protobufjs for a method's responses, by the method's name
  * @param options.sendTimeoutsMs of server streams: a caller that takes no message for so long is answered `DEADLINE_EXCEEDED`
+ * @param options.unserved why methods without a handler have none, for their `UNIMPLEMENTED`
  */
 export function implementService<Name extends ServiceName>(
   name: Name,
@@ -72,16 +76,22 @@ export function implementService<Name extends ServiceName>(
   options: {
     readonly serializers?: ResponseSerializers<Services[Name]>;
     readonly sendTimeoutsMs?: { readonly [Method in keyof Services[Name]]?: number };
+    readonly unserved?: string;
   } = {},
 ): ImplementedService {
-  const { serializers = {}, sendTimeoutsMs = {} } = options;
+  const { serializers = {}, sendTimeoutsMs = {}, unserved } = options;
   const service = withSerializers(loadService(name), new Map(Object.entries(serializers)));
   const handlers = new Map<string, AnyHandler>();
-  for (const methodName of service.methods.keys()) {
+  for (const [methodName, { path }] of service.methods) {
     const handler: unknown = Reflect.get(implementation, methodName);
     if (isHandler(handler)) handlers.set(methodName, handler.bind(implementation));
+    else if (unserved !== undefined) handlers.set(methodName, () => refuse(path, unserved));
   }
   return { service, handlers, sendTimeoutsMs: new Map(Object.entries<number>(sendTimeoutsMs)) };
+}
+
+function refuse(path: string, reason: string): never {
+  throw status("UNIMPLEMENTED", `Cannot answer ${path.slice(1)}: ${reason}`);
 }
 
 /** Makes grpc-js's bytes of a response; `serialize` is what protobufjs would make. */

@@ -13,6 +13,7 @@ import type {
   ManagerMethods,
   PieceTransferMethods,
   SchedulerMethods,
+  ServerReflectionMethods,
 } from "./generated/services.ts";
 
 /** Every service that proto/ describes, by full name, with its methods. */
@@ -21,6 +22,7 @@ export interface Services {
   readonly "dfdaemon.v2.DfdaemonDownload": DfdaemonDownloadMethods;
   readonly "dfdaemon.v2.DfdaemonUpload": DfdaemonUploadMethods;
   readonly "grpc.health.v1.Health": HealthMethods;
+  readonly "grpc.reflection.v1.ServerReflection": ServerReflectionMethods;
   readonly "manager.v2.Manager": ManagerMethods;
   readonly "scheduler.v2.Scheduler": SchedulerMethods;
 }
@@ -32,7 +34,8 @@ export type LoadedMethod = MethodDefinition<object, object>;
 
 /** A service as loaded from its .proto file. */
 export interface LoadedService {
-  readonly name: ServiceName;
+  /** `package.Service`. */
+  readonly name: string;
   readonly definition: ServiceDefinition;
   readonly methods: ReadonlyMap<string, LoadedMethod>;
 }
@@ -60,6 +63,7 @@ const protoFiles: Record<ServiceName, string> = {
   "dfdaemon.v2.DfdaemonDownload": "dfdaemon/v2/dfdaemon.proto",
   "dfdaemon.v2.DfdaemonUpload": "dfdaemon/v2/dfdaemon.proto",
   "grpc.health.v1.Health": "grpc/health/v1/health.proto",
+  "grpc.reflection.v1.ServerReflection": "grpc/reflection/v1/reflection.proto",
   "manager.v2.Manager": "manager/v2/manager.proto",
   "scheduler.v2.Scheduler": "scheduler/v2/scheduler.proto",
 };

@@ -20,6 +20,8 @@ import { createHealthService } from "./health.ts";
 import type { AnyHandler, ImplementedService } from "./implement-service.ts";
 import type { LoadedMethod } from "./load-service.ts";
 import type { RpcLogger } from "./logger.ts";
+import { createReflectionServices } from "./reflection.ts";
+import { RequestGate, type RequestLimits } from "./request-gate.ts";
 import { ServeError } from "./serve-error.ts";
 import { gateStreams } from "./stream-gate.ts";
 import { formatTarget, type RpcTarget } from "./target.ts";
@@ -31,7 +33,7 @@ export interface ServeRpcOptions {
   readonly address:
     | { readonly ip: string; readonly port: number }
     | { readonly socketPath: string; readonly mode: number };
-  /** Made with `implementService`. The health service is added to them. */
+  /** Made with `implementService`. Health and reflection are added to them. */
   readonly services: readonly ImplementedService[];
   /** With it mutual TLS on TCP. Unix sockets are always plain. */
   readonly tls?: TlsIdentity | undefined;
@@ -42,6 +44,8 @@ export interface ServeRpcOptions {
   readonly logger?: RpcLogger | undefined;
   /** How long running calls may go on once the server closes, in milliseconds; default 5,000. */
   readonly graceMs?: number | undefined;
+  /** Over all callers of `services`; health and reflection are free. Absent: none. */
+  readonly requestLimits?: RequestLimits | undefined;
   /** A TCP connection that has not said what it speaks by then is closed. Milliseconds; default 10,000. */
   readonly firstBytesMs?: number | undefined;
   /** Connections open at once; calls on one more are answered `RESOURCE_EXHAUSTED`. Default 10,000. */
@@ -61,10 +65,14 @@ export interface RpcServer extends AsyncDisposable {
 /** @throws {ServeError} when it cannot listen there */
 export async function serveRpc(options: ServeRpcOptions): Promise<RpcServer> {
   const { address, services, logger, graceMs = 5_000, connectionCountMax = 10_000 } = options;
+  const { requestLimits } = options;
+  const gate = requestLimits && new RequestGate(requestLimits);
   const closing = new AbortController();
   const server = new Server({ ...defaultServerOptions, ...options.channelOptions });
   const names = services.map(({ service }) => service.name);
-  for (const implemented of [...services, createHealthService(names, closing.signal)]) {
+  const health = createHealthService(names, closing.signal);
+  const reflection = createReflectionServices([...services, health].map(({ service }) => service));
+  for (const implemented of [...services, health, ...reflection]) {
     const { service, handlers, sendTimeoutsMs } = implemented;
     const implementation: UntypedServiceImplementation = {};
     for (const [name, method] of service.methods) {
@@ -75,6 +83,7 @@ export async function serveRpc(options: ServeRpcOptions): Promise<RpcServer> {
         closing: closing.signal,
         logger,
         sendTimeoutMs: sendTimeoutsMs.get(name),
+        gate: services.includes(implemented) ? gate : undefined,
       });
     }
     server.addService(service.definition, implementation);

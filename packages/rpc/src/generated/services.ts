@@ -56,6 +56,10 @@ import type {
   SchedulerDeleteTaskRequest__Output,
   SchedulerStatTaskRequest,
   SchedulerStatTaskRequest__Output,
+  ServerReflectionRequest,
+  ServerReflectionRequest__Output,
+  ServerReflectionResponse,
+  ServerReflectionResponse__Output,
   StatLocalTaskRequest,
   StatLocalTaskRequest__Output,
   StatLocalTaskResponse,
@@ -70,6 +74,10 @@ import type {
   SyncPiecesResponse__Output,
   Task,
   Task__Output,
+  UnservedRequest,
+  UnservedRequest__Output,
+  UnservedResponse,
+  UnservedResponse__Output,
 } from "./messages.ts";
 import type { DuplexMethod, ServerStreamMethod, UnaryMethod } from "../method.ts";
 
@@ -88,6 +96,19 @@ export interface DfdaemonDownloadMethods {
   readonly deleteTask: UnaryMethod<DfdaemonDeleteTaskRequest, DfdaemonDeleteTaskRequest__Output, Empty, Empty__Output>;
   readonly deleteLocalTask: UnaryMethod<DeleteLocalTaskRequest, DeleteLocalTaskRequest__Output, Empty, Empty__Output>;
   readonly deleteHost: UnaryMethod<Empty, Empty__Output, Empty, Empty__Output>;
+  readonly downloadCacheTask: ServerStreamMethod<UnservedRequest, UnservedRequest__Output, UnservedResponse, UnservedResponse__Output>;
+  readonly statCacheTask: UnaryMethod<UnservedRequest, UnservedRequest__Output, UnservedResponse, UnservedResponse__Output>;
+  readonly deleteCacheTask: UnaryMethod<UnservedRequest, UnservedRequest__Output, UnservedResponse, UnservedResponse__Output>;
+  readonly downloadPersistentTask: ServerStreamMethod<UnservedRequest, UnservedRequest__Output, UnservedResponse, UnservedResponse__Output>;
+  readonly uploadPersistentTask: UnaryMethod<UnservedRequest, UnservedRequest__Output, UnservedResponse, UnservedResponse__Output>;
+  readonly statPersistentTask: UnaryMethod<UnservedRequest, UnservedRequest__Output, UnservedResponse, UnservedResponse__Output>;
+  readonly statLocalPersistentTask: UnaryMethod<UnservedRequest, UnservedRequest__Output, UnservedResponse, UnservedResponse__Output>;
+  readonly listLocalPersistentTasks: UnaryMethod<UnservedRequest, UnservedRequest__Output, UnservedResponse, UnservedResponse__Output>;
+  readonly downloadPersistentCacheTask: ServerStreamMethod<UnservedRequest, UnservedRequest__Output, UnservedResponse, UnservedResponse__Output>;
+  readonly uploadPersistentCacheTask: UnaryMethod<UnservedRequest, UnservedRequest__Output, UnservedResponse, UnservedResponse__Output>;
+  readonly statPersistentCacheTask: UnaryMethod<UnservedRequest, UnservedRequest__Output, UnservedResponse, UnservedResponse__Output>;
+  readonly statLocalPersistentCacheTask: UnaryMethod<UnservedRequest, UnservedRequest__Output, UnservedResponse, UnservedResponse__Output>;
+  readonly listLocalPersistentCacheTasks: UnaryMethod<UnservedRequest, UnservedRequest__Output, UnservedResponse, UnservedResponse__Output>;
 }
 
 /** dfdaemon.v2.DfdaemonUpload */
@@ -99,12 +120,32 @@ export interface DfdaemonUploadMethods {
   readonly deleteTask: UnaryMethod<DfdaemonDeleteTaskRequest, DfdaemonDeleteTaskRequest__Output, Empty, Empty__Output>;
   readonly syncPieces: ServerStreamMethod<SyncPiecesRequest, SyncPiecesRequest__Output, SyncPiecesResponse, SyncPiecesResponse__Output>;
   readonly syncHost: ServerStreamMethod<SyncHostRequest, SyncHostRequest__Output, Host, Host__Output>;
+  readonly downloadCacheTask: ServerStreamMethod<UnservedRequest, UnservedRequest__Output, UnservedResponse, UnservedResponse__Output>;
+  readonly statCacheTask: UnaryMethod<UnservedRequest, UnservedRequest__Output, UnservedResponse, UnservedResponse__Output>;
+  readonly deleteCacheTask: UnaryMethod<UnservedRequest, UnservedRequest__Output, UnservedResponse, UnservedResponse__Output>;
+  readonly syncCachePieces: ServerStreamMethod<UnservedRequest, UnservedRequest__Output, UnservedResponse, UnservedResponse__Output>;
+  readonly downloadCachePiece: UnaryMethod<UnservedRequest, UnservedRequest__Output, UnservedResponse, UnservedResponse__Output>;
+  readonly downloadPersistentTask: ServerStreamMethod<UnservedRequest, UnservedRequest__Output, UnservedResponse, UnservedResponse__Output>;
+  readonly syncPersistentPieces: ServerStreamMethod<UnservedRequest, UnservedRequest__Output, UnservedResponse, UnservedResponse__Output>;
+  readonly updatePersistentTask: UnaryMethod<UnservedRequest, UnservedRequest__Output, UnservedResponse, UnservedResponse__Output>;
+  readonly statPersistentTask: UnaryMethod<UnservedRequest, UnservedRequest__Output, UnservedResponse, UnservedResponse__Output>;
+  readonly deletePersistentTask: UnaryMethod<UnservedRequest, UnservedRequest__Output, UnservedResponse, UnservedResponse__Output>;
+  readonly downloadPersistentCacheTask: ServerStreamMethod<UnservedRequest, UnservedRequest__Output, UnservedResponse, UnservedResponse__Output>;
+  readonly updatePersistentCacheTask: UnaryMethod<UnservedRequest, UnservedRequest__Output, UnservedResponse, UnservedResponse__Output>;
+  readonly statPersistentCacheTask: UnaryMethod<UnservedRequest, UnservedRequest__Output, UnservedResponse, UnservedResponse__Output>;
+  readonly deletePersistentCacheTask: UnaryMethod<UnservedRequest, UnservedRequest__Output, UnservedResponse, UnservedResponse__Output>;
+  readonly syncPersistentCachePieces: ServerStreamMethod<UnservedRequest, UnservedRequest__Output, UnservedResponse, UnservedResponse__Output>;
 }
 
 /** grpc.health.v1.Health */
 export interface HealthMethods {
   readonly check: UnaryMethod<HealthCheckRequest, HealthCheckRequest__Output, HealthCheckResponse, HealthCheckResponse__Output>;
   readonly watch: ServerStreamMethod<HealthCheckRequest, HealthCheckRequest__Output, HealthCheckResponse, HealthCheckResponse__Output>;
+}
+
+/** grpc.reflection.v1.ServerReflection */
+export interface ServerReflectionMethods {
+  readonly serverReflectionInfo: DuplexMethod<ServerReflectionRequest, ServerReflectionRequest__Output, ServerReflectionResponse, ServerReflectionResponse__Output>;
 }
 
 /** manager.v2.Manager */
