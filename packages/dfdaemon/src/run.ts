@@ -1,10 +1,10 @@
 import { arch, platform } from "node:os";
 import { readFile } from "node:fs/promises";
-import { serveRpc } from "@damselfly/rpc";
+import { serveRpc, type RequestLimits } from "@damselfly/rpc";
 import { SettingsError } from "@damselfly/settings";
 import { openStorage } from "@damselfly/storage";
 import { createDownloadService, createUploadService, type ServiceParts } from "./api/services.ts";
-import type { Config, ServerConfig } from "./config/config.ts";
+import type { Config, ServerConfig, RequestRateConfig } from "./config/config.ts";
 import { listenPolicy } from "./config/listen-policy.ts";
 import { loadIdentities } from "./config/load-identities.ts";
 import { namingSetting } from "./config/naming-setting.ts";
@@ -201,6 +201,7 @@ export async function runDaemon(config: Config, options: RunOptions): Promise<vo
   const parts: ServiceParts = {
     manager,
     dataPlane,
+    origin,
     scheduler,
     host,
     tls: policy.tls !== undefined,
@@ -219,7 +220,8 @@ export async function runDaemon(config: Config, options: RunOptions): Promise<vo
       tls: identities.server,
       plain: policy.plainPeers,
       // Dragonfly's children that are configured for QUIC try Vortex over TCP here.
-      foreign: transports.tcp,
+      foreign: policy.plainPeers ? transports.tcp : undefined,
+      requestLimits: requestLimits(config.upload.server),
       logger,
       graceMs: GRACE_MS,
     }),
@@ -233,6 +235,7 @@ export async function runDaemon(config: Config, options: RunOptions): Promise<vo
     serveRpc({
       address: { socketPath, mode: socketMode },
       services: [createDownloadService(parts)],
+      requestLimits: requestLimits(config.download.server),
       logger,
       graceMs: GRACE_MS,
       channelOptions: { "grpc.max_send_message_length": SOCKET_MESSAGE_LENGTH_MAX },
@@ -300,6 +303,13 @@ export async function runDaemon(config: Config, options: RunOptions): Promise<vo
   idle?.stop();
   logger.info({}, "stopping: running downloads may finish");
   await scheduler?.leave();
+}
+
+function requestLimits(config: RequestRateConfig): RequestLimits {
+  return {
+    ratePerSecond: config.requestRateLimit,
+    waitingCountMax: config.requestBufferSize,
+  };
 }
 
 async function readAuthorities(path: string): Promise<string> {

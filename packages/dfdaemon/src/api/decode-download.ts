@@ -1,4 +1,3 @@
-import { X509Certificate } from "node:crypto";
 import { isAbsolute } from "node:path";
 import { durationToMs, type Download__Output } from "@damselfly/rpc";
 import { DaemonError } from "../errors.ts";
@@ -6,9 +5,9 @@ import { formatDigest, parseDigest } from "../identity/digest.ts";
 import { PIECE_LENGTH_MAX, PIECE_LENGTH_MIN } from "../identity/piece-length.ts";
 import { computeTaskId } from "../identity/task-id.ts";
 import { messageOf } from "../message-of.ts";
-import { redactUrl } from "../origins/redact-url.ts";
 import { clampByteRange, parseByteRange, type ByteRange } from "../tasks/byte-range.ts";
 import type { DownloadRequest } from "../tasks/download-request.ts";
+import { decodeOrigin } from "./decode-origin.ts";
 
 /** A request, and what of it only the answering of the call is about. */
 export interface DecodedDownload extends DownloadRequest {
@@ -31,10 +30,12 @@ export function decodeDownload(
 ): DecodedDownload {
   if (download === null || download === undefined) throw refusal("the request has no download");
   const taskId = decodeTaskId(download);
-  const { url, authorization } = decodeUrl(download.url);
-  const { range, header: asked } = decodeRange(download);
-  const header =
-    authorization === undefined || hasAuthorization(asked) ? asked : { ...asked, authorization };
+  const { range, header } = decodeRange(download);
+  const origin = decodeOrigin(
+    { ...download, requestHeader: header },
+    // On the network's word nothing is fetched unchecked.
+    { insecure: download.extension?.insecureSkipVerify === true && options.outputAllowed },
+  );
   const pieceLength = download.pieceLength;
   if (
     pieceLength !== undefined &&
@@ -53,33 +54,12 @@ export function decodeDownload(
   const outputPath = download.outputPath === "" ? undefined : download.outputPath;
   if (outputPath !== undefined && !options.outputAllowed)
     throw refusal("files are written only for clients on the unix socket");
-  if (download.needPieceContent && !options.outputAllowed) {
-    throw refusal("content is sent only to clients on the unix socket");
-  }
   if (outputPath !== undefined && !isAbsolute(outputPath))
     throw refusal(`the output path is '${outputPath}', expected an absolute one`);
-  if (
-    download.objectStorage ||
-    download.hdfs ||
-    download.huggingFace ||
-    download.modelScope ||
-    download.openCsg
-  ) {
-    throw unsupported("only http and https origins are supported");
-  }
-  const caCert = decodeCertificates(download.certificateChain);
   const timeoutMs = download.timeout ? durationToMs(download.timeout) : 0;
   return {
     taskId,
-    origin: {
-      url,
-      header,
-      ...(caCert === undefined ? {} : { caCert }),
-      // On the network's word nothing is fetched unchecked.
-      ...(download.extension?.insecureSkipVerify === true && options.outputAllowed
-        ? { insecure: true }
-        : {}),
-    },
+    origin,
     tag: download.tag ?? "",
     application: download.application ?? "",
     priority: download.priority,
@@ -106,7 +86,8 @@ export function decodeDownload(
             forceHardLink: download.forceHardLink,
           },
         }),
-    needPieceContent: download.needPieceContent,
+    // A scheduler that asks a seed passes on what the child has asked of its own daemon; it throws content away.
+    needPieceContent: download.needPieceContent && options.outputAllowed,
     prefetch: download.prefetch && !download.isPrefetch && range !== undefined,
     ...(timeoutMs > 0 ? { timeoutMs } : {}),
   };
@@ -133,34 +114,6 @@ function decodeDigest(text: string): string {
   }
 }
 
-/** The URL without the user it names; that one becomes a header, so that it is treated as the secret it is. */
-function decodeUrl(text: string): { readonly url: string; readonly authorization?: string } {
-  if (!URL.canParse(text)) throw unsupported(`'${redactUrl(text).slice(0, 200)}' is not a URL`);
-  const url = new URL(text);
-  const { protocol, username, password } = url;
-  if (protocol !== "http:" && protocol !== "https:") {
-    throw unsupported(`the URL's scheme is '${protocol.slice(0, -1)}', expected http or https`);
-  }
-  if (username === "" && password === "") return { url: text };
-  url.username = "";
-  url.password = "";
-  let user: string;
-  try {
-    user = `${decodeURIComponent(username)}:${decodeURIComponent(password)}`;
-  } catch (error) {
-    throw new DaemonError(
-      "ERR_REQUEST",
-      "Cannot read request: the user in the URL is not encoded as a URL wants it",
-      { cause: error },
-    );
-  }
-  return { url: url.href, authorization: `Basic ${Buffer.from(user).toString("base64")}` };
-}
-
-function hasAuthorization(header: Readonly<Record<string, string>>): boolean {
-  return Object.keys(header).some((name) => name.toLowerCase() === "authorization");
-}
-
 /** The range from its own field, else from a Range header, which never goes to the origin as it is. */
 function decodeRange(download: Download__Output): {
   readonly range?: (contentLength: number) => ByteRange;
@@ -182,30 +135,6 @@ function decodeRange(download: Download__Output): {
   if (value === undefined) return { header };
   const text = value;
   return { range: (contentLength) => parseByteRange(text, contentLength), header };
-}
-
-/** PEM texts or DER blocks, as one PEM text. */
-function decodeCertificates(chain: readonly Uint8Array[]): string | undefined {
-  if (chain.length === 0) return undefined;
-  return chain
-    .map((certificate) => {
-      const text = Buffer.from(certificate).toString("latin1");
-      if (text.includes("-----BEGIN CERTIFICATE-----")) return text;
-      try {
-        return new X509Certificate(certificate).toString();
-      } catch (error) {
-        throw new DaemonError(
-          "ERR_REQUEST",
-          "Cannot read request: a certificate in it is neither PEM nor DER",
-          { cause: error },
-        );
-      }
-    })
-    .join("\n");
-}
-
-function unsupported(reason: string): DaemonError {
-  return new DaemonError("ERR_UNSUPPORTED", `Cannot download: ${reason}`);
 }
 
 function refusal(reason: string): DaemonError {

@@ -21,7 +21,7 @@ const PIECE_LENGTH = 4 * 2 ** 20;
 const LENGTH = 2 * PIECE_LENGTH + 100_003;
 const CONTENT = seededContent(LENGTH);
 const SHA256 = `sha256:${createHash("sha256").update(CONTENT).digest("hex")}`;
-/** What Dragonfly's dfget says besides the URL; it knows nothing of our extension. */
+/** What Dragonfly's dfget says besides the URL. */
 const DFGET: Download = {
   tag: "",
   application: "",
@@ -61,11 +61,11 @@ interface Outcome {
   readonly pieces: readonly Piece__Output[];
 }
 
-async function download(fields: Download): Promise<Outcome> {
+async function download(fields: Download, caller = client): Promise<Outcome> {
   let taskId = "";
   let started: Outcome["started"] | undefined;
   const pieces: Piece__Output[] = [];
-  for await (const response of client.downloadTask({ download: fields })) {
+  for await (const response of caller.downloadTask({ download: fields })) {
     ({ taskId } = response);
     started ??= response.downloadTaskStartedResponse ?? undefined;
     const piece = response.downloadPieceFinishedResponse?.piece;
@@ -75,8 +75,8 @@ async function download(fields: Download): Promise<Outcome> {
   return { taskId, started, pieces };
 }
 
-async function failureOf(fields: Download): Promise<RpcError> {
-  const failure: unknown = await download(fields).then(
+async function failureOf(fields: Download, caller = client): Promise<RpcError> {
+  const failure: unknown = await download(fields, caller).then(
     () => new Error("it did not fail"),
     (error: unknown) => error,
   );
@@ -262,13 +262,59 @@ describe("what DownloadTask cannot do", () => {
 
   it("remembers that a task failed until it succeeds", async () => {
     const url = serveFile();
-    const digest = SHA256.replace(/.$/, (last) => (last === "0" ? "1" : "0"));
-    expect(await failureOf({ url, digest })).toMatchObject({ code: "INTERNAL" });
     const { taskId } = await download({ url, metadataOnly: true });
-    await failureOf({ url, digest });
+    await failureOf({ url, disableBackToSource: true });
     expect((await client.statLocalTask({ taskId })).failedAt).toBeTruthy();
     await download({ url });
     expect((await client.statLocalTask({ taskId })).failedAt).toBeFalsy();
+  });
+
+  it("does not hold another's digest against the task", async () => {
+    const url = serveFile();
+    const digest = SHA256.replace(/.$/, (last) => (last === "0" ? "1" : "0"));
+    const failure = await failureOf({ url, digest, outputPath: outputPath("wrong") });
+    expect(failure).toMatchObject({ code: "INTERNAL" });
+    const { taskId } = await download({ url, metadataOnly: true });
+    expect((await client.statLocalTask({ taskId })).failedAt).toBeFalsy();
+  });
+});
+
+describe("the other services", () => {
+  it("say what the origin says of a file, and that HTTP has no directories", async () => {
+    const url = serveFile();
+    const listed = await client.listTaskEntries({ url, timeout: { seconds: 10 } });
+    expect(listed).toMatchObject({ contentLength: LENGTH, statusCode: 200, entries: [] });
+    expect(listed.responseHeader).toHaveProperty("etag");
+    await expect(client.listTaskEntries({ url: `${origin.url}/dir/` })).rejects.toMatchObject({
+      code: "UNIMPLEMENTED",
+    });
+    const missing = client.listTaskEntries({ url: `${origin.url}/nothing` });
+    await expect(missing).rejects.toMatchObject({ code: "INTERNAL" });
+    const other = client.listTaskEntries({ url: "hdfs://h/f", hdfs: {} });
+    await expect(other).rejects.toMatchObject({ code: "INTERNAL" });
+  });
+
+  it("say what they do not serve", async () => {
+    const sentence = expect.stringContaining("this daemon serves standard tasks only");
+    await expect(client.statPersistentTask({})).rejects.toMatchObject({
+      code: "UNIMPLEMENTED",
+      reason: sentence,
+    });
+    const streaming = async (): Promise<void> => {
+      for await (const _ of client.downloadPersistentCacheTask({}));
+    };
+    await expect(streaming()).rejects.toMatchObject({ code: "UNIMPLEMENTED", reason: sentence });
+  });
+
+  it("delete what is here, and say when there is nothing", async () => {
+    const { taskId } = await download({ url: serveFile() });
+    await client.deleteLocalTask({ taskId });
+    for (const gone of [client.deleteLocalTask({ taskId }), client.statLocalTask({ taskId })]) {
+      await expect(gone).rejects.toMatchObject({
+        code: "NOT_FOUND",
+        reason: `local task not found: ${taskId}`,
+      });
+    }
   });
 });
 
@@ -284,13 +330,15 @@ describe("Dragonfly's dfget, which takes only a refusal without any message for 
     const before = await readdir(bench.directory);
     const url = serveFile();
     const digest = `crc32:1`;
-    await failureOf({ url, digest, outputPath: outputPath("ours"), extension: {} });
+    await failureOf({ url, digest, outputPath: outputPath("ours") });
     expect(await readdir(bench.directory)).toEqual(before);
-    await failureOf({ url, digest, outputPath: outputPath("theirs") });
+    const tonic = { "grpc.primary_user_agent": "tonic/0.14.2" };
+    await using theirs = createDfdaemonDownloadClient(daemon, { channelOptions: tonic });
+    await failureOf({ url, digest, outputPath: outputPath("theirs") }, theirs);
     expect(await readFile(outputPath("theirs"), "utf8")).toBe("");
     // What is there already is left as it is.
     await writeFile(outputPath("kept"), "kept");
-    await failureOf({ url, digest, outputPath: outputPath("kept"), overwrite: true });
+    await failureOf({ url, digest, outputPath: outputPath("kept"), overwrite: true }, theirs);
     expect(await readFile(outputPath("kept"), "utf8")).toBe("kept");
   });
 });

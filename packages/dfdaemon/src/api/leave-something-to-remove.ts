@@ -5,7 +5,7 @@ import { writeFile } from "node:fs/promises";
  *
  * Dragonfly's dfget removes the output when a download fails, and where there is none it says "No such file or directory" instead of why the
  * download failed (client 1.5.10, dfget/main.rs): its own daemon links the output before the first byte is there, ours when the last one is.
- * Our own dfget is never left such a file.
+ * Callers that are no tonic, our own dfget among them, are never left such a file.
  */
 export async function leaveSomethingToRemove(path: string | undefined): Promise<void> {
   if (path === undefined) return;

@@ -1,6 +1,9 @@
 import {
   implementService,
   status,
+  type CallContext,
+  type DownloadTaskRequest__Output,
+  type DownloadTaskResponse,
   type ImplementedService,
   type ServiceImplementation,
   type Services,
@@ -12,12 +15,14 @@ import type { TrafficMeter } from "../host/traffic-meter.ts";
 import type { Logger } from "../logger.ts";
 import { meterDownloadService, meterUploadService } from "../metrics/meter-services.ts";
 import type { Metrics } from "../metrics/metrics.ts";
+import type { Origin } from "../origins/origin.ts";
 import { pause } from "../pause.ts";
 import type { SchedulerConnection } from "../scheduling/scheduler-client.ts";
 import type { TaskManager } from "../tasks/task-manager.ts";
 import { assertCertified, assertHostIdentity } from "./assert-host-identity.ts";
 import { assertNotBlocked } from "./assert-not-blocked.ts";
 import { deleteLocalTask, describeTask, statLocalTask } from "./local-tasks.ts";
+import { listTaskEntries } from "./list-task-entries.ts";
 import { streamDownload } from "./stream-download.ts";
 import { syncPieces } from "./sync-pieces.ts";
 import { deleteTaskEverywhere, SCHEDULER_CALL_MS } from "./task-deletion.ts";
@@ -29,9 +34,12 @@ const SYNC_HOST_INTERVAL_MS = 1_000;
 /** A peer that takes no message of these streams for so long is not listened for any more, as Dragonfly's daemons do. Milliseconds. */
 const SYNC_SEND_MS = 10_000;
 
+const UNSERVED = "this daemon serves standard tasks only, no persistent and no cache tasks";
+
 export interface ServiceParts {
   readonly manager: TaskManager;
   readonly dataPlane: DataPlane;
+  readonly origin: Pick<Origin, "stat">;
   readonly scheduler: SchedulerConnection | undefined;
   readonly host: HostFacts;
   /** Whether others are served with mutual TLS. Otherwise only this machine is, or `security.insecure` is set. */
@@ -49,17 +57,13 @@ export interface ServiceParts {
 
 /** What the programs on this node may ask: the unix socket. */
 export function createDownloadService(parts: ServiceParts): ImplementedService {
-  const { manager, dataPlane, host, onRequest } = parts;
+  const { manager, dataPlane } = parts;
   const { storage } = dataPlane;
   const { history } = manager;
   const methods: ServiceImplementation<Services["dfdaemon.v2.DfdaemonDownload"]> = {
-    downloadTask: (request, { signal }) => {
-      onRequest();
+    downloadTask: (request, context) => {
       assertNotBlocked(parts.scheduler, request.download);
-      return translated(
-        streamDownload(manager, request, { hostId: host.id, signal, outputAllowed: true }),
-        signal,
-      );
+      return downloadTask(parts, request, { ...context, outputAllowed: true });
     },
     statTask: (request, { signal }) => answer(() => statTask(parts, request.taskId, signal)),
     statLocalTask: (request) => answer(() => statLocalTask(storage, history, request.taskId)),
@@ -67,6 +71,8 @@ export function createDownloadService(parts: ServiceParts): ImplementedService {
       answer(async () => ({
         tasks: (await storage.listTasks()).map((task) => describeTask(task, history)),
       })),
+    listTaskEntries: (request, { signal }) =>
+      answer(() => listTaskEntries(parts.origin, request, { signal })),
     deleteTask: (request, { signal }) => answer(() => deleteTask(parts, request.taskId, signal)),
     deleteLocalTask: (request) =>
       answer(async () => {
@@ -79,10 +85,8 @@ export function createDownloadService(parts: ServiceParts): ImplementedService {
         return {};
       }),
   };
-  return implementService(
-    "dfdaemon.v2.DfdaemonDownload",
-    meterDownloadService(methods, parts.metrics),
-  );
+  const metered = meterDownloadService(methods, parts.metrics);
+  return implementService("dfdaemon.v2.DfdaemonDownload", metered, { unserved: UNSERVED });
 }
 
 /** What other daemons and the scheduler may ask: TCP. */
@@ -90,16 +94,13 @@ export function createUploadService(parts: ServiceParts): ImplementedService {
   const { manager, dataPlane, host, tls, plainPeers, meter, onRequest } = parts;
   const children = { value: 0 };
   const methods: ServiceImplementation<Services["dfdaemon.v2.DfdaemonUpload"]> = {
-    downloadTask: (request, { signal }) => {
-      onRequest();
-      return translated(
-        streamDownload(manager, request, { hostId: host.id, signal, outputAllowed: false }),
-        signal,
-      );
-    },
+    downloadTask: (request, context) =>
+      downloadTask(parts, request, { ...context, outputAllowed: false }),
     statTask: (request, { signal }) => answer(() => statTask(parts, request.taskId, signal)),
     statLocalTask: (request) =>
       answer(() => statLocalTask(dataPlane.storage, manager.history, request.taskId)),
+    listTaskEntries: (request, { signal }) =>
+      answer(() => listTaskEntries(parts.origin, request, { signal })),
     deleteTask: (request, { signal }) => answer(() => deleteTask(parts, request.taskId, signal)),
     syncPieces: (request, { signal, closing, peerCertificate }) => {
       onRequest();
@@ -128,7 +129,30 @@ export function createUploadService(parts: ServiceParts): ImplementedService {
   const metered = meterUploadService(methods, parts.metrics);
   return implementService("dfdaemon.v2.DfdaemonUpload", metered, {
     sendTimeoutsMs: { syncPieces: SYNC_SEND_MS, syncHost: SYNC_SEND_MS },
+    unserved: UNSERVED,
   });
+}
+
+function downloadTask(
+  { manager, host, metrics, onRequest }: ServiceParts,
+  request: DownloadTaskRequest__Output,
+  options: CallContext & { readonly outputAllowed: boolean },
+): AsyncIterable<DownloadTaskResponse> {
+  onRequest();
+  const { signal, userAgent, outputAllowed } = options;
+  const labels = request.download && metrics.labeler.labelsOf(request.download);
+  const prefetchObserver = labels && {
+    started: () => metrics.prefetchStarted(labels),
+    failed: () => metrics.prefetchFailed(labels),
+  };
+  const messages = streamDownload(manager, request, {
+    hostId: host.id,
+    signal,
+    outputAllowed,
+    isTonic: userAgent.startsWith("tonic/"),
+    ...(prefetchObserver ? { prefetchObserver } : {}),
+  });
+  return translated(messages, signal);
 }
 
 async function statTask(

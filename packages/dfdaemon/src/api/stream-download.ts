@@ -5,7 +5,7 @@ import {
 } from "@damselfly/rpc";
 import type { PieceRecord, StoredTask } from "@damselfly/storage";
 import { encodePiece } from "../piece-message.ts";
-import type { TaskManager } from "../tasks/task-manager.ts";
+import type { PrefetchObserver, TaskManager } from "../tasks/task-manager.ts";
 import { decodeDownload, type DecodedDownload } from "./decode-download.ts";
 import { leaveSomethingToRemove } from "./leave-something-to-remove.ts";
 
@@ -16,6 +16,9 @@ export interface StreamDownloadOptions {
   readonly hostId: string;
   readonly signal: AbortSignal;
   readonly outputAllowed: boolean;
+  /** The caller is written in Rust, as Dragonfly's dfget is. */
+  readonly isTonic: boolean;
+  readonly prefetchObserver?: PrefetchObserver;
 }
 
 /**
@@ -42,8 +45,7 @@ export async function* streamDownload(
       yield response;
     }
   } catch (error) {
-    const isForeign = request.download?.extension === null;
-    if (hasStarted && isForeign && !options.signal.aborted)
+    if (hasStarted && options.isTonic && !options.signal.aborted)
       await leaveSomethingToRemove(download.output?.path);
     throw error;
   } finally {
@@ -54,7 +56,7 @@ export async function* streamDownload(
 async function* respond(
   manager: TaskManager,
   download: DecodedDownload,
-  { hostId, signal }: StreamDownloadOptions,
+  { hostId, signal, prefetchObserver }: StreamDownloadOptions,
 ): AsyncGenerator<DownloadTaskResponse, void, undefined> {
   let identity = { hostId, taskId: download.taskId, peerId: "" };
   let task: StoredTask | undefined;
@@ -71,7 +73,7 @@ async function* respond(
         isFinished: task.complete,
       };
       yield { ...identity, downloadTaskStartedResponse: started };
-      if (download.prefetch && !task.complete) manager.prefetch(download);
+      if (download.prefetch && !task.complete) manager.prefetch(download, prefetchObserver);
       continue;
     }
     const piece = encodePiece(event.piece);

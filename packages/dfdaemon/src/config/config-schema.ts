@@ -7,7 +7,7 @@ import { DEFAULT_DYNCONFIG_PATH } from "./default-paths.ts";
 import { count, hostAndPort, inert, ipLiteral, permissions, port } from "./setting-types.ts";
 
 const PROXY = "there is no proxy";
-const RATE = "requests and bandwidth are not limited by rate";
+const RATE = "bandwidth is not limited, nor are requests by load";
 const LATER = "this is not built yet";
 const NO_EVICTION = "nothing is evicted yet, delete tasks by hand";
 /** Of old files and of the Helm chart: Dragonfly passes them over in silence, as it does every key that it does not know. */
@@ -35,8 +35,8 @@ const downloadSection = z.object({
     .object({
       socketPath: z.string().min(1).default("/var/run/dragonfly/dfdaemon.sock"),
       socketMode: permissions().default(0o660),
-      requestRateLimit: inert(RATE),
-      requestBufferSize: inert(RATE),
+      requestRateLimit: count().default(400),
+      requestBufferSize: z.int().min(0).default(50),
       requestbufferSize: inert(UNHEEDED),
     })
     .prefault({}),
@@ -58,8 +58,8 @@ const uploadSection = z.object({
       ip: ipLiteral().optional(),
       port: port().default(4000),
       ...tlsFiles,
-      requestRateLimit: inert(RATE),
-      requestBufferSize: inert(RATE),
+      requestRateLimit: count().default(400),
+      requestBufferSize: z.int().min(0).default(50),
       requestbufferSize: inert(UNHEEDED),
       protocol: inert(UNHEEDED),
     })

@@ -15,7 +15,7 @@ export interface Config {
   };
   readonly download: DownloadConfig;
   readonly upload: {
-    readonly server: ServerConfig & TlsFiles;
+    readonly server: ServerConfig & TlsFiles & RequestRateConfig;
     /** For dialling other daemons; overrides `security`. */
     readonly client: TlsFiles;
     /** Announces that this host serves nobody. */
@@ -62,6 +62,14 @@ export interface Config {
   readonly idleExit: number;
 }
 
+/** How many requests a gRPC server takes; health and reflection are free. */
+export interface RequestRateConfig {
+  /** In a second. */
+  readonly requestRateLimit: number;
+  /** That wait for the next second; more are answered RESOURCE_EXHAUSTED. */
+  readonly requestBufferSize: number;
+}
+
 /** Where a server listens. */
 export interface ServerConfig {
   /** An IP literal; `0.0.0.0` for all. */
@@ -85,7 +93,7 @@ export interface SecurityConfig extends TlsFiles {
 }
 
 export interface DownloadConfig {
-  readonly server: {
+  readonly server: RequestRateConfig & {
     readonly socketPath: string;
     /** Permission bits of the socket. */
     readonly socketMode: number;

@@ -131,8 +131,7 @@ export class TaskManager implements AsyncDisposable {
       yield* this.#persist(request, either);
       this.history.succeeded(request.taskId);
     } catch (error) {
-      if (!either.aborted && !codeOf(error).startsWith("ERR_OUTPUT"))
-        this.history.failed(request.taskId);
+      if (!either.aborted && !isAboutDelivery(error)) this.history.failed(request.taskId);
       throw error;
     } finally {
       this.#callerCount -= 1;
@@ -140,16 +139,20 @@ export class TaskManager implements AsyncDisposable {
   }
 
   /** Fetches in the background the whole of a task of which a part is asked for. Never fails anybody. */
-  prefetch(request: DownloadRequest): void {
+  prefetch(request: DownloadRequest, observer?: PrefetchObserver): void {
     const { taskId } = request;
     if (this.#prefetching.has(taskId) || this.#closing.signal.aborted) return;
     this.#prefetching.add(taskId);
     this.history.prefetched(taskId);
+    observer?.started();
     // The digest is the caller's to insist on, and so is where its part goes.
     const { range: _range, digest: _digest, output: _output, ...whole } = request;
     const work = async (): Promise<void> => {
       try {
         for await (const _ of this.download(whole, this.#closing.signal));
+      } catch (error) {
+        observer?.failed();
+        throw error;
       } finally {
         this.#prefetching.delete(taskId);
       }
@@ -421,6 +424,12 @@ export class TaskManager implements AsyncDisposable {
   }
 }
 
+/** Who counts downloads that nobody waits for. */
+export interface PrefetchObserver {
+  started(): void;
+  failed(): void;
+}
+
 interface Shared {
   /** Of the caller who began it: whom it asks, and with what rights. */
   readonly request: DownloadRequest;
@@ -443,6 +452,12 @@ function endUnlessWanted(shared: Shared): void {
   shared.flight.abort(
     new DaemonError("ERR_CLOSED", "Cannot go on: nobody waits for the download any more"),
   );
+}
+
+/** What is wrong with the place or the digest that one caller named says nothing about the task. */
+function isAboutDelivery(error: unknown): boolean {
+  const code = codeOf(error);
+  return code.startsWith("ERR_OUTPUT") || code === "ERR_DIGEST_MISMATCH" || code === "ERR_RANGE";
 }
 
 function local(piece: PieceRecord): PieceRecord {
