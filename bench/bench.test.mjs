@@ -27,7 +27,7 @@ describe("npm run bench -- --quick", () => {
     const { results, skipped } = readReport();
     const names = [...results, ...skipped].map(({ backend, name }) => backend ?? name);
     expect(names).toEqual(
-      expect.arrayContaining(["quic-auto", "quiche-dgram", "grpc-tls", "grpc"]),
+      expect.arrayContaining(["quic-auto", "quiche-dgram", "tcp-tls", "tcp", "grpc-tls", "grpc"]),
     );
     for (const result of results) {
       expect(result).toMatchObject({

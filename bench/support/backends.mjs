@@ -4,6 +4,7 @@ import { openQuicEndpoint } from "@damselfly/quic";
 import { loadQuinn, quinnOpener } from "@damselfly/quinn";
 import { createGrpcDownloader, serveGrpc } from "@damselfly/transport-grpc";
 import { createQuicDownloader, serveQuic } from "@damselfly/transport-quic";
+import { createTcpDownloader, serveTcp } from "@damselfly/transport-tcp";
 
 /** What all others are compared with. */
 export const BASE = "grpc-tls";
@@ -26,6 +27,8 @@ export const BACKENDS = [
   quic("quiche-gso", "QUIC, quiche, GSO and GRO", { udp: "gso" }),
   quic("quiche-dgram", "QUIC, quiche, plain dgram", { udp: "dgram" }),
   quinn("quinn", "QUIC, quinn"),
+  tcp("tcp-tls", "TCP, mutual TLS", true),
+  tcp("tcp", "TCP, plain", false),
   grpc("grpc-tls", "gRPC, mutual TLS", true),
   grpc("grpc", "gRPC, plain", false),
   { name: "curl", title: "curl, plain HTTP", over: "tcp", whyNot: whyNoCurl },
@@ -82,6 +85,23 @@ function quinn(name, title) {
       quinn: { port: server.address.port, key: identity.quinn.ownKey },
     }),
     daemon: { isSecured: true, server: { protocol: "quic", quic: { backend: "quinn" } } },
+  };
+}
+
+function tcp(name, title, isSecured) {
+  const secured = ({ identity, ...options }) => ({
+    ...tuned(options),
+    ...(isSecured ? { tls: identity.tls } : {}),
+  });
+  return {
+    name,
+    title,
+    over: "tcp",
+    whyNot: async () => undefined,
+    serve: (options) => serveTcp({ ...secured(options), plain: !isSecured }),
+    download: (options) => createTcpDownloader(secured(options)),
+    addressOf: (server) => ({ ports: { tcp: server.address.port } }),
+    daemon: { isSecured, server: { protocol: "tcp" } },
   };
 }
 

@@ -6,7 +6,7 @@ export const MODES = ["memory", "file"];
 
 export const HELP = `Usage: npm run bench [-- OPTIONS]
 
-Measures QUIC against gRPC and curl, side by side, between two processes: from memory to memory and from file to file; over
+Measures QUIC, TCP, gRPC and curl, side by side, between two processes: from memory to memory and from file to file; over
 loopback, over veth pairs and over a bad link. Everything but loopback needs Linux and root. Prints tables.
 
 What to measure:
