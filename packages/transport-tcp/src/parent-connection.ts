@@ -238,7 +238,7 @@ export class ParentConnection {
       this.#asking = undefined;
       asking.reject(error);
       // A refusal leaves the connection as it was; Dragonfly's parents of old close it.
-      if (isAnswered) this.#init.onFree(this);
+      if (isAnswered && this.isOpen) this.#init.onFree(this);
       else this.#socket.destroy();
       return undefined;
     }

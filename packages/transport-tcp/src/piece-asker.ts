@@ -24,15 +24,18 @@ export interface AskContext {
 /** Puts requests to parents, each on a pooled connection that it has for itself. */
 export class PieceAsker {
   readonly #pool: ConnectionPool;
+  readonly #silenceMs: number;
   readonly #buffers = new RingBuffers();
 
-  constructor(pool: ConnectionPool) {
+  /** @param options.silenceMs an idle connection on which nothing is answered for so long may have died unnoticed */
+  constructor(pool: ConnectionPool, options: { readonly silenceMs: number }) {
     this.#pool = pool;
+    this.#silenceMs = options.silenceMs;
   }
 
   /**
-   * Asks for a piece. Once more on another connection if one that had been idle turns out to be dead: the parent may
-   * have closed it at this moment.
+   * Asks for a piece. Once more on another connection if one that had been idle turns out to be dead, or says nothing:
+   * the parent may have closed it at this moment, or be gone without a word.
    *
    * @throws {ConnectionLost | VortexError}
    * @throws {TransportError} what the parent refuses with; `ERR_PROTOCOL`
@@ -44,12 +47,18 @@ export class PieceAsker {
     for (let isRetry = false; ; isRetry = true) {
       const connection = await this.#pool.acquire(target, { isFresh: isRetry, signal });
       const wasUsed = connection.requestCount > 0;
+      const mayBeStale = wasUsed && !isRetry;
+      const timer = mayBeStale
+        ? setTimeout(() => connection.close(SILENT), this.#silenceMs)
+        : undefined;
       try {
         return await this.#askOn(connection, request, context);
       } catch (error) {
         signal.throwIfAborted();
-        const isStale = error instanceof ConnectionLost && error.isUnanswered && wasUsed;
-        if (!isStale || isRetry) throw error;
+        const isUnanswered = error instanceof ConnectionLost && error.isUnanswered;
+        if (!isUnanswered || !mayBeStale) throw error;
+      } finally {
+        clearTimeout(timer);
       }
     }
   }
@@ -80,6 +89,8 @@ export class PieceAsker {
     }
   }
 }
+
+const SILENT = new Error("nothing was answered");
 
 /** Our own parents are asked with our own tag, so that they may answer in our own words. */
 function encodeRequest(

@@ -81,7 +81,9 @@ export class RequestReader {
     if (this.#bytes.byteLength < end) return undefined;
     const packet = decodePacket(this.#bytes.subarray(0, end));
     this.#bytes = this.#bytes.subarray(end);
-    if (packet.kind === "request" || packet.kind === "range-request") return packet;
+    const isRequest =
+      packet.kind === "request" || (packet.kind === "range-request" && packet.length > 0);
+    if (isRequest) return packet;
     throw new VortexError("ERR_VALUE", `Cannot serve a packet of kind ${packet.kind}`);
   }
 

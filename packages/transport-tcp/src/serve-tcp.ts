@@ -54,7 +54,9 @@ export interface TcpServerStats {
   readonly connectionCount: number;
   /** So far. */
   readonly acceptedCount: number;
-  /** Closed because there were too many. */
+  /** Of them, those with TLS that resumed a session. */
+  readonly resumedCount: number;
+  /** Answered as busy, or closed, because there were too many. */
   readonly refusedCount: number;
   readonly requestCount: number;
   /** Content of pieces sent so far, in bytes. */
@@ -96,6 +98,7 @@ class TcpServer implements TcpPieceServer {
   /** The names of those that are too many. */
   readonly #surplus = new Set<string>();
   #acceptedCount = 0;
+  #resumedCount = 0;
   #refusedCount = 0;
   #isClosing = false;
   #closing: Promise<void> | undefined;
@@ -130,6 +133,7 @@ class TcpServer implements TcpPieceServer {
     return {
       connectionCount: this.#sockets.size,
       acceptedCount: this.#acceptedCount,
+      resumedCount: this.#resumedCount,
       refusedCount: this.#refusedCount,
       requestCount: this.#handler.requestCount,
       sentLength: this.#handler.sentLength,
@@ -273,6 +277,7 @@ class TcpServer implements TcpPieceServer {
           socket.destroy();
           return;
         }
+        if (socket.isSessionReused()) this.#resumedCount += 1;
         this.#serve(socket, { isOurs: true, early: Buffer.alloc(0), firstMs: this.#idleMs });
       });
       secure.on("tlsClientError", (error, socket) => {

@@ -70,7 +70,7 @@ class PooledDownloader implements TcpDownloader {
       idleTimeoutMs,
       connectMs: this.#timeouts.connectMs,
     });
-    this.#asker = new PieceAsker(this.#pool);
+    this.#asker = new PieceAsker(this.#pool, { silenceMs: this.#timeouts.connectMs });
   }
 
   get connectionCount(): number {

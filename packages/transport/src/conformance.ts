@@ -18,7 +18,12 @@ export {
   type OpenFixture,
   withFixture,
 } from "./conformance/fixture.ts";
-export { SyntheticSource, type SyntheticPiece, TASK_ID } from "./conformance/synthetic-source.ts";
+export {
+  fillContent,
+  SyntheticSource,
+  type SyntheticPiece,
+  TASK_ID,
+} from "./conformance/synthetic-source.ts";
 export { createGate, type Gate } from "./conformance/gate.ts";
 export { codeOf, failureOf, readPiece } from "./conformance/read-piece.ts";
 
