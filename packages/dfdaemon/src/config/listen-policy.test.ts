@@ -28,6 +28,8 @@ describe("listenPolicy", () => {
     [{ scheduler: { addrs: ["10.0.0.1:8002"] } }, true],
     [{ scheduler: { addrs: ["127.0.0.1:8002", "scheduler.example:8002"] } }, true],
     [{ manager: { addr: "http://10.0.0.1:65003" } }, true],
+    [{ dynconfig: { path: "/somebody/named/it.yaml" } }, true],
+    [{}, false],
     [{ scheduler: { addrs: ["127.0.0.1:8002", "[::1]:8003", "localhost:8004"] } }, false],
   ])("of %j, knows whether others would need this node: %s", (given, isClustered) => {
     const [warning] = listenPolicy(config(given), undefined).warnings;

@@ -1,6 +1,7 @@
 import { isIP } from "node:net";
 import type { TlsIdentity } from "@damselfly/transport";
 import type { Config } from "./config.ts";
+import { expectsDynconfig } from "./expects-dynconfig.ts";
 
 /** Whom this daemon serves, where, and how it is protected. */
 export interface ListenPolicy {
@@ -80,15 +81,13 @@ function configuredAddresses(
   };
 }
 
-/** Told of a scheduler or a manager that is not on this machine. */
-function isClustered({ scheduler, manager }: Config): boolean {
-  const isElsewhere = (host: string): boolean => host !== "localhost" && !isLoopback(host);
-  return (
-    manager.addr !== "" ||
-    scheduler.addrs.some((address) =>
-      isElsewhere(address.replace(/:\d+$/, "").replaceAll(/[[\]]/g, "")),
-    )
-  );
+/** Told of a scheduler that is not on this machine, or of somebody who knows schedulers. */
+function isClustered({ scheduler, manager, dynconfig }: Config): boolean {
+  if (scheduler.addrs.length === 0) return manager.addr !== "" || expectsDynconfig(dynconfig);
+  return scheduler.addrs.some((address) => {
+    const host = address.replace(/:\d+$/, "").replaceAll(/[[\]]/g, "");
+    return host !== "localhost" && !isLoopback(host);
+  });
 }
 
 /** RFC 1122, section 3.2.1.3, and RFC 4291, section 2.5.3. */

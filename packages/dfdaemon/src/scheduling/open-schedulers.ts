@@ -1,4 +1,3 @@
-import { existsSync } from "node:fs";
 import { formatTarget, type Host } from "@damselfly/rpc";
 import {
   serveScheduler,
@@ -7,7 +6,7 @@ import {
 } from "@damselfly/scheduler";
 import type { TlsIdentity } from "@damselfly/transport";
 import type { Config } from "../config/config.ts";
-import { DEFAULT_DYNCONFIG_PATH } from "../config/default-paths.ts";
+import { expectsDynconfig } from "../config/expects-dynconfig.ts";
 import { formatPeerId } from "../identity/peer-id.ts";
 import type { Logger } from "../logger.ts";
 import { dynconfigFile } from "./dynconfig-file.ts";
@@ -96,9 +95,9 @@ function findSource(
     const tls = managerTls === undefined ? {} : { tls: managerTls };
     return openManagerSource({ address: manager.addr, ...tls, host, logger });
   }
-  // Where it usually is it need not be; a file that somebody named will come.
-  const expected = dynconfig.path !== DEFAULT_DYNCONFIG_PATH || existsSync(dynconfig.path);
-  return expected ? dynconfigFile(dynconfig.path, { seed: host.seed, logger }) : undefined;
+  return expectsDynconfig(dynconfig)
+    ? dynconfigFile(dynconfig.path, { seed: host.seed, logger })
+    : undefined;
 }
 
 async function serveEmbedded(
