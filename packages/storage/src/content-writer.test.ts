@@ -1,13 +1,15 @@
+import { createHash } from "node:crypto";
 import { mkdtemp, open, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import * as fc from "fast-check";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
 
 import { BufferPool } from "./buffer-pool.ts";
 import { ContentWriter } from "./content-writer.ts";
-import { Serial } from "./serial.ts";
 
-const pool = new BufferPool({ length: 1000, idleCountMax: 8 });
+const LENGTH = 100;
+const pool = new BufferPool({ length: LENGTH, idleCountMax: 8 });
 let directory: string;
 
 beforeAll(async () => {
@@ -15,51 +17,55 @@ beforeAll(async () => {
 });
 afterAll(() => rm(directory, { recursive: true }));
 
-describe("the ContentWriters of one file", () => {
-  it("write one buffer at a time, each to its place", async () => {
-    const path = join(directory, "turns");
+describe("ContentWriter", () => {
+  it("writes the same bytes however they are cut, and keeps no chunk", async () => {
+    const path = join(directory, "cut");
     const handle = await open(path, "w+");
-    let running = 0;
-    let most = 0;
-    const write = handle.write.bind(handle);
-    vi.spyOn(handle, "write").mockImplementation(async (...args: Parameters<typeof write>) => {
-      most = Math.max(most, ++running);
-      try {
-        return await write(...args);
-      } finally {
-        running--;
-      }
-    });
-    const turns = new Serial();
-    await Promise.all(
-      [0, 1, 2, 3].map(async (number) => {
-        const options = { handle, pool, position: number * 5500, action: "write", turns };
-        await using writer = new ContentWriter(options);
-        for (let count = 0; count < 10; count++) await writer.write(Buffer.alloc(550, number));
+    const lengths = fc.array(fc.integer({ min: 0, max: 3 * LENGTH }), { maxLength: 12 });
+    await fc.assert(
+      fc.asyncProperty(lengths, fc.nat(500), async (cuts, position) => {
+        await handle.truncate(0);
+        const hash = createHash("sha256");
+        const writer = new ContentWriter({ handle, pool, position, action: "write" });
+        for (const [index, length] of cuts.entries()) {
+          const chunk = Buffer.alloc(length, index + 1);
+          hash.update(chunk);
+          const written = writer.write(chunk);
+          if (written !== undefined) await written;
+          chunk.fill(0); // It is ours again.
+        }
         await writer.flush();
+        await writer[Symbol.asyncDispose]();
+        const found = (await readFile(path)).subarray(position);
+        expect(createHash("sha256").update(found).digest("hex")).toBe(hash.digest("hex"));
       }),
+      { numRuns: 50 },
     );
     await handle.close();
-    expect(most).toBe(1);
-    const expected = Buffer.concat([0, 1, 2, 3].map((number) => Buffer.alloc(5500, number)));
-    expect((await readFile(path)).equals(expected)).toBe(true);
   });
 
-  it("do not suffer from each other's failures", async () => {
-    const handle = await open(join(directory, "failures"), "w+");
-    const turns = new Serial();
-    const failing = await open(join(directory, "failures"), "r");
-    const shared = { pool, position: 0, action: "write", turns };
-    await using bad = new ContentWriter({ ...shared, handle: failing });
-    await using good = new ContentWriter({ ...shared, handle });
-    await bad.write(Buffer.alloc(10));
-    await good.write(Buffer.alloc(10));
-    await expect(Promise.all([bad.flush(), good.flush()])).rejects.toMatchObject({
+  it("has nothing to wait for while there is room in its buffer", async () => {
+    const handle = await open(join(directory, "room"), "w+");
+    const writer = new ContentWriter({ handle, pool, position: 0, action: "write" });
+    expect(writer.write(Buffer.alloc(LENGTH - 1))).toBeUndefined();
+    await writer.write(Buffer.alloc(LENGTH + 1));
+    await writer.flush();
+    expect((await handle.stat()).size).toBe(2 * LENGTH);
+    await writer[Symbol.asyncDispose]();
+    await handle.close();
+  });
+
+  it("says what failed, at the latest when it is flushed", async () => {
+    const path = join(directory, "read-only");
+    await (await open(path, "w")).close();
+    const handle = await open(path, "r");
+    const writer = new ContentWriter({ handle, pool, position: 0, action: "write piece 3" });
+    await writer.write(Buffer.alloc(10));
+    await expect(writer.flush()).rejects.toMatchObject({
       name: "StorageError",
+      message: expect.stringContaining("write piece 3"),
     });
-    await good.flush();
-    expect((await handle.stat()).size).toBe(10);
-    await failing.close();
+    await writer[Symbol.asyncDispose]();
     await handle.close();
   });
 });

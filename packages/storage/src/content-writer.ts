@@ -3,14 +3,10 @@ import type { FileHandle } from "node:fs/promises";
 import type { BufferPool } from "./buffer-pool.ts";
 import { toStorageError } from "./errors.ts";
 import { writeAll } from "./file-io.ts";
-import { Serial } from "./serial.ts";
 
 /**
  * Writes a stream of chunks of any length to a file in large steps. While one buffer is on its way to the disk the other is
  * filled, so a slow disk and a slow source do not add up. A chunk is the producer's again when `write` resolves.
- *
- * The writers of one file take turns, a buffer each: the kernel lets only one at a time write to a file anyway, and the other threads of
- * the pool would wait for it spinning, on cores that others have use for.
  *
  * Holds two buffers of the pool at most. Dispose it: whatever is being written is waited for, so the pool's memory is free again.
  */
@@ -18,7 +14,6 @@ export class ContentWriter implements AsyncDisposable {
   readonly #handle: FileHandle;
   readonly #pool: BufferPool;
   readonly #action: string;
-  readonly #turns: Serial;
   #position: number;
   #filling: Uint8Array | undefined;
   #filled = 0;
@@ -31,27 +26,24 @@ export class ContentWriter implements AsyncDisposable {
     readonly position: number;
     /** For messages, as in "write piece 3". */
     readonly action: string;
-    /** Shared by all writers of one file: see above. */
-    readonly turns?: Serial;
   }) {
     this.#handle = options.handle;
     this.#pool = options.pool;
     this.#position = options.position;
     this.#action = options.action;
-    this.#turns = options.turns ?? new Serial();
   }
 
-  /** @throws {StorageError} for these bytes or earlier ones */
-  async write(chunk: Uint8Array): Promise<void> {
-    let rest = chunk;
-    while (rest.byteLength > 0) {
-      this.#filling ??= this.#pool.take();
-      const taken = rest.subarray(0, this.#filling.byteLength - this.#filled);
-      this.#filling.set(taken, this.#filled);
-      this.#filled += taken.byteLength;
-      rest = rest.subarray(taken.byteLength);
-      if (this.#filled === this.#filling.byteLength) await this.#start();
-    }
+  /**
+   * Returns nothing when there was room for all of it, as for most chunks there is: then there is nothing to wait for.
+   *
+   * @throws {StorageError} for these bytes or earlier ones
+   */
+  write(chunk: Uint8Array): Promise<void> | undefined {
+    const filling = (this.#filling ??= this.#pool.take());
+    if (this.#filled + chunk.byteLength >= filling.byteLength) return this.#writeThrough(chunk);
+    filling.set(chunk, this.#filled);
+    this.#filled += chunk.byteLength;
+    return undefined;
   }
 
   /** Resolves when every byte is with the kernel. */
@@ -66,14 +58,24 @@ export class ContentWriter implements AsyncDisposable {
     this.#filling = undefined;
   }
 
+  async #writeThrough(chunk: Uint8Array): Promise<void> {
+    let rest = chunk;
+    while (rest.byteLength > 0) {
+      this.#filling ??= this.#pool.take();
+      const taken = rest.subarray(0, this.#filling.byteLength - this.#filled);
+      this.#filling.set(taken, this.#filled);
+      this.#filled += taken.byteLength;
+      rest = rest.subarray(taken.byteLength);
+      if (this.#filled === this.#filling.byteLength) await this.#start();
+    }
+  }
+
   async #start(): Promise<void> {
     await this.#running;
     const buffer = this.#filling;
     if (buffer === undefined) return;
     const bytes = buffer.subarray(0, this.#filled);
-    const position = this.#position;
-    const running = this.#turns
-      .run(() => writeAll(this.#handle, bytes, position))
+    const running = writeAll(this.#handle, bytes, this.#position)
       .finally(() => this.#pool.giveBack(buffer))
       .catch((error: unknown) => {
         throw toStorageError(this.#action, error);

@@ -28,6 +28,27 @@ describe("Interrupter", () => {
     expect(() => interrupter.throwIfInterrupted()).toThrow(reason);
   });
 
+  it("closes the source, and reads none of it, once it was interrupted", async () => {
+    const interrupter = new Interrupter();
+    const reason = new Error("deleted");
+    const source = counting();
+    const running = interrupter.iterate(source.content);
+    expect(await running.next()).toEqual({ done: false, value: 0 });
+    interrupter.interrupt(reason);
+    await expect(running.next()).rejects.toBe(reason);
+    expect(await running.return?.()).toEqual({ done: true, value: undefined });
+    await expect.poll(source.closed).toBe(1);
+    await expect(interrupter.iterate(counting().content).next()).rejects.toBe(reason);
+  });
+
+  it("ends once, however often it is asked", async () => {
+    const content = new Interrupter().iterate(counting().content);
+    const all: number[] = [];
+    for await (const value of content) all.push(value);
+    expect(all).toEqual([0, 1, 2]);
+    expect(await content.next()).toEqual({ done: true, value: undefined });
+  });
+
   it("throws what the source throws, and does not close it again", async () => {
     const failure = new Error("reset by peer");
     let closed = false;

@@ -34,31 +34,78 @@ export class Interrupter {
   }
 
   /** The content, ending with the reason when interrupted. Its source is closed in every case, without waiting for one that hangs. */
-  async *iterate<T>(content: AsyncIterable<T>): AsyncGenerator<T, void, undefined> {
-    const iterator = content[Symbol.asyncIterator]();
-    let finished = false;
-    let waiting = false;
+  iterate<T>(content: AsyncIterable<T>): AsyncIterableIterator<T, undefined> {
+    const onInterrupt = (reason: unknown): void => iterator.interrupt(reason);
+    const iterator = new InterruptibleIterator(content, () => this.#rejects.delete(onInterrupt));
+    if (this.#reason === undefined) this.#rejects.add(onInterrupt);
+    else iterator.interrupt(this.#reason.value);
+    return iterator;
+  }
+}
+
+/** No generator: content comes in chunks of 16 KiB, 65,536 a GiB, and a generator's promises would cost as much as their digest. */
+class InterruptibleIterator<T> implements AsyncIterableIterator<T, undefined> {
+  readonly #source: AsyncIterator<T, unknown>;
+  readonly #onFinish: () => void;
+  #reject: ((reason: unknown) => void) | undefined;
+  #interrupted: { readonly reason: unknown } | undefined;
+  #finished = false;
+
+  constructor(content: AsyncIterable<T>, onFinish: () => void) {
+    this.#source = content[Symbol.asyncIterator]();
+    this.#onFinish = onFinish;
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+
+  next(): Promise<IteratorResult<T, undefined>> {
+    return new Promise((resolve, reject) => {
+      if (this.#interrupted !== undefined) return reject(this.#interrupted.reason);
+      if (this.#finished) return resolve({ done: true, value: undefined });
+      this.#reject = reject;
+      this.#source.next().then(
+        (result) => {
+          if (result.done !== true) return resolve(result);
+          this.#finish();
+          return resolve({ done: true, value: undefined });
+        },
+        (error: unknown) => {
+          this.#finish();
+          reject(error);
+        },
+      );
+    });
+  }
+
+  async return(): Promise<IteratorResult<T, undefined>> {
+    if (!this.#finished) {
+      this.#finish();
+      await this.#close();
+    }
+    return { done: true, value: undefined };
+  }
+
+  interrupt(reason: unknown): void {
+    this.#interrupted = { reason };
+    this.#reject?.(reason);
+    if (this.#finished) return;
+    this.#finish();
+    // A generator that hangs in its `next` settles its `return` only after that: nobody waits for it.
+    void this.#close();
+  }
+
+  #finish(): void {
+    this.#finished = true;
+    this.#onFinish();
+  }
+
+  async #close(): Promise<void> {
     try {
-      for (;;) {
-        waiting = true;
-        const result = await this.wait(iterator.next());
-        waiting = false;
-        if (result.done === true) {
-          finished = true;
-          return;
-        }
-        yield result.value;
-      }
-    } catch (error) {
-      // Thrown by `next()` itself: the iterator has ended already. Interrupted: it has not.
-      finished = waiting && this.#reason === undefined;
-      throw error;
-    } finally {
-      if (!finished) {
-        const closing = Promise.resolve(iterator.return?.()).catch(() => undefined);
-        // A generator that hangs in its `next` settles its `return` only after that.
-        if (this.#reason === undefined) await closing;
-      }
+      await this.#source.return?.();
+    } catch {
+      // Whoever stopped reading has his reason, and that is the one to tell.
     }
   }
 }

@@ -41,8 +41,6 @@ export class TaskContent {
   readonly #owner: ContentOwner;
   readonly #paths: TaskPaths;
   readonly #context: StorageContext;
-  /** For whoever writes to the file, between `beginWrite` and `endWrite`. */
-  readonly turns: Serial = new Serial();
   readonly #steps = new Serial();
   #writerCount = 0;
   #writeCount = 0;

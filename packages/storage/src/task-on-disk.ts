@@ -364,14 +364,14 @@ export class TaskOnDisk implements StoredTask, ContentOwner {
         pool,
         position: offset,
         action,
-        turns: this.content.turns,
       });
       let count = 0;
       for await (const chunk of source.chunks()) {
         count += chunk.byteLength;
         if (count > length) throw this.#wrongLength(draft, `at least ${count}`, length);
         digester.update(chunk);
-        await writer.write(chunk);
+        const written = writer.write(chunk);
+        if (written !== undefined) await written;
       }
       if (count < length) throw this.#wrongLength(draft, String(count), length);
       await writer.flush();
