@@ -185,7 +185,8 @@ describe("a daemon and a scheduler as strict as Dragonfly's", { timeout: 60_000 
     expect(got).toBeLessThan(PIECE_LENGTH);
     expect(stage.scheduler.faults).toEqual([]);
     const peer = stage.scheduler.peers[1];
-    expect(kindsOf(peer)).toEqual([
+    // On a slow machine it has time to ask for more parents.
+    expect(kindsOf(peer).filter((kind) => kind !== "reschedulePeerRequest")).toEqual([
       "registerPeerRequest",
       "downloadPeerStartedRequest",
       ...Array.from({ length: 3 }, () => "downloadPieceFinishedRequest"),

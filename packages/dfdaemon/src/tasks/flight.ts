@@ -68,6 +68,8 @@ export interface FlightLimits {
   readonly idleMs: number;
   /** Between two questions to a scheduler whose answers help nothing, at first; it doubles, up to twenty times as much. Milliseconds. */
   readonly askPauseMs: number;
+  /** Behind Dragonfly's scheduler: how soon it is asked for more parents than it first named; later and later if there are none. Milliseconds. */
+  readonly widenMs: number;
   /** Offered pieces that do not come for this long are asked of the origin too, if we read it anyway. Milliseconds. */
   readonly hedgeMs: number;
   /** How often the scheduler hears that the origin still sends; well below any lease. Milliseconds. */
@@ -85,12 +87,16 @@ export const DEFAULT_FLIGHT_LIMITS: FlightLimits = {
   schedulerLostMs: 3_000,
   idleMs: 30_000,
   askPauseMs: 250,
+  widenMs: 2_000,
   hedgeMs: 5_000,
   leaseRenewalMs: 2_000,
 };
 
 /** The scheduler's patience with a reader of the origin: 4 MiB a second. */
 const ORIGIN_BYTES_PER_MS_MIN = (4 << 20) / 1000;
+/** Parents that make a mesh; Dragonfly's scheduler names three at most, and at first often one. */
+const PARENTS_WANTED = 4;
+const WIDEN_MAX_MS = 30_000;
 /** Where the bytes of a flight came from. */
 export interface FlightTally {
   originBytes: number;
@@ -124,6 +130,11 @@ export class Flight {
   /** No sooner is the scheduler asked again, and how long that was after the last time. */
   #askAgainMs = 0;
   #askPauseMs = 0;
+  /** What it was asked for is more than what is needed. */
+  #askedForMore = false;
+  /** No sooner is it asked for more parents, and how long that is after the last time. */
+  #widenAgainMs = Number.POSITIVE_INFINITY;
+  #widenPauseMs = 0;
   #progressMs: number;
   /** When our turn at the origin was last renewed; undefined while it is none that can be. */
   #renewedMs: number | undefined;
@@ -222,6 +233,7 @@ export class Flight {
     const { limits, scheduler } = this.#options;
     const silentMs = now - this.#progressMs;
     this.#swarm.pump();
+    this.#widen(now);
     // What parents offer and do not bring, the origin may bring as well.
     this.#reader?.pump({ offeredToo: silentMs >= limits.hedgeMs });
     if (this.#swarm.inFlight > 0 || (this.#reader?.inFlight ?? 0) > 0) return;
@@ -245,6 +257,21 @@ export class Flight {
     } else if (now >= this.#askAgainMs) {
       this.#ask("no parent is left");
     }
+  }
+
+  /**
+   * Dragonfly's scheduler tells a peer once of whoever there was when it came, which at the start of a swarm is one parent for all. Those
+   * who came since are had by asking again. Ours tells of them by itself.
+   */
+  #widen(now: number): void {
+    const wanting = this.#swarm.parentCount > 0 && this.#swarm.parentCount < PARENTS_WANTED;
+    if (!wanting || now < this.#widenAgainMs || this.#askedMs !== undefined) return;
+    if (this.#reader !== undefined || this.#session?.dialect !== "dragonfly") return;
+    this.#widenPauseMs = Math.min(2 * this.#widenPauseMs, WIDEN_MAX_MS);
+    this.#widenAgainMs = now + this.#widenPauseMs;
+    this.#askedMs = now;
+    this.#askedForMore = true;
+    this.#session.reschedule(this.#swarm.dropped, "more parents would help");
   }
 
   /** Our scheduler keeps a peer waiting on purpose, for about as long as it lets the reader of the origin be slow. */
@@ -326,6 +353,7 @@ export class Flight {
         this.#session = session;
         this.#hadSession = true;
         this.#askedMs = this.#now();
+        this.#askedForMore = false;
         session.holds(this.task.pieces.values());
         this.#told.clear();
         this.#renewedMs = undefined;
@@ -347,7 +375,8 @@ export class Flight {
         }
         // It knows us no more: we are announced anew, which need not wait.
         if (statusOf(error) === "NOT_FOUND" && attempt === 0) continue;
-        logger.warn({ taskId: registration.taskId }, `scheduler lost: ${messageOf(error)}`);
+        const level = attempt === 0 ? "warn" : "debug";
+        logger[level]({ taskId: registration.taskId }, `scheduler lost: ${messageOf(error)}`);
       } finally {
         this.#session = undefined;
       }
@@ -358,16 +387,21 @@ export class Flight {
   }
 
   #obey(event: ScheduleEvent): void {
-    const answered = this.#askedMs !== undefined;
+    const unneeded = this.#askedForMore && this.#swarm.parentCount > 0;
+    const answered = this.#askedMs !== undefined && !unneeded;
     this.#askedMs = undefined;
+    this.#askedForMore = false;
     if (event.kind === "parents") {
       this.#tell("parents");
+      if (!unneeded) this.#scheduleWidening();
       if (this.#swarm.add(event.parents) > 0) {
         this.#progressMs = this.#now();
         this.#fruitlessCount = 0;
       } else if (answered) {
         this.#fruitlessCount += 1;
       }
+    } else if (unneeded) {
+      // Nobody else there is no reason to leave those who are.
     } else if (event.kind === "origin") {
       this.#progressMs = this.#now();
       this.#turnToOrigin(event.reason);
@@ -408,7 +442,13 @@ export class Flight {
     this.#askPauseMs = Math.min(Math.max(askPauseMs, this.#askPauseMs * 2), 20 * askPauseMs);
     this.#askAgainMs = now + this.#askPauseMs;
     this.#askedMs = now;
+    this.#askedForMore = false;
     this.#session.reschedule(this.#swarm.dropped, description);
+  }
+
+  #scheduleWidening(): void {
+    this.#widenPauseMs = this.#options.limits.widenMs;
+    this.#widenAgainMs = this.#now() + this.#widenPauseMs;
   }
 
   #tell(from: "parents" | "origin"): void {
