@@ -152,6 +152,18 @@ export const FLAGS: readonly Flag[] = [
     env: "DFGET_CONSOLE",
     help: "accepted for Dragonfly's sake: dfget logs nowhere else",
   },
+  {
+    name: "max-files",
+    value: "COUNT",
+    env: "DFGET_MAX_FILES",
+    help: "accepted for Dragonfly's sake: it limits directories, which HTTP has none of",
+  },
+  {
+    name: "max-concurrent-requests",
+    value: "COUNT",
+    env: "DFGET_MAX_CONCURRENT_REQUESTS",
+    help: "as --max-files",
+  },
   { name: "version", short: "V", help: "print the version" },
   { name: "help", short: "h", help: "print this" },
 ];
@@ -161,8 +173,6 @@ export const REFUSED_FLAGS: ReadonlyMap<string, string> = new Map([
   ...refuse("directories cannot be downloaded: HTTP has no list of them", [
     "recursive",
     "include-files",
-    "max-files",
-    "max-concurrent-requests",
   ]),
   ...refuse(
     "object storage is not supported: give an http or https URL, a presigned one for instance",

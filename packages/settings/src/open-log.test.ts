@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
@@ -27,6 +27,47 @@ describe("openLog", () => {
         taskId: "1",
         msg: "task done",
       });
+    } finally {
+      await rm(directory, { recursive: true });
+    }
+  });
+
+  it("begins a new file when one is full, and keeps as many as asked for", async () => {
+    const directory = await mkdtemp(join(tmpdir(), "damselfly-log-"));
+    try {
+      const log = openLog({
+        name: "dfdaemon",
+        level: "info",
+        directory,
+        olderFilesMax: 1,
+        fileLengthMax: 1_000,
+        console: false,
+        isTerminal: false,
+      });
+      for (let number = 0; number < 50; number++) log.info({}, `line ${number}`);
+      const path = join(directory, "dfdaemon.log");
+      expect(await readFile(path, "utf8")).toContain('"line 49"');
+      expect((await stat(`${path}.1`)).size).toBeLessThanOrEqual(1_000);
+      await expect(stat(`${path}.2`)).rejects.toThrow("ENOENT");
+    } finally {
+      await rm(directory, { recursive: true });
+    }
+  });
+
+  it("says where it cannot write", async () => {
+    const directory = await mkdtemp(join(tmpdir(), "damselfly-log-"));
+    try {
+      await writeFile(join(directory, "file"), "");
+      const open = () =>
+        openLog({
+          name: "dfdaemon",
+          level: "info",
+          directory: join(directory, "file"),
+          console: false,
+          isTerminal: false,
+        });
+      expect(open).toThrow(expect.objectContaining({ code: "ERR_SETTINGS_FILE" }));
+      expect(open).toThrow(/^Cannot log to .*file\/dfdaemon\.log: E/);
     } finally {
       await rm(directory, { recursive: true });
     }
