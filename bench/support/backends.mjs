@@ -2,6 +2,7 @@
 import { spawnSync } from "node:child_process";
 import { openQuicEndpoint } from "@damselfly/quic";
 import { loadQuinn, quinnOpener } from "@damselfly/quinn";
+import * as auto from "./auto.mjs";
 import { createGrpcDownloader, serveGrpc } from "@damselfly/transport-grpc";
 import { createQuicDownloader, serveQuic } from "@damselfly/transport-quic";
 import { createTcpDownloader, serveTcp } from "@damselfly/transport-tcp";
@@ -23,6 +24,7 @@ export const BASE = "grpc-tls";
 
 /** @type {Backend[]} */
 export const BACKENDS = [
+  { name: "auto", title: "as a daemon decides itself", over: "tcp", ...auto },
   quic("quic-auto", "QUIC, as it decides itself", {}),
   quic("quiche-gso", "QUIC, quiche, GSO and GRO", { udp: "gso" }),
   quic("quiche-dgram", "QUIC, quiche, plain dgram", { udp: "dgram" }),

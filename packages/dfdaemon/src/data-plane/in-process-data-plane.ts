@@ -14,6 +14,9 @@ import type { QuicParts } from "./open-quic.ts";
 import { reportQuic, rttOf } from "./quic-report.ts";
 import { reportParents, type TransportReport } from "./transport-report.ts";
 
+/** With no more pieces missing than these, one that is late is what everybody waits for: nothing is tried out. */
+const TRIAL_TAIL = 16;
+
 /** The data plane inside this very process: for tests and small machines. Owns what it is given. */
 export class InProcessDataPlane implements DataPlane {
   readonly storage: Storage;
@@ -115,7 +118,9 @@ export class InProcessDataPlane implements DataPlane {
   #download({ task, pieceNumber, parent, signal }: PieceFetch): Promise<PieceDownload> {
     const { length: expectedLength } = task.bounds(pieceNumber);
     const request = { taskId: task.facts.taskId, pieceNumber, expectedLength };
-    return this.#chooser.downloadPiece(parent, request, { signal });
+    const missingCount = task.pieceCount - task.pieces.size;
+    const mayTry = missingCount > TRIAL_TAIL;
+    return this.#chooser.downloadPiece(parent, request, { signal, mayTry });
   }
 }
 

@@ -4,8 +4,8 @@ import type { Progress } from "./progress.ts";
 
 /** Before that a transfer has not shown what it can do, in milliseconds. */
 const CRAWL_AFTER_MS = 400;
-/** The same before one is tried of which nothing is known, unless the path is long. */
-const EXPLORE_AFTER_MS = 1_000;
+/** The same before one is tried of which nothing is known, and nothing better is to be expected. */
+const EXPLORE_AFTER_MS = 2_000;
 /** What will be over so soon is not worth another request, in milliseconds. */
 const SOON_MS = 800;
 /** Another way must be this much faster to take over a piece that runs. */
@@ -51,18 +51,19 @@ export function judgeRun(
     return { to: proven ?? next, reason: "silent" };
   }
   const { rate, elapsedMs } = progress;
-  if (elapsedMs < CRAWL_AFTER_MS || !progress.isStarved) return undefined;
+  if (elapsedMs < CRAWL_AFTER_MS || !progress.isStarved || progress.isGrowing) return undefined;
   if (remaining <= rate * SOON_MS) return undefined;
-  for (const other of usable) {
-    const rateOfOther = rateOfPiece(other, { record, runs });
-    if (rateOfOther !== undefined && rateOfOther > MOVE_GAIN * rate) {
-      return { to: other, reason: "crawled" };
-    }
-  }
-  const unknown = usable.find((other) => rateOfPiece(other, { record, runs }) === undefined);
+  // gRPC goes over TCP: what the one cannot the other cannot either.
+  const isTcpKnown = run.protocol === "tcp" || record.of("tcp").isProven;
+  const candidates = usable.filter((other) => other !== "grpc" || !isTcpKnown);
+  const rates = candidates.map((other) => rateOfPiece(other, { record, runs }));
+  const better = candidates.find((_, index) => (rates[index] ?? 0) > MOVE_GAIN * rate);
+  if (better !== undefined) return { to: better, reason: "crawled" };
+  const unknown = candidates.find((_, index) => rates[index] === undefined);
   const isPoor = rate * runs.size < POOR_GOODPUT;
   if (unknown === undefined || !isPoor) return undefined;
-  if (!record.isFar && elapsedMs < EXPLORE_AFTER_MS) return undefined;
+  const isHopeful = record.isFar && unknown === "quic";
+  if (!isHopeful && elapsedMs < EXPLORE_AFTER_MS) return undefined;
   return { to: unknown, reason: "crawled" };
 }
 
@@ -72,7 +73,7 @@ function rateOfPiece(
   { record, runs }: { readonly record: ParentRecord; readonly runs: ReadonlySet<Run> },
 ): number | undefined {
   const rates = [...runs]
-    .filter((each) => each.protocol === protocol && each.progress.elapsedMs >= CRAWL_AFTER_MS / 2)
+    .filter((each) => each.protocol === protocol && each.progress.elapsedMs >= CRAWL_AFTER_MS)
     .map(({ progress }) => progress.rate);
   const goodput = record.of(protocol).goodput;
   if (rates.length === 0) return goodput === undefined ? undefined : goodput / runs.size;

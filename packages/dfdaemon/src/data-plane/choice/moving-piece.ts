@@ -8,6 +8,9 @@ import {
 import type { Move } from "./judge-run.ts";
 import { LOOK_MS, Progress } from "./progress.ts";
 
+/** A piece that crawls everywhere is not helped by one more request. */
+const MOVE_COUNT_MAX = 3;
+
 /** A piece as it comes over one protocol, or the rest of one. */
 export interface Leg {
   readonly protocol: Protocol;
@@ -73,8 +76,9 @@ export class MovingPiece implements PieceDownload {
   #next:
     | { readonly leg: Promise<Leg | undefined>; readonly controller: AbortController }
     | undefined;
-  /** Protocols that failed with this piece, or were left. */
+  /** Protocols that failed with this piece. */
   readonly #spent = new Set<Protocol>();
+  #moveCount = 0;
   #wakeAsked: () => void = () => {};
   #isOver = false;
 
@@ -186,9 +190,10 @@ export class MovingPiece implements PieceDownload {
 
   #look(): void {
     this.#progress.look();
-    if (this.#next !== undefined || this.#isOver) return;
+    if (this.#next !== undefined || this.#isOver || this.#moveCount >= MOVE_COUNT_MAX) return;
     const move = this.#init.judge(this);
     if (move === undefined) return;
+    this.#moveCount += 1;
     this.#init.onMove(move, this);
     this.#askElsewhere(move.to);
   }
@@ -197,10 +202,16 @@ export class MovingPiece implements PieceDownload {
     const controller = new AbortController();
     const offset = this.#position;
     const range = { offset, length: this.remaining };
-    this.#spent.add(protocol);
     const leg = this.#init.ask(protocol, range, controller.signal).then(
-      (found) => (isSamePiece(found.download.piece, this.piece) ? found : discard(found)),
-      () => undefined, // `ask` has told whom it concerns; the first leg goes on
+      (found) => {
+        if (isSamePiece(found.download.piece, this.piece)) return found;
+        this.#spent.add(protocol);
+        return discard(found);
+      },
+      () => {
+        this.#spent.add(protocol); // `ask` has told whom it concerns; the first leg goes on
+        return undefined;
+      },
     );
     this.#next = { leg, controller };
     this.#wakeAsked();
@@ -211,6 +222,7 @@ export class MovingPiece implements PieceDownload {
     this.#init.signal.throwIfAborted();
     if (this.#isOver) throw error;
     this.#endLeg("broken", error);
+    this.#spent.add(this.#leg.protocol);
     if (this.#next === undefined) {
       const protocol = this.#init.rescue(this, error);
       if (protocol === undefined) throw error;
@@ -226,7 +238,6 @@ export class MovingPiece implements PieceDownload {
   async #goOnWith(leg: Leg): Promise<void> {
     const before = this.#leg;
     this.#endLeg("left");
-    this.#spent.add(before.protocol);
     this.#leg = leg;
     this.#chunks = undefined;
     this.#surplus = this.#position - leg.offset;

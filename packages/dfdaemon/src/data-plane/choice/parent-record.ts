@@ -1,5 +1,6 @@
 import type { Protocol } from "@damselfly/transport";
 import { formatRate } from "./format-rate.ts";
+import { LeastRtt } from "./least-rtt.ts";
 import { ProtocolRecord, type Sample } from "./protocol-record.ts";
 import type { Entrant } from "./race.ts";
 
@@ -20,8 +21,10 @@ const FIRST_HEAD_STARTS_MS = [50, 250];
 const TRIAL_HEAD_START_MS = 200;
 /** One that has worked and does not announce within this time may be dead; so may be the parent's disk. */
 const PROVEN_HEAD_START_MS = 1_000;
-/** What an operator asked for by name is waited for longer. */
-const NAMED_HEAD_START_MS = 500;
+/** What an operator asked for by name is waited for until it has failed. */
+const NAMED_HEAD_START_MS = 2_000;
+/** At the first contact TCP's answer, if it was no LAN's, waits so long for QUIC's, which then is the better one. */
+const FIRST_PATIENCE_MS = 100;
 
 /** One must be better than what is used by this much to take its place. */
 const GAIN_MIN = 1.25;
@@ -57,6 +60,8 @@ export interface Plan {
   readonly isFirstContact: boolean;
   /** It is to find out how the first entrant does. */
   readonly isTrial: boolean;
+  /** How long TCP's answer waits for that of another that was asked before it came; default not at all. Milliseconds. */
+  readonly tcpPatienceMs?: number;
 }
 
 export interface ParentRecordInit {
@@ -77,8 +82,9 @@ export class ParentRecord {
   #favourite: Protocol | undefined;
   /** The reason for it, in words. */
   #why = "";
-  /** The least seen; undefined: not known. Milliseconds. */
-  #rttMs: number | undefined;
+  readonly #rtt: LeastRtt;
+  /** What the very first answer makes of it, in milliseconds: it has a handshake in it. */
+  #guessedRttMs: number | undefined;
   /** Pieces planned; those planned when the last trial began. */
   #pieceCount = 0;
   #trialAt = 0;
@@ -87,6 +93,7 @@ export class ParentRecord {
 
   constructor(init: ParentRecordInit) {
     this.#init = init;
+    this.#rtt = new LeastRtt(init.now);
   }
 
   get favourite(): Protocol | undefined {
@@ -97,8 +104,9 @@ export class ParentRecord {
     return this.#why;
   }
 
+  /** The least seen of late, in milliseconds; undefined: not known. */
   get rttMs(): number | undefined {
-    return this.#rttMs;
+    return this.#rtt.ms ?? this.#guessedRttMs;
   }
 
   get protocols(): readonly ProtocolRecord[] {
@@ -106,7 +114,7 @@ export class ParentRecord {
   }
 
   get isFar(): boolean {
-    return (this.#rttMs ?? 0) > FAR_RTT_MS;
+    return (this.rttMs ?? 0) > FAR_RTT_MS;
   }
 
   /** Something of what it offers is known to work. */
@@ -135,24 +143,31 @@ export class ParentRecord {
    * Which protocols to ask for the next piece, in what order. Whoever gets a trial says when it is over (`trialEnded`).
    *
    * @param options.isSlow nothing is known, and nobody has answered at once: it is no LAN, or something is in the way
+   * @param options.mayTry whether a piece that is late would not matter; default true
    */
-  plan({ isSlow = false }: { readonly isSlow?: boolean } = {}): Plan {
+  plan({
+    isSlow = false,
+    mayTry = true,
+  }: { readonly isSlow?: boolean; readonly mayTry?: boolean } = {}): Plan {
     this.#pieceCount += 1;
     const open = this.#open();
     const { named } = this.#init;
     const proven = open.filter((protocol) => this.of(protocol).isProven);
     if (named !== undefined) {
-      const afterMs = proven[0] === open[0] ? 2 * PROVEN_HEAD_START_MS : NAMED_HEAD_START_MS;
-      const entrants = open.map((name, index) => ({ name, afterMs: index === 0 ? 0 : afterMs }));
+      const entrants = open.map((name, index) => ({
+        name,
+        afterMs: index === 0 ? 0 : NAMED_HEAD_START_MS,
+      }));
       return { entrants, isFirstContact: false, isTrial: false };
     }
     if (proven.length === 0) {
       const order = isSlow ? inOrder(open, FAR_ORDER) : open;
-      return { ...startFirst(order, isSlow), isFirstContact: !isSlow, isTrial: false };
+      const contact = { isFirstContact: !isSlow, isTrial: false };
+      return { ...startFirst(order, isSlow), ...contact, tcpPatienceMs: FIRST_PATIENCE_MS };
     }
     this.#decide("first");
     const favourite = this.#favourite ?? proven[0]!;
-    const trial = this.#isTrialRunning ? undefined : this.#trialOf(favourite, open);
+    const trial = mayTry && !this.#isTrialRunning ? this.#trialOf(favourite, open) : undefined;
     const rest = open.filter((protocol) => protocol !== favourite && protocol !== trial);
     const after = (afterMs: number) => (name: Protocol) => ({ name, afterMs });
     if (trial === undefined) {
@@ -177,16 +192,17 @@ export class ParentRecord {
   /** A request was answered by an announcement; `ms` after it was put. */
   announced(protocol: Protocol, ms: number): void {
     const record = this.of(protocol);
-    const firstRttMs = Math.max(0, ms - HANDSHAKE_WORK_MS) / ROUND_TRIPS_OF_FIRST[protocol];
-    this.noteRtt(record.isProven ? ms : firstRttMs);
     const isFirst = !this.isAcquainted;
+    if (record.isProven) this.noteRtt(ms);
+    else if (isFirst)
+      this.#guessedRttMs = Math.max(0, ms - HANDSHAKE_WORK_MS) / ROUND_TRIPS_OF_FIRST[protocol];
     record.announced();
     this.#decide("first", isFirst ? `it answered first, after ${Math.round(ms)} ms` : undefined);
   }
 
   /** A round trip to the parent took so long, or less. Milliseconds. */
   noteRtt(ms: number): void {
-    this.#rttMs = Math.min(this.#rttMs ?? Infinity, ms);
+    this.#rtt.note(ms);
   }
 
   /** It did not get through. Returns for how long it is left out, in milliseconds; 0: it was left out already. */
@@ -281,8 +297,8 @@ export class ParentRecord {
   }
 
   #wordsFor(best: Protocol, before: Protocol | undefined, reason: DecisionReason): string {
-    if (reason === "far") return `the path is long: ${formatMs(this.#rttMs ?? 0)} there and back`;
-    if (reason === "near") return `the path is short: ${formatMs(this.#rttMs ?? 0)} there and back`;
+    if (reason === "far") return `the path is long: ${formatMs(this.rttMs ?? 0)} there and back`;
+    if (reason === "near") return `the path is short: ${formatMs(this.rttMs ?? 0)} there and back`;
     const rate = this.of(best).goodput;
     const own = rate === undefined ? "it gets through" : formatRate(rate);
     const former = before === undefined ? undefined : this.of(before).goodput;

@@ -1,7 +1,9 @@
 /** How often a piece in flight is looked at, in milliseconds. */
 export const LOOK_MS = 200;
-/** Rates are means over this many looks. */
+/** Rates are means over the time from the first of these to now. */
 const LOOK_COUNT = 3;
+/** Each look brings so much more than the one before while a connection finds out what the path takes. */
+const GROWTH_MIN = 1.3;
 /** Share of its time that a piece waits for the network when it is the network that is slow. */
 const STARVED_SHARE = 0.7;
 
@@ -40,7 +42,7 @@ export class Progress {
 
   /** The consumer wants more and waits. */
   waits(): void {
-    this.#waitingSince = this.#now();
+    this.#waitingSince ??= this.#now();
   }
 
   /** A chunk came, and the consumer has it. */
@@ -61,6 +63,15 @@ export class Progress {
   get rate(): number {
     const [since] = this.#marks;
     return (this.#received - since!.received) / Math.max(this.#now() - since!.at, 1);
+  }
+
+  /** Whether it still gets faster with each look. */
+  get isGrowing(): boolean {
+    const [first, second, third] = this.#marks;
+    if (first === undefined || second === undefined || third === undefined) return false;
+    const before = (second.received - first.received) / Math.max(second.at - first.at, 1);
+    const after = (third.received - second.received) / Math.max(third.at - second.at, 1);
+    return after > GROWTH_MIN * before;
   }
 
   /** Whether it waits for the network, and not for its consumer. */

@@ -10,7 +10,10 @@ interface Course {
 beforeEach(() => void vi.useFakeTimers());
 afterEach(() => void vi.useRealTimers());
 
-function open(courses: Record<string, Course>) {
+function open(
+  courses: Record<string, Course>,
+  options: { readonly patienceMs?: (name: string) => number } = {},
+) {
   const log: string[] = [];
   const signals = new Map<string, AbortSignal>();
   const startedAt = Date.now();
@@ -28,7 +31,7 @@ function open(courses: Record<string, Course>) {
   const discard = vi.fn(async () => {});
   const stop = new AbortController();
   const start = (entrants: readonly Entrant<string>[]) => {
-    const outcome = race({ entrants, run, discard, failed, signal: stop.signal });
+    const outcome = race({ entrants, run, discard, failed, ...options, signal: stop.signal });
     outcome.catch(() => undefined);
     return outcome;
   };
@@ -127,5 +130,49 @@ describe("race", () => {
     await vi.advanceTimersByTimeAsync(1_000);
     expect((await outcome).winner).toBe("b");
     expect(discard.mock.calls).toEqual([["a"]]);
+  });
+
+  it("holds a prize back for one that is preferred, and gives that one the race", async () => {
+    const { start, discard, signals } = open(
+      { a: { ms: 60, end: "wins" }, b: { ms: 30, end: "wins" } },
+      { patienceMs: (name) => (name === "a" ? 100 : 0) },
+    );
+    const outcome = start(ENTRANTS);
+    await vi.advanceTimersByTimeAsync(1_000);
+    expect(await outcome).toEqual({ winner: "b", prize: "prize of b", losers: [] });
+    expect(discard).toHaveBeenCalledTimes(1);
+    expect(signals.has("c")).toBe(false);
+  });
+
+  it.each([
+    ["takes too long", { ms: 500, end: "wins" }, 160],
+    ["fails", { ms: 30, end: new Error("no") }, 80],
+  ] as const)("takes what it holds back when the other %s", async (_, other, atMs) => {
+    const { start, discard } = open(
+      { a: { ms: 60, end: "wins" }, b: other },
+      { patienceMs: () => 100 },
+    );
+    let endedAt = 0;
+    const startedAt = Date.now();
+    const outcome = start(ENTRANTS).then((result) => {
+      endedAt = Date.now() - startedAt;
+      return result;
+    });
+    await vi.advanceTimersByTimeAsync(1_000);
+    expect(await outcome).toMatchObject({ winner: "a", prize: "prize of a" });
+    expect(endedAt).toBe(atMs);
+    expect(discard).not.toHaveBeenCalled();
+  });
+
+  it("frees what it holds back when the signal aborts", async () => {
+    const { start, discard, stop } = open(
+      { a: { ms: 60, end: "wins" }, b: { ms: 0 } },
+      { patienceMs: () => 100 },
+    );
+    const outcome = start(ENTRANTS);
+    await vi.advanceTimersByTimeAsync(80);
+    stop.abort(new Error("the user left"));
+    await expect(outcome).rejects.toThrow("the user left");
+    expect(discard).toHaveBeenCalledTimes(1);
   });
 });

@@ -14,6 +14,11 @@ export interface RaceInit<Name, Prize> {
   readonly discard: (prize: Prize) => PromiseLike<void>;
   /** One has failed. True: another may do; false: the failure is everybody's. */
   readonly failed: (name: Name, error: unknown) => boolean;
+  /**
+   * How long the prize of one is held back in case that another one, which runs already, brings its own: milliseconds,
+   * default none. What is held back and not taken is discarded.
+   */
+  readonly patienceMs?: (name: Name) => number;
   readonly signal: AbortSignal;
 }
 
@@ -50,6 +55,7 @@ class Race<Name, Prize> {
   readonly #running = new Map<Name, AbortController>();
   #started = 0;
   #timer: NodeJS.Timeout | undefined;
+  #held: { readonly name: Name; readonly prize: Prize; readonly timer: NodeJS.Timeout } | undefined;
   #isOver = false;
 
   constructor(init: RaceInit<Name, Prize>, settle: Settle<RaceOutcome<Name, Prize>>) {
@@ -67,7 +73,7 @@ class Race<Name, Prize> {
   #startNext(): void {
     clearTimeout(this.#timer);
     const entrant = this.#init.entrants[this.#started];
-    if (entrant === undefined) return;
+    if (entrant === undefined || this.#held !== undefined) return;
     this.#started += 1;
     const next = this.#init.entrants[this.#started];
     if (next !== undefined) this.#timer = setTimeout(() => this.#startNext(), next.afterMs);
@@ -79,15 +85,40 @@ class Race<Name, Prize> {
     this.#running.set(name, controller);
     try {
       const prize = await this.#init.run(name, controller.signal);
-      if (this.#isOver) await this.#init.discard(prize);
-      else this.#won(name, prize);
+      if (this.#isOver) await this.#discard(prize);
+      else this.#arrived(name, prize);
     } catch (error) {
       if (!this.#isOver) this.#failed(name, error); // afterwards nobody waits for it
     }
   }
 
+  async #discard(prize: Prize): Promise<void> {
+    try {
+      await this.#init.discard(prize);
+    } catch {
+      // It was nobody's any more.
+    }
+  }
+
+  #arrived(name: Name, prize: Prize): void {
+    this.#running.delete(name);
+    const patienceMs = this.#init.patienceMs?.(name) ?? 0;
+    if (this.#held !== undefined || patienceMs === 0 || this.#running.size === 0) {
+      this.#won(name, prize);
+      return;
+    }
+    const timer = setTimeout(() => this.#takeHeld(), patienceMs);
+    this.#held = { name, prize, timer };
+  }
+
+  #takeHeld(): void {
+    const held = this.#held;
+    if (held === undefined) return;
+    this.#held = undefined;
+    this.#won(held.name, held.prize);
+  }
+
   #won(winner: Name, prize: Prize): void {
-    this.#running.delete(winner);
     const losers = [...this.#running.keys()];
     this.#end(new RaceLost("another was faster"));
     this.#settle.resolve({ winner, prize, losers });
@@ -97,6 +128,10 @@ class Race<Name, Prize> {
     this.#running.delete(name);
     if (this.#init.failed(name, error)) {
       if (this.#running.size > 0) return;
+      if (this.#held !== undefined) {
+        this.#takeHeld();
+        return;
+      }
       if (this.#started < this.#init.entrants.length) {
         this.#startNext();
         return;
@@ -117,5 +152,8 @@ class Race<Name, Prize> {
     clearTimeout(this.#timer);
     this.#init.signal.removeEventListener("abort", this.#onAbort);
     for (const controller of this.#running.values()) controller.abort(reason);
+    if (this.#held === undefined) return;
+    clearTimeout(this.#held.timer);
+    void this.#discard(this.#held.prize);
   }
 }

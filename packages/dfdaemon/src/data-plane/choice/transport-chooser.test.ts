@@ -369,10 +369,12 @@ describe("TransportChooser with a protocol that was asked for by name", () => {
     expect(path.asked.slice(8)).toEqual(["tcp 8", "quic 8", "quic 9"]);
   });
 
-  it("does not let the first piece wait when it is swallowed", async () => {
-    const { fetch } = open({ tcp: { state: "swallows" } }, { mode: "in order" });
+  it("waits for it until it has failed", async () => {
+    const { fetch, path } = open({ tcp: { state: "swallows" } }, { mode: "in order" });
     const { announcedMs } = await settle(fetch(0));
-    expect(announcedMs).toBeLessThan(1_000);
+    expect(announcedMs).toBeLessThan(2_100);
+    await settle(fetch(1));
+    expect(path.asked).toEqual(["tcp 0", "quic 0", "quic 1"]);
   });
 });
 

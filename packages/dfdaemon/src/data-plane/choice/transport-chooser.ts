@@ -68,13 +68,14 @@ export class TransportChooser implements AsyncDisposable {
   /**
    * Resolves once the piece is announced over one of the protocols.
    *
+   * @param options.mayTry whether the piece may find out how another protocol does, and be late for it; default true
    * @throws {TransportError} what the transports say; of several failures the gravest
    * @throws the signal's reason
    */
   async downloadPiece(
     parent: ParentAddress,
     request: Omit<PieceRequest, "range">,
-    { signal }: { readonly signal: AbortSignal },
+    { signal, mayTry = true }: { readonly signal: AbortSignal; readonly mayTry?: boolean },
   ): Promise<PieceDownload> {
     signal.throwIfAborted();
     const offered = protocolsOf(parent).filter((protocol) => this.#downloaders.has(protocol));
@@ -88,9 +89,9 @@ export class TransportChooser implements AsyncDisposable {
     const known = this.#know(parent);
     known.record.meet(offered, addressKey(parent));
     this.#lookAtPath(known);
-    let plan = this.#planAtOnce(known);
+    let plan = this.#planAtOnce(known, mayTry);
     const endContact = plan?.isFirstContact === true ? known.beginContact() : undefined;
-    plan ??= await this.#planAfterContact(known, signal);
+    plan ??= await this.#planAfterContact(known, { signal, mayTry });
     let outcome: RaceOutcome<Protocol, Leg>;
     try {
       outcome = await this.#run(known, request, { plan, signal });
@@ -150,19 +151,22 @@ export class TransportChooser implements AsyncDisposable {
   }
 
   /** Undefined while another piece meets the parent for the first time. */
-  #planAtOnce({ contact, record }: KnownParent): Plan | undefined {
-    return contact === undefined || record.isAcquainted ? record.plan() : undefined;
+  #planAtOnce({ contact, record }: KnownParent, mayTry: boolean): Plan | undefined {
+    return contact === undefined || record.isAcquainted ? record.plan({ mayTry }) : undefined;
   }
 
   /** Of several pieces that meet a parent at once one goes ahead: on a LAN the others follow within milliseconds. */
-  async #planAfterContact({ contact, record }: KnownParent, signal: AbortSignal): Promise<Plan> {
+  async #planAfterContact(
+    { contact, record }: KnownParent,
+    { signal, mayTry }: { readonly signal: AbortSignal; readonly mayTry: boolean },
+  ): Promise<Plan> {
     const bounds = { ms: CONTACT_WAIT_MS, signal, expired: () => new SlowContact() };
     try {
       await within(contact!, bounds);
     } catch (error) {
       if (!(error instanceof SlowContact)) throw error;
     }
-    return record.plan({ isSlow: !record.isAcquainted });
+    return record.plan({ isSlow: !record.isAcquainted, mayTry });
   }
 
   async #run(
@@ -175,6 +179,7 @@ export class TransportChooser implements AsyncDisposable {
       return await race({
         entrants: plan.entrants,
         run: (protocol, ending) => this.#ask(known, protocol, { request, signal: ending }),
+        patienceMs: (protocol) => (protocol === "tcp" ? (plan.tcpPatienceMs ?? 0) : 0),
         discard: ({ download }) => download[Symbol.asyncDispose](),
         failed: (protocol, error) => {
           failures.push(toError(error));
