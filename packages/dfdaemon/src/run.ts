@@ -220,7 +220,7 @@ export async function runDaemon(config: Config, options: RunOptions): Promise<vo
       tls: identities.server,
       plain: policy.plainPeers,
       // Dragonfly's children that are configured for QUIC try Vortex over TCP here.
-      foreign: policy.plainPeers ? transports.tcp : undefined,
+      foreign: policy.plainPeers ? transports.tcpParts.server : undefined,
       requestLimits: requestLimits(config.upload.server),
       logger,
       graceMs: GRACE_MS,
@@ -295,7 +295,7 @@ export async function runDaemon(config: Config, options: RunOptions): Promise<vo
     hostId: host.id,
     socketPath,
     upload: upload.address,
-    tcp: transports.tcp.address,
+    tcp: transports.tcpParts.server.address,
     schedulerAddress: schedulers.embedded?.address,
     statsAddress: stats.address,
   });

@@ -16,6 +16,17 @@ export interface ConnectionPoolOptions {
   readonly connectMs: number;
 }
 
+/** What became of dials, since the start. */
+export interface DialCounts {
+  /** Connections that could be used. */
+  readonly dialledCount: number;
+  /** Of them, those with TLS that resumed a session. */
+  readonly resumedCount: number;
+  readonly failedCount: number;
+  /** From the dials to usable connections, added up, in milliseconds. */
+  readonly dialMs: number;
+}
+
 interface Waiter {
   readonly resolve: (connection: ParentConnection) => void;
   readonly reject: (reason: unknown) => void;
@@ -47,6 +58,10 @@ export class ConnectionPool {
   readonly #connections = new Set<ParentConnection>();
   /** Those that are idle, the one for the longest time first, and what will close each. */
   readonly #idle = new Map<ParentConnection, NodeJS.Timeout>();
+  #dialledCount = 0;
+  #resumedCount = 0;
+  #failedCount = 0;
+  #dialMs = 0;
   #isClosed = false;
 
   constructor(options: ConnectionPoolOptions) {
@@ -60,6 +75,15 @@ export class ConnectionPool {
 
   get idleCount(): number {
     return this.#idle.size;
+  }
+
+  get counts(): DialCounts {
+    return {
+      dialledCount: this.#dialledCount,
+      resumedCount: this.#resumedCount,
+      failedCount: this.#failedCount,
+      dialMs: this.#dialMs,
+    };
   }
 
   /**
@@ -136,14 +160,19 @@ export class ConnectionPool {
       onClosed: (closed) => this.#forget(parent, closed),
     });
     this.#connections.add(connection);
+    const startedAt = performance.now();
     const stopWatching = watchDial(connection, this.#options.connectMs);
     try {
       await connection.ready;
+      this.#dialMs += performance.now() - startedAt;
+      this.#dialledCount += 1;
+      if (connection.isResumed) this.#resumedCount += 1;
       parent.dialCount -= 1;
       parent.openCount += 1;
       this.#makeRoom();
       this.#offer(parent, connection);
     } catch (error) {
+      this.#failedCount += 1;
       parent.dialCount -= 1;
       this.#sessions.forget(key); // it may be what the parent does not like
       // Where others get through it may be the parent's limit, and one of them will be free.

@@ -10,4 +10,5 @@ export {
   createTcpDownloader,
   type TcpDownloader,
   type TcpDownloaderOptions,
+  type TcpDownloaderStats,
 } from "./tcp-downloader.ts";

@@ -116,6 +116,12 @@ export class ParentConnection {
     return this.#isOpen && !this.#socket.destroyed;
   }
 
+  /** Whether its TLS session is an earlier one's. */
+  get isResumed(): boolean {
+    const socket = this.#socket;
+    return "isSessionReused" in socket && socket.isSessionReused();
+  }
+
   /** Whether it could ever be used. */
   get isEstablished(): boolean {
     return this.#isEstablished;

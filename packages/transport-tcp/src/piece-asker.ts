@@ -26,11 +26,17 @@ export class PieceAsker {
   readonly #pool: ConnectionPool;
   readonly #silenceMs: number;
   readonly #buffers = new RingBuffers();
+  #repeatedCount = 0;
 
   /** @param options.silenceMs an idle connection on which nothing is answered for so long may have died unnoticed */
   constructor(pool: ConnectionPool, options: { readonly silenceMs: number }) {
     this.#pool = pool;
     this.#silenceMs = options.silenceMs;
+  }
+
+  /** Requests put a second time, because the connection was dead. */
+  get repeatedCount(): number {
+    return this.#repeatedCount;
   }
 
   /**
@@ -57,6 +63,7 @@ export class PieceAsker {
         signal.throwIfAborted();
         const isUnanswered = error instanceof ConnectionLost && error.isUnanswered;
         if (!isUnanswered || !mayBeStale) throw error;
+        this.#repeatedCount += 1;
       } finally {
         clearTimeout(timer);
       }

@@ -112,7 +112,7 @@ describe("a parent of Dragonfly 1.5.10", () => {
   });
 
   it("is asked anew, without a word, where an idle connection turns out to be dead", async () => {
-    const { parent, download } = await open(async (connection, index) => {
+    const { parent, download, downloader } = await open(async (connection, index) => {
       const request = await connection.read(REQUEST_LENGTH);
       connection.write(reply(request.readUInt32BE(70)));
       if (index > 0) return;
@@ -123,6 +123,14 @@ describe("a parent of Dragonfly 1.5.10", () => {
     expect(await download(0)).toBe(LENGTH);
     expect(await download(1)).toBe(LENGTH);
     expect(parent.connections).toHaveLength(2);
+    expect(downloader.stats()).toMatchObject({
+      connectionCount: 1,
+      idleCount: 1,
+      dialledCount: 2,
+      resumedCount: 0,
+      failedCount: 0,
+      repeatedCount: 1,
+    });
   });
 
   it("is asked anew where an idle connection says nothing, as after a restart of its host", async () => {

@@ -12,7 +12,7 @@ import {
   TransportError,
   within,
 } from "@damselfly/transport";
-import { ConnectionPool } from "./connection-pool.ts";
+import { ConnectionPool, type DialCounts } from "./connection-pool.ts";
 import { cutChunks } from "./cut-chunks.ts";
 import type { Answer, Target } from "./parent-connection.ts";
 import { PieceAsker } from "./piece-asker.ts";
@@ -38,6 +38,16 @@ export interface TcpDownloader extends Downloader {
   readonly protocol: "tcp";
   /** Connections held, idle ones included. */
   readonly connectionCount: number;
+  stats(): TcpDownloaderStats;
+}
+
+/** Counts are since the start. */
+export interface TcpDownloaderStats extends DialCounts {
+  /** Held, idle ones included. */
+  readonly connectionCount: number;
+  readonly idleCount: number;
+  /** Requests put a second time, because the connection that was kept for them was dead. */
+  readonly repeatedCount: number;
 }
 
 /**
@@ -75,6 +85,12 @@ class PooledDownloader implements TcpDownloader {
 
   get connectionCount(): number {
     return this.#pool.connectionCount;
+  }
+
+  stats(): TcpDownloaderStats {
+    const { connectionCount, idleCount, counts } = this.#pool;
+    const { repeatedCount } = this.#asker;
+    return { connectionCount, idleCount, repeatedCount, ...counts };
   }
 
   async downloadPiece(

@@ -66,6 +66,7 @@ describe("who a parent is", () => {
       await expect.poll(() => child.connectionCount).toBe(0);
     }
     expect(server.stats()).toMatchObject({ acceptedCount: 3, resumedCount: 2 });
+    expect(child.stats()).toMatchObject({ dialledCount: 3, resumedCount: 2, failedCount: 0 });
     const otherwise = parentAt(server, { hostname: "node-8" });
     expect(await outcomeOf(child, otherwise)).toBe("ERR_PARENT_UNTRUSTED");
     // Somebody else has taken its place, whose key is not that of the session.

@@ -12,6 +12,7 @@ import { TransportChooser, type TransportChooserInit } from "./choice/transport-
 import type { DataPlane, PieceFetch, QuinnOffer, TransportOffer } from "./data-plane.ts";
 import type { QuicParts } from "./open-quic.ts";
 import { reportQuic, rttOf } from "./quic-report.ts";
+import { reportTcp, type TcpParts } from "./tcp-report.ts";
 import { reportParents, type TransportReport } from "./transport-report.ts";
 
 /** With no more pieces missing than these, one that is late is what everybody waits for: nothing is tried out. */
@@ -25,6 +26,7 @@ export class InProcessDataPlane implements DataPlane {
   readonly #servers: readonly PieceServer[];
   readonly #mode: TransportReport["mode"];
   readonly #quicParts: QuicParts;
+  readonly #tcpParts: TcpParts | undefined;
   readonly #totals = new ChoiceTotals();
   readonly #chooser: TransportChooser;
 
@@ -37,6 +39,8 @@ export class InProcessDataPlane implements DataPlane {
     readonly mode?: TransportChooserInit["mode"] | undefined;
     /** What QUIC counts, and knows of paths. */
     readonly quicParts?: QuicParts | undefined;
+    /** What TCP counts. */
+    readonly tcpParts?: TcpParts | undefined;
     readonly tls: boolean;
     readonly logger?: Logger;
   }) {
@@ -47,6 +51,7 @@ export class InProcessDataPlane implements DataPlane {
     const { downloaders, mode = "in order", quicParts = {}, logger = SILENT_LOGGER } = parts;
     this.#mode = mode;
     this.#quicParts = quicParts;
+    this.#tcpParts = parts.tcpParts;
     this.#chooser = new TransportChooser({
       downloaders,
       mode,
@@ -106,6 +111,7 @@ export class InProcessDataPlane implements DataPlane {
       doubledBytes,
       parents: reportParents(this.#chooser.parents),
       quic: reportQuic(this.#quicParts),
+      tcp: this.#tcpParts === undefined ? null : reportTcp(this.#tcpParts),
     };
   }
 

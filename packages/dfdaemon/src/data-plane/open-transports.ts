@@ -6,10 +6,11 @@ import type {
   TlsIdentity,
 } from "@damselfly/transport";
 import { createGrpcDownloader, serveGrpc } from "@damselfly/transport-grpc";
-import { createTcpDownloader, serveTcp, type TcpPieceServer } from "@damselfly/transport-tcp";
+import { createTcpDownloader, serveTcp } from "@damselfly/transport-tcp";
 import type { StorageConfig } from "../config/config.ts";
 import { namingSetting } from "../config/naming-setting.ts";
 import type { Logger } from "../logger.ts";
+import type { TcpParts } from "./tcp-report.ts";
 import { openQuic, type QuicParts, type QuinnTransport } from "./open-quic.ts";
 
 export interface OpenTransportsOptions {
@@ -32,8 +33,8 @@ export interface Transports {
   /** Without that of quinn, which is offered apart. */
   readonly servers: readonly PieceServer[];
   readonly quinn?: QuinnTransport | undefined;
-  /** One of the servers: it takes over plain connections that others have accepted. */
-  readonly tcp: TcpPieceServer;
+  /** Its server is one of those above; it takes over plain connections that others have accepted. */
+  readonly tcpParts: TcpParts;
   /** The configured protocol first; the others for parents that do not offer it, or where it does not get through. */
   readonly downloaders: readonly Downloader[];
   /** Whether the order of `downloaders` decides, or what is measured. */
@@ -77,15 +78,16 @@ export async function openTransports(options: OpenTransportsOptions): Promise<Tr
     servers.push(grpc);
     const quic = await openQuic(options);
     if (quic?.server !== undefined) servers.push(quic.server);
+    const tcpDownloader = createTcpDownloader({ tls: clientTls, timeouts });
     const downloaders = [
-      createTcpDownloader({ tls: clientTls, timeouts }),
+      tcpDownloader,
       ...(quic === undefined ? [] : [quic.downloader]),
       createGrpcDownloader({ tls: clientTls, timeouts }),
     ];
     return {
       servers,
       quinn: quic?.quinn,
-      tcp,
+      tcpParts: { server: tcp, downloader: tcpDownloader },
       downloaders: inOrder(downloaders, config.protocol),
       mode,
       quicParts: quic?.parts ?? {},

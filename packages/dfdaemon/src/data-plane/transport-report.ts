@@ -1,5 +1,6 @@
 import type { Protocol } from "@damselfly/transport";
 import type { QuicDownloaderStats, QuicServerStats } from "@damselfly/transport-quic";
+import type { TcpDownloaderStats, TcpServerStats } from "@damselfly/transport-tcp";
 import type { ProtocolTotals } from "./choice/choice-totals.ts";
 import type { KnownParent } from "./choice/known-parent.ts";
 import type { TransportOffer } from "./data-plane.ts";
@@ -19,6 +20,14 @@ export interface TransportReport {
   readonly parents: readonly ParentReport[];
   /** By backend; empty where QUIC is off. */
   readonly quic: Readonly<Record<string, QuicBackendReport>>;
+  /** Null where there is none: in tests. */
+  readonly tcp: TcpReport | null;
+}
+
+/** Both sides of TCP. */
+export interface TcpReport {
+  readonly downloader: TcpDownloaderStats;
+  readonly server: TcpServerStats;
 }
 
 /** What is known of one parent. */

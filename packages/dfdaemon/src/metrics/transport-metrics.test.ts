@@ -80,6 +80,25 @@ function reportOf(totals: ChoiceTotals): TransportReport {
     doubledBytes: totals.doubledBytes,
     parents: [PARENT, { ...PARENT, hostId: "other" }, { ...PARENT, protocol: null }],
     quic: { quiche },
+    tcp: {
+      downloader: {
+        connectionCount: 5,
+        idleCount: 1,
+        dialledCount: 9,
+        resumedCount: 3,
+        failedCount: 2,
+        dialMs: 40,
+        repeatedCount: 0,
+      },
+      server: {
+        connectionCount: 6,
+        acceptedCount: 20,
+        resumedCount: 4,
+        refusedCount: 7,
+        requestCount: 0,
+        sentLength: 0,
+      },
+    },
   };
 }
 
@@ -120,6 +139,11 @@ describe("registerTransportMetrics", () => {
       'damselfly_quic_rtt_seconds{backend="quiche",side="parent"} 0',
       'damselfly_quic_congestion_window_bytes{backend="quiche",side="child"} 200000',
       'damselfly_quic_datagrams_per_send_call{backend="quiche"} 12.5',
+      'damselfly_tcp_connections{side="child"} 5',
+      'damselfly_tcp_connections_total{side="parent"} 20',
+      'damselfly_tcp_resumed_connections_total{side="child"} 3',
+      'damselfly_tcp_failed_connections_total{side="child"} 2',
+      'damselfly_tcp_failed_connections_total{side="parent"} 7',
     ]) {
       expect(lines).toContain(line);
     }

@@ -1,6 +1,6 @@
 import type { QuicPeerStats, QuicTotals } from "@damselfly/transport-quic";
 import { Counter, Gauge, type Registry } from "prom-client";
-import type { TransportReport } from "../data-plane/transport-report.ts";
+import type { TcpReport, TransportReport } from "../data-plane/transport-report.ts";
 
 /** What Prometheus reads at one time is of one moment; the report is made once for all figures. Milliseconds. */
 const REPORT_AGE_MAX_MS = 100;
@@ -125,6 +125,22 @@ const FIGURES: readonly Figure[] = [
       return server.datagramsPerReceiveCall;
     },
   ),
+  ofTcp("connections", "Connections held", {
+    child: ({ connectionCount }) => connectionCount,
+    parent: ({ connectionCount }) => connectionCount,
+  }),
+  ofTcp("connections_total", "Connections made", {
+    child: ({ dialledCount }) => dialledCount,
+    parent: ({ acceptedCount }) => acceptedCount,
+  }),
+  ofTcp("resumed_connections_total", "Connections made that resumed a TLS session", {
+    child: ({ resumedCount }) => resumedCount,
+    parent: ({ resumedCount }) => resumedCount,
+  }),
+  ofTcp("failed_connections_total", "Dials that failed, and connections that were too many", {
+    child: ({ failedCount }) => failedCount,
+    parent: ({ refusedCount }) => refusedCount,
+  }),
 ];
 
 type ProtocolTotals = TransportReport["protocols"][number];
@@ -169,6 +185,28 @@ function countParents({ parents }: TransportReport): Value[] {
 interface Side {
   readonly totals: QuicTotals;
   readonly connections: readonly QuicPeerStats[];
+}
+
+function ofTcp(
+  name: string,
+  help: string,
+  read: {
+    readonly child: (stats: TcpReport["downloader"]) => number;
+    readonly parent: (stats: TcpReport["server"]) => number;
+  },
+): Figure {
+  return {
+    name: `damselfly_tcp_${name}`,
+    help,
+    labelNames: ["side"],
+    valuesOf: ({ tcp }) =>
+      tcp === null
+        ? []
+        : [
+            { labels: { side: "child" }, value: read.child(tcp.downloader) },
+            { labels: { side: "parent" }, value: read.parent(tcp.server) },
+          ],
+  };
 }
 
 function ofQuic(name: string, help: string, read: (side: Side) => number): Figure {
