@@ -1,7 +1,7 @@
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { Peer } from "./peer.ts";
-import { FakePeer, TestCluster, pseudoRandom } from "./test-cluster.ts";
+import { downloadFacts, FakePeer, hostFacts, pseudoRandom, TestCluster } from "./test-cluster.ts";
 
 /** Registers one of Dragonfly's peers: it takes no parents that it did not ask for. */
 function registerTheirs(
@@ -104,6 +104,33 @@ describe("one of Dragonfly's peers", () => {
     expect(theirs.peer.holdsLease).toBe(true);
     cluster.advance(15_000);
     expect(theirs.peer.holdsLease).toBe(false);
+  });
+
+  it("may register before its host has announced itself, and is a parent once it has", () => {
+    const cluster = new TestCluster();
+    const reader = cluster.join("reader");
+    const fake = new FakePeer();
+    const registration = {
+      hostId: "127.0.0.1-guest",
+      peerId: "guest-peer",
+      taskId: "task",
+      download: downloadFacts(),
+      takesPushes: false,
+    };
+    expect(() => cluster.scheduling.register({ ...registration, takesPushes: true }, fake)).toThrow(
+      "host 127.0.0.1-guest not found",
+    );
+    fake.peer = cluster.scheduling.register(registration, fake);
+    expect(fake.lastParents).toEqual(["reader"]);
+    cluster.scheduling.started(fake.peer);
+    expect(cluster.scheduling.hosts.map(({ id }) => id)).toEqual(["reader"]);
+    expect(fake.peer.canServe).toBe(false);
+    cluster.scheduling.announceHost(hostFacts("127.0.0.1-guest", { hostname: "guest" }));
+    expect(fake.peer.canServe).toBe(true);
+    for (let number = 0; number < 10; number += 1) cluster.originPiece(reader, number);
+    cluster.scheduling.finished(fake.peer);
+    cluster.scheduling.deleteHost("reader");
+    expect(joinTheirs(cluster, "child").lastParents).toEqual(["guest-peer"]);
   });
 
   it("that registers a finished copy is a parent from then on", () => {

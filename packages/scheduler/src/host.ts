@@ -1,3 +1,4 @@
+import { isIP } from "node:net";
 import type { Host__Output } from "@damselfly/rpc";
 import type { Peer } from "./peer.ts";
 
@@ -27,6 +28,11 @@ export class Host {
     return !this.facts.disableShared;
   }
 
+  /** It has not announced itself: all that is known is what its id says, and nobody can be sent there. */
+  get isGuest(): boolean {
+    return this.facts.port === 0;
+  }
+
   /** Whether daemons of these two hosts can give each other pieces: Dragonfly's know nothing but plain TCP. */
   canExchangeWith(other: Host): boolean {
     return (this.#isOurs && other.#isOurs) || (this.#isPlain && other.#isPlain);
@@ -40,4 +46,28 @@ export class Host {
   get #isPlain(): boolean {
     return this.facts.extension?.plainPeers ?? true;
   }
+}
+
+/** What the id of a host that has not announced itself says of it: `{ip}-{hostname}`. */
+export function guestFacts(id: string): Host__Output {
+  const dash = id.indexOf("-");
+  const ip = id.slice(0, Math.max(dash, 0));
+  return {
+    id,
+    hostname: id.slice(dash + 1),
+    name: "",
+    ip: isIP(ip) === 0 ? "" : ip,
+    port: 0,
+    downloadPort: 0,
+    proxyPort: 0,
+    type: 0,
+    os: "",
+    platform: "",
+    platformFamily: "",
+    platformVersion: "",
+    kernelVersion: "",
+    schedulerClusterId: 0,
+    disableShared: true,
+    extension: null,
+  };
 }

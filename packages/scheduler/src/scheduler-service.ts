@@ -60,6 +60,11 @@ export function createSchedulerService(
   const checkHost = (hostId: string, context: Pick<CallContext, "peerCertificate">): void => {
     checkHostname(scheduling.host(hostId).facts, context);
   };
+  /** A peer without a certificate may register before its host has announced itself. */
+  const checkPeerHost = (hostId: string, call: Pick<CallContext, "peerCertificate">): void => {
+    if (call.peerCertificate === undefined) checkHostname(scheduling.hostFacts(hostId), call);
+    else checkHost(hostId, call);
+  };
 
   async function announceHost(
     request: AnnounceHostRequest__Output,
@@ -84,7 +89,7 @@ export function createSchedulerService(
   return implementService("scheduler.v2.Scheduler", {
     announceHost: translated(announceHost),
     announcePeer: (call) =>
-      servePeerStream(call, { scheduling, checkHost: (hostId) => checkHost(hostId, call) }),
+      servePeerStream(call, { scheduling, checkHost: (hostId) => checkPeerHost(hostId, call) }),
     statPeer: translated(async ({ hostId, taskId, peerId }) => {
       const peer = scheduling.peer(taskId, peerId);
       assertIs(hostId, peer.host.id);

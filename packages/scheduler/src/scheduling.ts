@@ -1,6 +1,6 @@
 import type { Download__Output, Host__Output } from "@damselfly/rpc";
 import { SchedulerError } from "./errors.ts";
-import { Host } from "./host.ts";
+import { guestFacts, Host } from "./host.ts";
 import type { Logger } from "./logger.ts";
 import { OriginTurns } from "./origin-turns.ts";
 import { Peer, type PeerVoice } from "./peer.ts";
@@ -64,8 +64,9 @@ export class Scheduling {
     this.#sweptAtMs = options.now();
   }
 
-  get hosts(): Iterable<Host> {
-    return this.#hosts.values();
+  /** Those that have announced themselves. */
+  get hosts(): Host[] {
+    return [...this.#hosts.values()].filter((host) => !host.isGuest);
   }
 
   get tasks(): Iterable<Task> {
@@ -77,6 +78,11 @@ export class Scheduling {
     const host = this.#hosts.get(id);
     if (host !== undefined) return host;
     throw new SchedulerError("ERR_HOST_NOT_FOUND", `host ${id} not found`);
+  }
+
+  /** As announced, or what the id says. */
+  hostFacts(id: string): Host__Output {
+    return this.#hosts.get(id)?.facts ?? guestFacts(id);
   }
 
   /** @throws {SchedulerError} `ERR_TASK_NOT_FOUND` */
@@ -96,7 +102,9 @@ export class Scheduling {
   /** The living daemon that has this one's id at another address, if there is one. */
   rivalOf(facts: Host__Output): Host | undefined {
     const known = this.#hosts.get(facts.id);
-    if (known === undefined || known.expiresAtMs <= this.#options.now()) return undefined;
+    if (known === undefined || known.isGuest || known.expiresAtMs <= this.#options.now()) {
+      return undefined;
+    }
     return known.facts.ip === facts.ip && known.facts.port === facts.port ? undefined : known;
   }
 
@@ -152,7 +160,7 @@ export class Scheduling {
    */
   register(registration: Registration, voice: PeerVoice): Peer {
     const { download, peerId, taskId } = registration;
-    const host = this.host(registration.hostId);
+    const host = this.#hosts.get(registration.hostId) ?? this.#receive(registration);
     const known = this.#tasks.get(taskId);
     const namesake = known?.peers.get(peerId);
     if (namesake !== undefined && namesake.host !== host) {
@@ -179,6 +187,19 @@ export class Scheduling {
     if (peer.waiting === undefined) this.#placement.settle(task);
     else this.#placement.settleFor(peer);
     return peer;
+  }
+
+  /**
+   * Dragonfly's daemons announce themselves every five minutes, whether the scheduler was started anew meanwhile or not, and go to the
+   * origin when it does not know them: they may download all the same. Ours announce themselves when they are told.
+   *
+   * @throws {SchedulerError} `ERR_HOST_NOT_FOUND`
+   */
+  #receive({ hostId, takesPushes }: Registration): Host {
+    if (takesPushes) return this.host(hostId);
+    const host = new Host(guestFacts(hostId), this.#options.now() + this.#config.hostTtlMs);
+    this.#hosts.set(hostId, host);
+    return host;
   }
 
   #place(peer: Peer): void {
