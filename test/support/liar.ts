@@ -5,7 +5,6 @@ import {
   createSchedulerClient,
   durationFromMs,
   implementService,
-  RpcError,
   serveRpc,
   timestampFromDate,
   type AnnouncePeerRequest,
@@ -13,9 +12,11 @@ import {
 } from "@damselfly/rpc";
 import type { PieceInfo } from "@damselfly/transport";
 import { ALPN } from "@damselfly/transport-quic";
-import { encodePacket, ErrorCode, PacketDecoder, Tag } from "@damselfly/vortex";
+import { PacketDecoder } from "@damselfly/vortex";
 import { computeTaskId } from "../../packages/dfdaemon/src/identity/task-id.ts";
 import { LOOPBACK, type RunningScheduler } from "./daemon.ts";
+import { announcement, refusal } from "./liar-packets.ts";
+import { openTcpLiar } from "./tcp-liar.ts";
 
 /** What a parent sends for a piece: its announcement, then content, a chunk at a time. Throwing breaks the transfer off. */
 export type Lie = (
@@ -56,7 +57,7 @@ export interface Liar extends AsyncDisposable {
 }
 
 /**
- * A parent in the process of the test, which has read the file from the origin if one believes it. It serves pieces over gRPC and QUIC,
+ * A parent in the process of the test, which has read the file from the origin if one believes it. It serves pieces over gRPC, QUIC and TCP,
  * without TLS; each time as `lie` wants it.
  */
 export async function openLiar(options: LiarOptions): Promise<Liar> {
@@ -91,9 +92,11 @@ export async function openLiar(options: LiarOptions): Promise<Liar> {
         void answer(stream, (number) => serve(number, stop.signal)).catch(() => stream.reset(1));
     },
   });
+  const tcp = await openTcpLiar((number) => serve(number, stop.signal));
   const transports = [
     { protocol: "grpc", ports: [portOf(grpc.address)], tls: false },
     { protocol: "quic", ports: [quic.address.port], tls: false },
+    { protocol: "tcp", ports: [tcp.port], tls: false },
   ];
   const upload = await serveRpc({
     address: { ip: LOOPBACK, port: 0 },
@@ -115,7 +118,7 @@ export async function openLiar(options: LiarOptions): Promise<Liar> {
     asked,
     async [Symbol.asyncDispose]() {
       stop.abort();
-      await Promise.all([upload.abort(), grpc.abort(), quic.abort()]);
+      await Promise.all([upload.abort(), grpc.abort(), quic.abort(), tcp.close()]);
     },
   };
 }
@@ -163,26 +166,6 @@ async function answer(
     if (announced) throw error;
     await stream.end(refusal(error));
   }
-}
-
-function refusal(error: unknown): Uint8Array {
-  const notFound = error instanceof RpcError && error.code === "NOT_FOUND";
-  const code = notFound ? ErrorCode.NotFound : ErrorCode.Internal;
-  return encodePacket({ kind: "error", id: 0, tag: Tag.Error, code, message: String(error) });
-}
-
-function announcement({ number, ...piece }: PieceInfo): Uint8Array {
-  return encodePacket({
-    kind: "content",
-    id: 0,
-    tag: Tag.PieceContent,
-    pieceNumber: number,
-    ...piece,
-    parentId: "",
-    trafficType: 1,
-    costSeconds: 0,
-    createdAtSeconds: 0,
-  });
 }
 
 /** Registers a host, and a peer of it that reads the origin to the end, and keeps the digests it told: those are true. */

@@ -17,6 +17,8 @@ export const RING_LENGTH_MIN: number = 2 * ROOM_LENGTH_MIN;
 export class ContentInbox {
   readonly #ring: ReadRing;
   readonly #onRoom: () => void;
+  /** Of the content, in bytes. */
+  readonly length: number;
   /** Bytes that have not come yet. */
   #missingLength: number;
   #failure: { readonly reason: unknown } | undefined;
@@ -34,8 +36,14 @@ export class ContentInbox {
     readonly onRoom: () => void;
   }) {
     this.#ring = new ReadRing(options.buffer);
+    this.length = options.length;
     this.#missingLength = options.length;
     this.#onRoom = options.onRoom;
+  }
+
+  /** Bytes that have come. */
+  get arrivedLength(): number {
+    return this.length - this.#missingLength;
   }
 
   /** Whether all of the content has come. */

@@ -284,9 +284,11 @@ export class ParentConnection {
     this.#asking = undefined;
     asking?.reject(this.#lost(asking.receivedLength < HEADER_LENGTH));
     this.#inbox?.fail(
-      new TransportError("ERR_PIECE_TRUNCATED", `${this.#what}: ${this.#reason}`, {
-        cause: this.#error,
-      }),
+      new TransportError(
+        "ERR_PIECE_TRUNCATED",
+        `${this.#what}: it ended after ${this.#inbox.arrivedLength} of ${this.#inbox.length} bytes, ${this.#reason}`,
+        { cause: this.#error },
+      ),
     );
     this.#inbox = undefined;
     this.#init.onClosed(this);
