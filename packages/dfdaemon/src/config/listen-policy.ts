@@ -1,5 +1,6 @@
 import { isIP } from "node:net";
 import type { TlsIdentity } from "@damselfly/transport";
+import { isLoopback } from "../identity/is-loopback.ts";
 import type { Config } from "./config.ts";
 import { expectsDynconfig } from "./expects-dynconfig.ts";
 
@@ -88,9 +89,4 @@ function isClustered({ scheduler, manager, dynconfig }: Config): boolean {
     const host = address.replace(/:\d+$/, "").replaceAll(/[[\]]/g, "");
     return host !== "localhost" && !isLoopback(host);
   });
-}
-
-/** RFC 1122, section 3.2.1.3, and RFC 4291, section 2.5.3. */
-function isLoopback(ip: string): boolean {
-  return ip === "::1" || (isIP(ip) === 4 && ip.startsWith("127."));
 }

@@ -1,6 +1,8 @@
 import { randomUUID } from "node:crypto";
 import { once } from "node:events";
 import { createServer, type Server } from "node:net";
+import { networkInterfaces } from "node:os";
+import type { Host } from "@damselfly/rpc";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { DaemonError } from "../errors.ts";
 import { SILENT_LOGGER } from "../logger.ts";
@@ -145,6 +147,23 @@ describe("a connection to schedulers", () => {
     });
     await connection.leave();
     expect([one.departures, two.departures]).toEqual([[HOST_ID], [HOST_ID]]);
+  });
+
+  it("offers a host that only its own machine reaches to nobody else", async () => {
+    const own = await serve();
+    const address = Object.values(networkInterfaces())
+      .flatMap((addresses) => addresses ?? [])
+      .find(({ family, internal }) => family === "IPv4" && !internal)?.address;
+    // Where there is no network there is nobody else.
+    const elsewhere = await serve(address === undefined ? {} : { ip: address });
+    const describeHost = async (): Promise<Host> => ({ ip: "127.0.0.1", type: 1, port: 4000 });
+    connect(() => [known(own), known(elsewhere)], { describeHost }).start();
+    await vi.waitFor(() => {
+      expect(own.announcements[0]?.host).toMatchObject({ type: 1, disableShared: false });
+      expect(elsewhere.announcements[0]?.host).toMatchObject(
+        address === undefined ? { type: 1 } : { type: 0, disableShared: true },
+      );
+    }, WAIT);
   });
 
   it("announces the host again and again", async () => {

@@ -8,6 +8,7 @@ import {
   type SchedulerClient,
 } from "@damselfly/rpc";
 import type { TlsIdentity } from "@damselfly/transport";
+import { isLoopback } from "../identity/is-loopback.ts";
 import type { Logger } from "../logger.ts";
 import { messageOf } from "../message-of.ts";
 import { pause } from "../pause.ts";
@@ -207,7 +208,7 @@ export class SchedulerMember implements AsyncDisposable {
   async #announce(): Promise<void> {
     const { describeHost, announceIntervalMs } = this.#options;
     try {
-      const host = await describeHost();
+      const host = withdrawn(await describeHost(), this.scheduler.ip);
       this.#stop.signal.throwIfAborted();
       this.#told = true;
       const interval = durationFromMs(announceIntervalMs);
@@ -265,4 +266,10 @@ export class SchedulerMember implements AsyncDisposable {
   #say(level: "debug" | "info" | "warn", message: string): void {
     this.#options.logger[level]({ scheduler: this.client.target }, message);
   }
+}
+
+/** A host that nobody else reaches is no parent and no seed to those whom a scheduler elsewhere would send there. */
+function withdrawn(host: Host, schedulerIp: string): Host {
+  if (!isLoopback(host.ip ?? "") || isLoopback(schedulerIp)) return host;
+  return { ...host, type: 0, disableShared: true };
 }

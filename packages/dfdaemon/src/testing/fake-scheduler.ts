@@ -13,6 +13,8 @@ import {
 export type FakePeerCall = DuplexCall<AnnouncePeerRequest__Output, AnnouncePeerResponse>;
 
 export interface FakeSchedulerOptions {
+  /** 127.0.0.1 by default. */
+  readonly ip?: string;
   /** 0, the default, picks a free one. */
   readonly port?: number;
   /** What becomes of each conversation; absent: everything is heard and nothing said. */
@@ -58,7 +60,7 @@ export async function serveFakeScheduler(
       else await options.onPeer(heard);
     },
   });
-  const ip = "127.0.0.1";
+  const { ip = "127.0.0.1" } = options;
   const server: RpcServer = await serveRpc({
     address: { ip, port: options.port ?? 0 },
     services: [service],
