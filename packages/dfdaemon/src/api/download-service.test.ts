@@ -260,6 +260,15 @@ describe("what DownloadTask cannot do", () => {
     expect(failure.reason).toMatch(/download failed$/);
   });
 
+  it("says that there is no space before it fetches anything", async () => {
+    const url = serveFile();
+    origin.set(new URL(url).pathname, { content: CONTENT, announcedExtraBytes: 2 ** 50 });
+    const failure = await failureOf({ url });
+    expect(failure.code).toBe("INTERNAL");
+    expect(failure.reason).toContain("bytes free");
+    expect(origin.bodyBytes(new URL(url).pathname)).toBeLessThan(PIECE_LENGTH);
+  });
+
   it("remembers that a task failed until it succeeds", async () => {
     const url = serveFile();
     const { taskId } = await download({ url, metadataOnly: true });
