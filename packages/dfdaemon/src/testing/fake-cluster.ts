@@ -354,7 +354,7 @@ export async function contentOf(node: FakeNode): Promise<Buffer> {
   return Buffer.concat(chunks);
 }
 
-const DEFAULT_REQUEST: DownloadRequest = {
+export const DEFAULT_REQUEST: DownloadRequest = {
   taskId: TASK_ID,
   origin: { url: "http://origin.test/file", header: {} },
   tag: "",
