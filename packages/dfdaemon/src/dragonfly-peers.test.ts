@@ -264,6 +264,49 @@ describe("one of Dragonfly's daemons as a parent", () => {
     expect(origin.bodyBytes(path)).toBeGreaterThan(before);
   });
 
+  it("that vouches itself for other bytes is found out where another one has read the origin", async () => {
+    const scheduler = await openScheduler();
+    const { path, url } = serveFile();
+    const taskId = await taskIdOf(url);
+    const before = origin.bodyBytes(path);
+    const file = { url, taskId };
+    const reader = keep(await DragonflyParent.open());
+    reader.hold({ taskId, content: CONTENT, pieceLength: PIECE_LENGTH });
+    for (const number of [0, 2, 3]) reader.add(taskId, number);
+    const readerId = await announceDragonfly(scheduler.address, {
+      hostname: "their-reader",
+      port: reader.port,
+    });
+    const read = await downloadAsDragonfly({
+      scheduler: scheduler.address,
+      hostId: readerId,
+      peerId: `${readerId}-${randomUUID()}`,
+      ...file,
+      contentLength: LENGTH,
+      pieceLength: PIECE_LENGTH,
+      origin: ({ offset, length }) => CONTENT.subarray(offset, offset + length),
+    });
+    expect(read.schedule).toEqual(["origin"]);
+    const liar = await openTheirs(scheduler, file, "their-liar");
+    liar.daemon.hold({
+      taskId,
+      content: Buffer.alloc(LENGTH, 1),
+      pieceLength: PIECE_LENGTH,
+      complete: true,
+    });
+    // The one piece that the other has not is asked of it first.
+    liar.daemon.quirks.contentOf = (_number, content) => {
+      reader.add(taskId, 1);
+      return content;
+    };
+    const ours = await openDaemon(scheduler, { name: "truthful" });
+    const outcome = await download(ours, { url });
+    expect(outcome.sha256).toBe(SHA256);
+    expect(outcome.sources).toEqual(new Map([[readerId, LENGTH]]));
+    expect(ours.log.join("\n")).toMatch(/who read the origin says/);
+    expect(origin.bodyBytes(path)).toBe(before);
+  });
+
   it("that dies on the way leaves the rest to the origin", async () => {
     const scheduler = await openScheduler();
     const { path, url } = serveFile();
