@@ -2,6 +2,7 @@ import { RpcError, type SyncPiecesResponse__Output } from "@damselfly/rpc";
 import { DaemonError } from "../errors.ts";
 import { messageOf } from "../message-of.ts";
 import type { CandidateParent } from "../scheduling/scheduler-link.ts";
+import { askAgain } from "./ask-again.ts";
 import { addressOf, type ParentPolicy } from "./parent-address.ts";
 import type { ParentChannel, ParentEvent } from "./parent-channel.ts";
 import type { HeldClient, UploadClients } from "./upload-clients.ts";
@@ -107,7 +108,9 @@ export class RpcParentChannel implements ParentChannel {
     const timer = setTimeout(() => silence.abort(), silenceMs);
     try {
       const either = AbortSignal.any([signal, silence.signal]);
-      for await (const response of client.syncPieces(request, { signal: either })) {
+      const call = (): AsyncIterable<SyncPiecesResponse__Output> =>
+        client.syncPieces(request, { signal: either });
+      for await (const response of askAgain(call, { signal: either })) {
         timer.refresh();
         yield response;
         timer.refresh();
