@@ -316,8 +316,31 @@ describe("a daemon alone", () => {
   it("tells over HTTP how it is", async () => {
     const health = await fetch(`http://${LOOPBACK}:${ports.health}/healthy`);
     expect([health.status, await health.text()]).toEqual([200, "ok\n"]);
-    const metrics = await fetch(`http://${LOOPBACK}:${ports.metrics}/metrics`);
-    expect(await metrics.text()).toMatch(/dragonfly_client_download_traffic\{[^}]*\} [1-9]/);
+    expect((await fetch(`http://${LOOPBACK}:${ports.health}/metrics`)).status).toBe(404);
+  });
+
+  it("counts who asked for what, where it came from and what the origin was asked, until told to forget", async () => {
+    const url = `http://${LOOPBACK}:${ports.metrics}/metrics`;
+    await fetch(url, { method: "DELETE" });
+    const fields = { url: serveFile(), tag: "nightly", application: "builder" };
+    for (const _ of [1, 2]) await download(client, fields);
+    const missing = download(client, { ...fields, url: `${origin.url}/none` });
+    await expect(missing).rejects.toMatchObject({ code: "INTERNAL" });
+    const text = await (await fetch(url)).text();
+    const of = 'type="0",tag="nightly",app="builder",priority="0"';
+    for (const line of [
+      `download_task_total{${of}} 3`,
+      `download_task_failure_total{${of}} 1`,
+      `concurrent_download_task_total{${of}} 0`,
+      'download_task_duration_milliseconds_count{task_type="0",task_size_level="4"} 2',
+      `download_traffic{type="BACK_TO_SOURCE"} ${LENGTH}`,
+      `download_traffic{type="LOCAL_PEER"} ${LENGTH}`,
+      'backend_request_failure_total{scheme="http",method="GET"} 1',
+    ]) {
+      expect(text).toContain(`\ndragonfly_client_${line}\n`);
+    }
+    expect((await fetch(url, { method: "DELETE" })).status).toBe(200);
+    expect(await (await fetch(url)).text()).not.toContain("nightly");
   });
 });
 
