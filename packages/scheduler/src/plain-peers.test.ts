@@ -100,6 +100,15 @@ describe("a scheduler with TLS that serves plain peers too", () => {
     await expect(announce(plain, "theirs")).rejects.toMatchObject({ code: "PERMISSION_DENIED" });
   });
 
+  it("takes a peer in whose host has not announced itself, unless its host could show who it is", async () => {
+    const server = await open();
+    expect(await register(connect(server), "127.0.0.1-guest")).toBe("needBackToSourceResponse");
+    const certified = connect(server, await authority.issue({ dnsNames: ["d7y", "guest"] }));
+    await expect(register(certified, "127.0.0.1-other")).rejects.toMatchObject({
+      code: "NOT_FOUND",
+    });
+  });
+
   it.each([true, false])(
     "asks a seed in the way that it was announced (certified: %s)",
     async (isCertified) => {
