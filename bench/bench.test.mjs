@@ -97,6 +97,21 @@ describe("the bench in its other ways", () => {
     300_000,
   );
 
+  it.runIf(process.platform === "linux").each([
+    [["--cold"], /8 MiB from a local origin .*\n.*x curl.*\n  curl .*\n  dfget /],
+    [["--start"], /\n  node -e 0 .*\n  curl, 10 KB .*\n  dfget, 10 KB .*\n  dfget, on disk /],
+    [["--footprint", "2"], /\n  idle .*\n  8 MiB .*\n  16 MiB /],
+  ])(
+    "measures one daemon with %j",
+    async (what, table) => {
+      const { code, stdout, stderr } = await bench("--quick", ...what, "--dir", directory);
+      expect(code, stderr).toBe(0);
+      expect(stdout).toMatch(table);
+      expect(readdirSync(directory)).not.toContainEqual(expect.stringMatching(/bench/));
+    },
+    300_000,
+  );
+
   it("counts what idle connections cost", async () => {
     const { code, stdout, stderr } = await bench("--quick", "--idle", "--dir", directory);
     expect(code, stderr).toBe(0);

@@ -30,6 +30,9 @@ The bad link:
   --emulator HOW   netem, own (a process between two TUN devices), or auto: netem where the kernel has it (auto)
 
 Instead of all this:
+  --cold           1 GiB from a local origin: dfget with its daemon beside curl
+  --start          dfget of 10 KB, and of a file on disk, beside node -e 0
+  --footprint N    memory of a daemon: idle, and after each of N GiB from an origin
   --grid           quic with cubic, with BBR and as it decides itself, over delays of 0 to 100 ms and losses of 0 to 2 %
   --memory         10 GB through one pair of processes, 10,000 pieces, 1,000 cancelled ones: memory and handles
   --idle           1,000 idle connections in the pool: memory and CPU
@@ -56,6 +59,9 @@ const OPTIONS = {
   rate: { type: "string", default: "1000" },
   seed: { type: "string", default: "1" },
   emulator: { type: "string", default: "auto" },
+  cold: { type: "boolean", default: false },
+  start: { type: "boolean", default: false },
+  footprint: { type: "string" },
   grid: { type: "boolean", default: false },
   memory: { type: "boolean", default: false },
   idle: { type: "boolean", default: false },
@@ -88,9 +94,14 @@ export function parseOptions(parameters) {
       emulator: toEmulator(values.emulator),
     },
     task:
-      ["grid", "memory", "idle"].find((name) => values[name]) ??
+      ["cold", "start", "grid", "memory", "idle"].find((name) => values[name]) ??
+      (values.footprint && "footprint") ??
       (values.soak && "soak") ??
       "compare",
+    footprintFiles:
+      values.footprint === undefined
+        ? 0
+        : toNumber(values, "footprint", { least: 1, isWhole: true }),
     soakMinutes: values.soak === undefined ? 0 : toNumber(values, "soak", { least: 0.1 }),
     json: values.json,
     svg: values.svg,

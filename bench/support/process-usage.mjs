@@ -64,6 +64,12 @@ function readPeakBytes(pid) {
   return match === null ? 0 : Number(match[1]) * 1024;
 }
 
+/** Memory of a process that is resident now, in bytes. */
+export function readResidentBytes(pid) {
+  const match = /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"));
+  return match === null ? 0 : Number(match[1]) * 1024;
+}
+
 /** The peak starts anew: see proc(5), clear_refs. */
 function resetPeak(pid) {
   writeFileSync(`/proc/${pid}/clear_refs`, "5");

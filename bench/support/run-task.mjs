@@ -1,11 +1,14 @@
 // What the bench can do besides comparing: see options.mjs.
 import { writeFileSync } from "node:fs";
 import { BACKENDS } from "./backends.mjs";
+import { formatCold, measureCold } from "./cold.mjs";
 import { endureFiles, endureMemory, formatEndurance } from "./endurance.mjs";
+import { formatFootprint, measureFootprint } from "./footprint.mjs";
 import { formatGrid, measureGrid } from "./grid.mjs";
 import { formatIdle, measureIdle } from "./idle.mjs";
 import { badLink, listPaths } from "./paths.mjs";
 import { formatSoak, soak } from "./soak.mjs";
+import { formatStart, measureStart } from "./start.mjs";
 
 /** Where nothing else is asked for. */
 const USUAL = { path: "loopback", backend: "quic-auto" };
@@ -28,6 +31,18 @@ export async function runTask(options, context, report) {
 }
 
 const TASKS = {
+  async cold(options, report) {
+    const result = await measureCold(options, report);
+    return [{ lines: formatCold(result), result }];
+  },
+  async start(options, report) {
+    const result = await measureStart(options, report);
+    return [{ lines: formatStart(result), result }];
+  },
+  async footprint(options, report) {
+    const result = await measureFootprint(options, report);
+    return [{ lines: formatFootprint(result), result }];
+  },
   async grid(options, report) {
     const why = badLink("grid", options.link).whyNot();
     if (why !== undefined) return [{ lines: [`Not measured: grid: ${why}`], result: { why } }];
