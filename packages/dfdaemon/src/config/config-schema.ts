@@ -123,8 +123,12 @@ const backendSection = z.object({
   insecureSkipVerify: z.boolean().default(false),
   requestHeader: z.record(z.string(), z.string()).default({}),
   maxRetries: z.int().min(0).default(1),
-  enableCacheTemporaryRedirect: inert("redirects are followed anew each time"),
-  cacheTemporaryRedirectTTL: inert("redirects are followed anew each time"),
+  enableCacheTemporaryRedirect: inert(
+    "where a file's redirects led is always remembered, for its ranges only",
+  ),
+  cacheTemporaryRedirectTTL: inert(
+    "where a file's redirects led is always remembered, for its ranges only",
+  ),
   putConcurrentChunkCount: inert("nothing is uploaded to origins"),
   putChunkSize: inert("nothing is uploaded to origins"),
   putTimeout: inert("nothing is uploaded to origins"),
