@@ -16,8 +16,8 @@ import { SchedulerMember } from "./scheduler-member.ts";
 import { EMPTY_BLOCK_LIST, type BlockableDownload, type BlockList } from "./block-list.ts";
 import type { KnownScheduler, SchedulerListing, SchedulerSource } from "./scheduler-source.ts";
 
-/** How long the first download may wait until it is known which schedulers there are. Milliseconds. */
-const FIRST_LOOK_MS = 3_000;
+/** How long after the start a download may wait until it is known which schedulers there are. Milliseconds. */
+const FIRST_LOOK_MS = 5_000;
 /** How soon a source of schedulers that failed is asked again, at first. Milliseconds. */
 const RETRY_FIRST_MS = 1_000;
 
@@ -85,8 +85,9 @@ class Connection implements SchedulerConnection {
   }
 
   start(): void {
-    if (this.#stop.signal.aborted) return;
-    this.#loop ??= this.#refreshAgainAndAgain();
+    if (this.#stop.signal.aborted || this.#loop !== undefined) return;
+    this.#loop = this.#refreshAgainAndAgain();
+    void this.#endFirstLook();
   }
 
   leave(): Promise<void> {
@@ -159,12 +160,24 @@ class Connection implements SchedulerConnection {
     return registration;
   }
 
+  /** Whoever has not answered by then is not waited for any longer. */
+  async #endFirstLook(): Promise<void> {
+    const looked = new AbortController();
+    void this.#firstLook.then(() => looked.abort());
+    await pause(FIRST_LOOK_MS, AbortSignal.any([this.#stop.signal, looked.signal]));
+    this.#looked();
+  }
+
   /** Resolves when it is known which schedulers there are and which are healthy, or when that takes too long. */
   async #haveLooked(signal: AbortSignal): Promise<void> {
-    const enough = new AbortController();
-    const either = AbortSignal.any([signal, enough.signal]);
-    await Promise.race([this.#firstLook, pause(FIRST_LOOK_MS, either)]);
-    enough.abort();
+    signal.throwIfAborted();
+    let onAbort: () => void = () => {};
+    const aborted = new Promise<void>((resolve) => {
+      onAbort = resolve;
+      signal.addEventListener("abort", onAbort, { once: true });
+    });
+    await Promise.race([this.#firstLook, aborted]);
+    signal.removeEventListener("abort", onAbort);
     signal.throwIfAborted();
   }
 

@@ -15,8 +15,8 @@ import { pause } from "../pause.ts";
 import type { SchedulerDialect } from "./scheduler-link.ts";
 import type { KnownScheduler } from "./scheduler-source.ts";
 
-/** To find out whether a scheduler is there, the dial included. Milliseconds. */
-const PROBE_MS = 3_000;
+/** To find out whether a scheduler is there, the dial and TLS included: on a machine that is very busy that takes seconds. Milliseconds. */
+const PROBE_MS = 10_000;
 /** To announce this host, the dial included. Milliseconds. */
 const ANNOUNCE_MS = 5_000;
 /** The last call, which nobody should have to wait for. Milliseconds. */
@@ -94,8 +94,7 @@ export class SchedulerMember implements AsyncDisposable {
   /** Why it is not healthy. */
   get failure(): string {
     const failure = this.#failure;
-    if (failure instanceof RpcError) return `${failure.code}: ${failure.reason}`;
-    return failure === undefined ? "not asked yet" : messageOf(failure);
+    return failure === undefined ? "not asked yet" : reasonOf(failure);
   }
 
   /** Whether this host is to be known there. */
@@ -259,13 +258,18 @@ export class SchedulerMember implements AsyncDisposable {
   }
 
   #complain(what: string, error: unknown): void {
-    if (!this.#complained) this.#say("warn", `${what}: ${messageOf(error)}`);
+    if (!this.#complained) this.#say("warn", `${what}: ${reasonOf(error)}`);
     this.#complained = true;
   }
 
   #say(level: "debug" | "info" | "warn", message: string): void {
     this.#options.logger[level]({ scheduler: this.client.target }, message);
   }
+}
+
+/** Whom it is about is known. */
+function reasonOf(error: unknown): string {
+  return error instanceof RpcError ? `${error.code}: ${error.reason}` : messageOf(error);
 }
 
 /** A host that nobody else reaches is no parent and no seed to those whom a scheduler elsewhere would send there. */
