@@ -29,7 +29,7 @@ export interface DaemonOptions {
   /** `ip:port` of its scheduler; without one it embeds its own. */
   readonly scheduler?: string;
   readonly seed?: boolean;
-  readonly protocol?: "grpc" | "quic" | "tcp";
+  readonly protocol?: "grpc" | "quic" | "tcp" | "auto";
   /** Mutual TLS with everybody, by a certificate of the cluster's authority. */
   readonly tls?: boolean;
   /** As with `--set`, after and over everything else. */

@@ -23,10 +23,11 @@ export function holdFile(
   const released = new Promise<void>((resolve) => {
     release = resolve;
   });
-  origin.set(path, ({ socket }) => ({
+  origin.set(path, ({ socket, headers }) => ({
     content,
     beforeChunk: async () => {
-      if (origin.bodyBytes(path) < byteCount) return;
+      // Who asks for the first byte wants to know what the file is: Dragonfly's daemons do.
+      if (origin.bodyBytes(path) < byteCount || headers.range === "bytes=0-0") return;
       waiting.add(socket);
       await released;
     },

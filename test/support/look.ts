@@ -4,8 +4,8 @@ import { eventually } from "./eventually.ts";
 
 /** Resolves when the scheduler knows all of these daemons: from then on they find each other. Without TLS. */
 export async function untilAnnounced(
-  scheduler: RunningScheduler,
-  daemons: readonly RunningDaemon[],
+  scheduler: Pick<RunningScheduler, "port">,
+  daemons: readonly Pick<RunningDaemon, "hostId">[],
 ): Promise<void> {
   await using client = createSchedulerClient({ ip: LOOPBACK, port: scheduler.port });
   await eventually("every daemon's announcement", async () => {
@@ -17,7 +17,7 @@ export async function untilAnnounced(
 
 /** Resolves when the daemon has this many pieces of the task, as its children would learn it. Without TLS. */
 export async function untilHolding(
-  daemon: RunningDaemon,
+  daemon: Pick<RunningDaemon, "name" | "uploadPort">,
   task: { readonly taskId: string; readonly pieceCount: number },
   count: number,
 ): Promise<void> {

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll } from "vitest";
-import { sha256 } from "../../support/daemon.ts";
+import { sha256, sha256OfFile } from "../../support/daemon.ts";
 import { holdFile, type HeldFile } from "../../support/held-file.ts";
 import { openOriginServer, seededContent, type OriginServer } from "../../support/origin-server.ts";
 
@@ -12,11 +12,12 @@ export interface Files {
   /** Of every file here. */
   readonly sha256: string;
   readonly content: Uint8Array;
-  /** A file under a name of its own. */
-  serve(): { readonly path: string; readonly url: string };
+  /** A file under a name of its own, and this after it. */
+  serve(suffix?: string): { readonly path: string; readonly url: string };
   /** As `serve`, of which so many bytes are served before it is held. */
   hold(byteCount: number): HeldFile;
-  /** Bytes of body that the origin has sent of it. */
+  sha256Of(path: string): Promise<string>;
+  /** Bytes of it that the origin has sent, but for single ones: Dragonfly's daemons ask for the first to learn the length. */
   servedBytes(path: string): number;
 }
 
@@ -38,12 +39,18 @@ export function useFiles(): Files {
   return {
     sha256: sha256(content),
     content,
-    serve() {
-      const path = nextPath();
+    serve(suffix = "") {
+      const url = `${origin.url}${nextPath()}${suffix}`;
+      const path = new URL(url).pathname;
       origin.set(path, { content });
-      return { path, url: `${origin.url}${path}` };
+      return { path, url };
     },
     hold: (byteCount) => holdFile(origin, nextPath(), { content, byteCount }),
-    servedBytes: (path) => origin.bodyBytes(path),
+    sha256Of: sha256OfFile,
+    servedBytes: (path) =>
+      origin
+        .requestsTo(path)
+        .filter(({ bodyBytes }) => bodyBytes > 1)
+        .reduce((total, { bodyBytes }) => total + bodyBytes, 0),
   };
 }

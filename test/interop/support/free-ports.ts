@@ -1,5 +1,6 @@
 import { createSocket } from "node:dgram";
 import { once } from "node:events";
+import { readFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { LOOPBACK } from "../../support/daemon.ts";
 
@@ -15,9 +16,15 @@ export async function takeFreePorts(count: number): Promise<number[]> {
   while (ports.length < count) {
     const port = next;
     next = next + 1 < FIRST + COUNT ? next + 1 : FIRST;
-    if ((await isFree(port)) && !ports.includes(port)) ports.push(port);
+    if (!(await isRemembered(port)) && (await isFree(port))) ports.push(port);
   }
   return ports;
+}
+
+/** Whether the kernel still knows a connection of this port, though nobody serves there: Dragonfly's daemon cannot either, for a minute. */
+async function isRemembered(port: number): Promise<boolean> {
+  const table = await readFile("/proc/net/tcp", "utf8").catch(() => "");
+  return table.includes(`:${port.toString(16).toUpperCase().padStart(4, "0")} `);
 }
 
 async function isFree(port: number): Promise<boolean> {

@@ -3,20 +3,29 @@ import { existsSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
 import { connect } from "node:net";
 import { join } from "node:path";
-import { Cluster, LOOPBACK, sha256OfFile, type LogLine } from "../../support/daemon.ts";
+import { setTimeout as sleep } from "node:timers/promises";
+import {
+  Cluster,
+  LOOPBACK,
+  sha256OfFile,
+  type DaemonOptions,
+  type RunningDaemon,
+} from "../../support/daemon.ts";
 import type { Child, Exit } from "../../support/child.ts";
 import { eventually } from "../../support/eventually.ts";
 import type { ForeignBinaries } from "./foreign-binaries.ts";
 import { takeFreePorts } from "./free-ports.ts";
 
 export interface TheirDaemonOptions {
-  /** Its hostname; the storage and the ports of the last one of this name are used again. */
+  /** Its hostname; the storage of the last one of this name is used again, but not its ports: it could not have them for a minute. */
   readonly name: string;
   /** `ip:port` of the schedulers, for its dynconfig.yaml. */
   readonly schedulers: readonly string[];
   readonly seed?: boolean;
   /** What it fetches with: its own default is `tcp`. */
   readonly protocol?: "tcp" | "quic";
+  /** Pieces of a task at once from the origin, 8 unless given. */
+  readonly originPieceCount?: number;
 }
 
 /** Dragonfly's `dfdaemon`. */
@@ -38,8 +47,12 @@ export interface TheirScheduler {
   readonly child: Child;
   readonly address: string;
   readonly port: number;
-  readonly log: readonly LogLine[];
+  /** Resolves when it asks those seeds to fetch that have announced themselves by now. */
+  untilSeedsCount(): Promise<void>;
 }
+
+/** A daemon, whoever's. */
+export type Member = Pick<RunningDaemon, "name" | "child" | "hostId" | "socketPath" | "uploadPort">;
 
 export interface TheirDfgetResult {
   readonly exit: Exit;
@@ -47,6 +60,12 @@ export interface TheirDfgetResult {
   readonly stdout: string;
   readonly output: string;
 }
+
+/**
+ * Dragonfly's scheduler looks which seeds there are when it has run for 30 s, and every 30 s after that (scheduler/resource/standard/seed_peer.go);
+ * it says nothing of it. And a little for the look itself, which is a health check.
+ */
+const SEED_REFRESH_MS = 32_000;
 
 interface Ports {
   readonly upload: number;
@@ -61,8 +80,6 @@ interface Ports {
 /** A cluster whose members are ours or Dragonfly's. */
 export class MixedCluster extends Cluster {
   readonly #binaries: ForeignBinaries | string;
-  /** By hostname: a daemon that comes back is found where it was. */
-  readonly #ports = new Map<string, Ports>();
 
   /** A sentence instead of the executables says why there are none: then it can be made, but not start them. */
   constructor(binaries: ForeignBinaries | string) {
@@ -70,11 +87,21 @@ export class MixedCluster extends Cluster {
     this.#binaries = binaries;
   }
 
+  /** Ours, as it would be among Dragonfly's: with certificates it talks plain besides. */
+  async startOurDaemon(options: DaemonOptions & { readonly name: string }): Promise<RunningDaemon> {
+    const { tls = false, settings } = options;
+    const mixed = tls ? { "security.plainPeers": true } : {};
+    return await this.startDaemon({
+      protocol: "auto",
+      ...options,
+      settings: { ...mixed, ...settings },
+    });
+  }
+
   /** Resolves when all of its servers listen. By then it has announced itself to its schedulers. */
   async startTheirDaemon(options: TheirDaemonOptions): Promise<TheirDaemon> {
     const { name, schedulers, seed = false } = options;
-    const ports = this.#ports.get(name) ?? (await takePorts());
-    this.#ports.set(name, ports);
+    const ports = await takePorts();
     const home = join(this.directory, `their-${name}`);
     const socketPath = join(this.directory, `their-${name}.sock`);
     const configPath = `${home}.yaml`;
@@ -127,7 +154,18 @@ export class MixedCluster extends Cluster {
       logsToStdout: true,
     });
     await untilListening(child, [port]);
-    return { child, address: `${LOOPBACK}:${port}`, port, log: [] };
+    const countMs = Date.now() + SEED_REFRESH_MS;
+    return {
+      child,
+      address: `${LOOPBACK}:${port}`,
+      port,
+      untilSeedsCount: () => sleep(Math.max(countMs - Date.now(), 0)),
+    };
+  }
+
+  /** For servers that cannot pick a port themselves, or whose port is given to others before. */
+  async takePorts(count: number): Promise<number[]> {
+    return await takeFreePorts(count);
   }
 
   /** Runs Dragonfly's dfget against a daemon's socket, whoever's that is. */
@@ -179,7 +217,7 @@ async function takePorts(): Promise<Ports> {
 
 /** As its dfdaemon.yaml; JSON is YAML. */
 function daemonConfig(
-  { name, seed = false, protocol }: TheirDaemonOptions,
+  { name, seed = false, protocol, originPieceCount }: TheirDaemonOptions,
   place: { readonly home: string; readonly socketPath: string; readonly ports: Ports },
 ): object {
   const { home, socketPath, ports } = place;
@@ -187,7 +225,13 @@ function daemonConfig(
   return {
     host: { hostname: name, ip: LOOPBACK },
     server: { pluginDir: `${home}-plugins`, cacheDir: `${home}-cache` },
-    download: { server: { socketPath }, ...(protocol === undefined ? {} : { protocol }) },
+    download: {
+      server: { socketPath },
+      ...(protocol === undefined ? {} : { protocol }),
+      ...(originPieceCount === undefined
+        ? {}
+        : { backToSourceConcurrentPieceCount: originPieceCount }),
+    },
     upload: server(ports.upload),
     dynconfig: { refreshInterval: "1s" },
     storage: {
