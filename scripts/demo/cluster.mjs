@@ -149,7 +149,7 @@ function writeConfig(directory, name, config) {
   return path;
 }
 
-/** Bytes that a daemon has taken in, and seconds that its downloads have lasted, by its own count. */
+/** Bytes that a daemon has taken in and given out, and seconds that its downloads have lasted, by its own count. */
 async function readMetrics(port) {
   const response = await fetch(`http://${LOOPBACK}:${port}/metrics`);
   const text = await response.text();
@@ -160,6 +160,7 @@ async function readMetrics(port) {
   return {
     fromOrigin: value('dragonfly_client_download_traffic{type="BACK_TO_SOURCE"}'),
     fromParents: value('dragonfly_client_download_traffic{type="REMOTE_PEER"}'),
+    uploaded: value("dragonfly_client_upload_traffic"),
     taskSeconds: value("dragonfly_client_download_task_duration_milliseconds_sum") / 1000,
     running: value("dragonfly_client_concurrent_download_task_total"),
   };
