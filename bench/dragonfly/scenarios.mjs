@@ -118,7 +118,7 @@ function betweenTwo({ path, limitMs, ...scenario }) {
         const scheduler = await rival.startScheduler(server);
         const first = await rival.startNode({ name: "first", scheduler, ...server });
         const second = await rival.startNode({ name: "second", scheduler, ...client });
-        const output = join(directory, "first.out");
+        const output = join(directory, `${rival.name}.out`);
         await rival.fetch(first, { url: origin.url, output }).done;
         await check(output, origin.sha256);
         contenders.push({ rival, nodes: [scheduler, first, second], second });
