@@ -3,9 +3,6 @@ import type { TcpLogger } from "./logger.ts";
 import type { AnswerSink, PieceHandler } from "./piece-handler.ts";
 import { type Request, RequestReader } from "./request-reader.ts";
 
-/** A child that takes nothing for this long is cut off, in milliseconds: as long as Dragonfly's take to write a piece. */
-const STALL_MS = 360_000;
-
 export interface ChildConnectionInit {
   readonly socket: Socket;
   /** What has been read of it. */
@@ -16,6 +13,8 @@ export interface ChildConnectionInit {
   /** How long to wait for a complete request, in milliseconds; the first one may have less. */
   readonly idleMs: number;
   readonly firstMs: number;
+  /** A child that takes nothing for this long is cut off, in milliseconds. */
+  readonly stallMs: number;
   /** Why nothing is served on this connection; undefined: it is. */
   readonly busy: () => string | undefined;
   readonly logger: TcpLogger | undefined;
@@ -38,7 +37,7 @@ export class ChildConnection {
     this.#reader.onEnd = () => this.#onEnd();
     this.#socket.on("error", () => {}); // "close" follows; a connection that breaks ends what runs on it
     this.#socket.once("close", () => this.#controller?.abort(GONE));
-    this.#socket.setTimeout(STALL_MS, () => this.#onTimeout());
+    this.#socket.setTimeout(init.stallMs, () => this.#onTimeout());
   }
 
   /** Resolves when the connection has been closed, by whomever. Never rejects. */

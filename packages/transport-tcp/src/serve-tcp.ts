@@ -32,6 +32,11 @@ export interface ServeTcpOptions {
   readonly closeMs?: number | undefined;
   /** How long to wait for a complete request, in milliseconds; default 30 000, as Dragonfly's daemons. */
   readonly idleMs?: number | undefined;
+  /**
+   * A child that takes nothing of an answer for this long is cut off, in milliseconds; default 360 000, which is how long
+   * Dragonfly's may take to write a piece.
+   */
+  readonly stallMs?: number | undefined;
   readonly logger?: TcpLogger | undefined;
 }
 
@@ -63,6 +68,7 @@ export interface TcpServerStats {
   readonly sentLength: number;
 }
 
+const STALL_MS = 360_000;
 /** A child that wants TLS has this long for the handshake, in milliseconds. */
 const HANDSHAKE_MS = 10_000;
 /** Connections that wait to be accepted, as Dragonfly's daemons have it. */
@@ -241,6 +247,7 @@ class TcpServer implements TcpPieceServer {
       socket,
       handler: this.#handler,
       idleMs: this.#idleMs,
+      stallMs: this.#options.stallMs ?? STALL_MS,
       busy: () => this.#busyReason(name),
       logger: this.#options.logger,
     });

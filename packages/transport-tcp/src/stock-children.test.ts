@@ -432,6 +432,22 @@ describe("a child that takes its time", () => {
     expect((await child.read(length)).equals(contentOf(0, length))).toBe(true);
   });
 
+  it("is cut off when it takes nothing for long, but not while its piece is waited for", async () => {
+    const { source, child, open } = await serve({ stallMs: 300 });
+    const held = createGate();
+    source.add(0, { length: 64 * 1024 * 1024, chunkLength: 262_144 });
+    source.add(1, { length: LENGTH, arrival: held.opened });
+    const patient = await open();
+    patient.write(request(1));
+    await source.until(() => source.openingCount === 1, "it is asked for");
+    child.socket.pause();
+    child.write(request(0));
+    await source.until(() => source.openCount === 1, "the other is being read");
+    await source.until(() => source.openCount === 0, "the child is cut off");
+    held.open();
+    await readPiece(patient, 1);
+  });
+
   it("may send what it wants while it is answered: little of it is kept, and the rest not read", async () => {
     const { source, child } = await serve();
     const held = createGate();
