@@ -1,4 +1,5 @@
 import type { Protocol } from "@damselfly/transport";
+import { firstEntrants, inOrder, TRIAL_HEAD_START_MS } from "./entrants.ts";
 import { formatRate } from "./format-rate.ts";
 import { LeastRtt } from "./least-rtt.ts";
 import { ProtocolRecord, type Sample } from "./protocol-record.ts";
@@ -15,10 +16,6 @@ const ROUND_TRIPS_OF_FIRST: Readonly<Record<Protocol, number>> = { tcp: 3, quic:
 /** What certificates and keys take of that on two busy machines, in milliseconds. */
 const HANDSHAKE_WORK_MS = 40;
 
-/** How long each runs alone where nothing is known, in milliseconds: a LAN's answer comes well before the first. */
-const FIRST_HEAD_STARTS_MS = [50, 250];
-/** The same for one that is being looked at anew while another is known to work. */
-const TRIAL_HEAD_START_MS = 200;
 /** One that has worked and does not announce within this time may be dead; so may be the parent's disk. */
 const PROVEN_HEAD_START_MS = 1_000;
 /** What an operator asked for by name is waited for until it has failed. */
@@ -163,7 +160,8 @@ export class ParentRecord {
     if (proven.length === 0) {
       const order = isSlow ? inOrder(open, FAR_ORDER) : open;
       const contact = { isFirstContact: !isSlow, isTrial: false };
-      return { ...startFirst(order, isSlow), ...contact, tcpPatienceMs: FIRST_PATIENCE_MS };
+      const entrants = firstEntrants(order, isSlow);
+      return { entrants, ...contact, tcpPatienceMs: FIRST_PATIENCE_MS };
     }
     this.#decide("first");
     const favourite = this.#favourite ?? proven[0]!;
@@ -304,23 +302,6 @@ export class ParentRecord {
     const former = before === undefined ? undefined : this.of(before).goodput;
     return former === undefined ? own : `${own}; ${before} gave ${formatRate(former)}`;
   }
-}
-
-function startFirst(order: readonly Protocol[], isSlow: boolean): Pick<Plan, "entrants"> {
-  const entrants = order.map((name, index) => {
-    const headStartMs = FIRST_HEAD_STARTS_MS[index - 1] ?? FIRST_HEAD_STARTS_MS.at(-1)!;
-    const waitMs = isSlow ? TRIAL_HEAD_START_MS : headStartMs;
-    return { name, afterMs: index === 0 ? 0 : waitMs };
-  });
-  return { entrants };
-}
-
-function inOrder(protocols: readonly Protocol[], order: readonly Protocol[]): Protocol[] {
-  const rank = (protocol: Protocol): number => {
-    const index = order.indexOf(protocol);
-    return index === -1 ? order.length : index;
-  };
-  return protocols.toSorted((one, other) => rank(one) - rank(other));
 }
 
 function formatMs(ms: number): string {

@@ -8,15 +8,16 @@ import {
   TransportError,
   within,
 } from "@damselfly/transport";
-import { codeOf } from "../../code-of.ts";
 import type { Logger } from "../../logger.ts";
 import { messageOf } from "../../message-of.ts";
 import { toError } from "../../to-error.ts";
 import type { ChoiceObserver } from "./choice-observer.ts";
+import { canMove, gravest, isPassable } from "./failures.ts";
 import { judgeRun, type Move, type Run } from "./judge-run.ts";
 import { KnownParent } from "./known-parent.ts";
 import { type Leg, type LegEnd, MovingPiece } from "./moving-piece.ts";
 import { ParentRecord, type Plan } from "./parent-record.ts";
+import { Prober } from "./prober.ts";
 import { race, type RaceOutcome } from "./race.ts";
 import { protocolsOf } from "./protocols-of.ts";
 
@@ -25,8 +26,6 @@ const PARENT_COUNT_MAX = 10_000;
 const CONTACT_WAIT_MS = 50;
 /** Shorter pieces say more about latency than about speed. Bytes. */
 const MEASURED_LENGTH_MIN = 256 * 1024;
-/** For the answer to a request that only asks whether there is one. Milliseconds. */
-const PROBE_MS = 5_000;
 /** The path is looked at with the first pieces, and then with every so many. */
 const PATH_INTERVAL = 16;
 
@@ -50,14 +49,17 @@ export class TransportChooser implements AsyncDisposable {
   readonly #now: () => number;
   readonly #downloaders: ReadonlyMap<Protocol, Downloader>;
   readonly #parents = new Map<string, KnownParent>();
-  readonly #closing = new AbortController();
-  readonly #probing = new Set<Promise<void>>();
+  readonly #prober: Prober;
   #pieceCount = 0;
 
   constructor(init: TransportChooserInit) {
     this.#init = init;
     this.#now = init.now ?? (() => performance.now());
     this.#downloaders = new Map(init.downloaders.map((each) => [each.protocol, each]));
+    this.#prober = new Prober({
+      ask: (known, protocol, about) => this.#ask(known, protocol, about),
+      failed: (known, protocol, error) => void this.#failed(known, protocol, error),
+    });
   }
 
   /** Those asked last come last. */
@@ -101,15 +103,14 @@ export class TransportChooser implements AsyncDisposable {
     } finally {
       endContact?.();
     }
-    for (const loser of outcome.losers) this.#probe(known, loser, request);
+    for (const loser of outcome.losers) this.#prober.probe(known, loser, request);
     return this.#follow(known, request, { outcome, plan, signal });
   }
 
   /** Ends what looks at transports in the background, and the downloaders. */
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#closing.abort(new TransportError("ERR_CLOSED", "Cannot go on: the chooser is closed"));
+    await this.#prober[Symbol.asyncDispose]();
     await Promise.all(this.#init.downloaders.map((each) => each[Symbol.asyncDispose]()));
-    await Promise.all(this.#probing);
   }
 
   #know(parent: ParentAddress): KnownParent {
@@ -195,8 +196,7 @@ export class TransportChooser implements AsyncDisposable {
 
   /** Takes note of a failure before the announcement. True: another protocol may do. */
   #failed(known: KnownParent, protocol: Protocol, error: unknown): boolean {
-    const code = codeOf(error);
-    if (!PASSABLE.has(code)) return false;
+    if (!isPassable(error)) return false;
     const detourMs = known.record.failed(protocol, messageOf(error));
     if (detourMs > 0) {
       const { hostId } = known.address;
@@ -305,7 +305,7 @@ export class TransportChooser implements AsyncDisposable {
       `piece ${piece} from ${hostId} ${move.reason} over ${from}, asking for the rest over ${move.to}`,
     );
     this.#init.observer?.moved(move);
-    if (move.reason === "silent") this.#probe(known, from, request);
+    if (move.reason === "silent") this.#prober.probe(known, from, request);
   }
 
   #legEnded(known: KnownParent, end: LegEnd, { concurrency }: { concurrency: number }): void {
@@ -319,76 +319,13 @@ export class TransportChooser implements AsyncDisposable {
     const mean = (concurrency + known.runs.size) / 2;
     known.record.measured(protocol, { length, durationMs, concurrency: mean });
   }
-
-  /** Asks for one byte, to learn whether a protocol works that was not given the time to show it. */
-  #probe(known: KnownParent, protocol: Protocol, request: PieceRequest): void {
-    const { signal } = this.#closing;
-    if (known.probes.has(protocol) || signal.aborted) return;
-    known.probes.add(protocol);
-    const probing = this.#probeOnce(known, protocol, request).finally(() => {
-      known.probes.delete(protocol);
-      this.#probing.delete(probing);
-    });
-    this.#probing.add(probing);
-  }
-
-  async #probeOnce(known: KnownParent, protocol: Protocol, request: PieceRequest): Promise<void> {
-    const { signal } = this.#closing;
-    const ending = new AbortController();
-    const range = { offset: 0, length: 1 };
-    const asking = this.#ask(known, protocol, {
-      request: { ...request, range },
-      signal: ending.signal,
-    });
-    try {
-      const expired = (): Error =>
-        new TransportError("ERR_PARENT_UNREACHABLE", `no answer in ${PROBE_MS} ms`);
-      const { download } = await within(asking, { ms: PROBE_MS, signal, expired });
-      for await (const _ of download.content); // to its end, so that the connection is of use
-    } catch (error) {
-      ending.abort(error);
-      if (!signal.aborted) this.#failed(known, protocol, error);
-      asking.then(
-        ({ download }) => download[Symbol.asyncDispose](),
-        () => undefined, // told above
-      );
-    }
-  }
 }
 
 /** The first contact takes longer than a LAN's. */
 class SlowContact extends Error {}
 
-/** Failures of one protocol that say nothing of the others. */
-const PASSABLE: ReadonlySet<string> = new Set([
-  "ERR_PARENT_UNREACHABLE",
-  "ERR_PARENT_UNTRUSTED",
-  "ERR_PARENT_STALLED",
-  "ERR_PROTOCOL",
-]);
-
-/** Failures within the content after which another protocol may bring the rest. */
-function canMove(error: unknown): boolean {
-  const code = codeOf(error);
-  return (
-    code === "ERR_PIECE_TRUNCATED" ||
-    code === "ERR_PARENT_STALLED" ||
-    code === "ERR_PARENT_UNREACHABLE"
-  );
-}
-
 function provenOf(protocols: readonly Protocol[], record: ParentRecord): Protocol | undefined {
   return protocols.find((protocol) => record.of(protocol).isProven);
-}
-
-/** Who lies or is somebody else outweighs who is not there. */
-function gravest(failures: readonly Error[]): Error | undefined {
-  const grave = ["ERR_PARENT_UNTRUSTED", "ERR_PROTOCOL"];
-  return (
-    failures.find((failure) => !PASSABLE.has(codeOf(failure))) ??
-    failures.find((failure) => grave.includes(codeOf(failure))) ??
-    failures.at(-1)
-  );
 }
 
 function addressKey({ ip, ports, quinn }: ParentAddress): string {
