@@ -10,17 +10,14 @@ export async function whyNot() {
   return undefined;
 }
 
-/** A server of each protocol, on ports of their own. */
-export async function serve({ source, identity, address, ports = {} }) {
-  const options = (protocol) => ({
-    source,
-    tls: identity.tls,
-    address: { ip: address.ip, port: ports[protocol] ?? 0 },
-  });
+/** A server of each protocol, on ports of their own; `address` is TCP's. */
+export async function serve({ source, identity, address }) {
+  const { tls } = identity;
+  const elsewhere = { ...address, port: 0 };
   const servers = [
-    await serveTcp({ ...options("tcp"), plain: false }),
-    await serveQuic(options("quic")),
-    await serveGrpc(options("grpc")),
+    await serveTcp({ source, tls, address, plain: false }),
+    await serveQuic({ source, tls, address: elsewhere }),
+    await serveGrpc({ source, tls, address: elsewhere }),
   ];
   return {
     address: servers[0].address,
@@ -70,7 +67,6 @@ export function download({ identity, pool }) {
   };
 }
 
-const t0 = performance.now();
-const say = (_, message) =>
-  process.env.BENCH_LOG && console.error(Math.round(performance.now() - t0), message);
+/** What a person wants to see who asks for it with BENCH_LOG=1. */
+const say = (_, message) => process.env.BENCH_LOG && console.error(message);
 const LOGGER = { debug: say, info: say, warn: say, error: say };

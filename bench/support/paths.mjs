@@ -70,7 +70,7 @@ function veth(name, mtu) {
   };
 }
 
-/** A long, lossy path: `rttMs` there and back, `lossPercent` each way, `rateMbit` each way. */
+/** A long, lossy path: `rttMs` there and back, `lossPercent` each way, `rateMbit` each way; `block` see `openLink`. */
 export function badLink(name, options) {
   const { rttMs, lossPercent, rateMbit, emulator = "auto" } = options;
   const isNetem = emulator === "netem" || (emulator === "auto" && whyNoNetem() === undefined);
@@ -98,8 +98,8 @@ export function badLink(name, options) {
   };
 }
 
-function openOwnLink(namespaces, { rttMs, lossPercent, rateMbit, seed = 1, directory }) {
-  const values = { delayMs: rttMs / 2, lossPercent, rateMbit, seed, directory };
+function openOwnLink(namespaces, { rttMs, lossPercent, rateMbit, seed = 1, directory, block }) {
+  const values = { delayMs: rttMs / 2, lossPercent, rateMbit, seed, directory, block };
   return openLink({ ...values, namespaces, mtu: 1500, queueBytes: QUEUE_BYTES });
 }
 

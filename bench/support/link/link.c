@@ -3,9 +3,9 @@
  * and this process between them. Each way on its own: packets are lost at random, wait for their turn at the
  * link's rate in a queue of bounded length, and arrive one delay later, in order.
  *
- *   link NETNS NETNS DEVICE MTU DELAY_US LOSS_PPM RATE_KBIT QUEUE_BYTES SEED
+ *   link NETNS NETNS DEVICE MTU DELAY_US LOSS_PPM RATE_KBIT QUEUE_BYTES SEED BLOCK
  *
- * DELAY_US is one way's. RATE_KBIT 0 is no limit. The same SEED loses the same packets of the same traffic. Devices
+ * DELAY_US is one way's. RATE_KBIT 0 is no limit. BLOCK is what a firewall swallows: none, udp, or a port of TCP. The same SEED loses the same packets of the same traffic. Devices
  * get no address here. Prints "ready" once both exist, runs until standard input ends (its starter is gone, then, or
  * has closed it), and prints what became of the packets: a line for each way, to standard output, and its own CPU time.
  *
@@ -51,11 +51,14 @@ struct way {
   /* When the link will have sent all that waits for its rate. */
   uint64_t free_ns;
   uint64_t random;
-  uint64_t taken, lost, overflowed, undelivered;
+  uint64_t taken, lost, overflowed, undelivered, blocked;
 };
 
 static size_t mtu;
 static uint64_t delay_ns, loss_ppm, rate_kbit, queue_bytes;
+static bool is_udp_blocked;
+/* 0: none. */
+static unsigned blocked_port;
 
 static void die(const char *what) {
   fprintf(stderr, "Cannot run the link: %s: %s\n", what, strerror(errno));
@@ -124,6 +127,16 @@ static struct slot *reserve(struct way *way) {
   return way->head - way->tail > need ? (struct slot *)(way->ring + way->tail) : NULL;
 }
 
+/* Whether a firewall would swallow an IPv4 packet. */
+static bool is_blocked(const unsigned char *packet, size_t length) {
+  size_t header = (packet[0] & 15u) * 4;
+  if (packet[0] >> 4 != 4 || length < header + 4) return false;
+  if (packet[9] == 17) return is_udp_blocked;
+  if (packet[9] != 6 || blocked_port == 0) return false;
+  const unsigned char *ports = packet + header;
+  return (ports[0] << 8u | ports[1]) == blocked_port || (ports[2] << 8u | ports[3]) == blocked_port;
+}
+
 /* Takes in what has been sent. False when there was nothing. */
 static bool take(struct way *way) {
   uint64_t now = now_ns();
@@ -138,6 +151,10 @@ static bool take(struct way *way) {
       break;
     }
     way->taken++;
+    if (is_blocked(into, (size_t)length)) {
+      way->blocked++;
+      continue;
+    }
     if (loss_ppm > 0 && random_ppm(way) < loss_ppm) {
       way->lost++;
       continue;
@@ -175,14 +192,15 @@ static uint64_t deliver(struct way *way) {
 }
 
 static void report(const char *from, const char *to, const struct way *way) {
-  printf("%s to %s: %llu packets, %llu lost, %llu over the queue, %llu undelivered\n", from, to,
-         (unsigned long long)way->taken, (unsigned long long)way->lost,
-         (unsigned long long)way->overflowed, (unsigned long long)way->undelivered);
+  printf("%s to %s: %llu packets, %llu lost, %llu over the queue, %llu undelivered, %llu blocked\n",
+         from, to, (unsigned long long)way->taken, (unsigned long long)way->lost,
+         (unsigned long long)way->overflowed, (unsigned long long)way->undelivered,
+         (unsigned long long)way->blocked);
 }
 
 int main(int count, char **values) {
-  if (count != 10) {
-    fprintf(stderr, "usage: link NETNS NETNS DEVICE MTU DELAY_US LOSS_PPM RATE_KBIT QUEUE_BYTES SEED\n");
+  if (count != 11) {
+    fprintf(stderr, "usage: link NETNS NETNS DEVICE MTU DELAY_US LOSS_PPM RATE_KBIT QUEUE_BYTES SEED BLOCK\n");
     return 2;
   }
   mtu = strtoull(values[4], NULL, 10);
@@ -191,6 +209,8 @@ int main(int count, char **values) {
   rate_kbit = strtoull(values[7], NULL, 10);
   queue_bytes = strtoull(values[8], NULL, 10);
   uint64_t seed = strtoull(values[9], NULL, 10);
+  is_udp_blocked = strcmp(values[10], "udp") == 0;
+  blocked_port = (unsigned)strtoul(values[10], NULL, 10);
   if (mtu < 68 || mtu > 65535) {
     fprintf(stderr, "Cannot run the link: MTU is %s, expected 68 to 65535\n", values[4]);
     return 2;

@@ -27,6 +27,7 @@ export function whyNoLink() {
  * @param options.lossPercent - each way
  * @param options.rateMbit - each way; 0: no limit
  * @param options.queueBytes - what may wait for the rate, each way
+ * @param options.block - what is swallowed: `none`, `udp`, or a port of TCP
  * @returns `close()`, which resolves with a line on the packets of each way
  */
 export async function openLink({
@@ -38,6 +39,7 @@ export async function openLink({
   rateMbit,
   queueBytes,
   seed,
+  block = "none",
 }) {
   const program = join(directory, "link");
   const compiled = spawnSync("cc", ["-O2", "-o", program, SOURCE], { encoding: "utf8" });
@@ -49,6 +51,7 @@ export async function openLink({
     Math.round(rateMbit * 1e3),
     queueBytes,
     seed,
+    block,
   ];
   const child = spawn(program, [...namespaces, LINK_DEVICE, ...values.map(String)], {
     // Ctrl-C is for the bench, which closes the link's standard input when all else has ended.
