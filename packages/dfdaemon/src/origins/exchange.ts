@@ -1,5 +1,6 @@
 import type { Dispatcher } from "undici";
 import type { OriginAnswer } from "./origin-error.ts";
+import { releaseChunk } from "./read-in-large-steps.ts";
 import type { Header } from "./request-header.ts";
 import { reasonOf, responseHeaderOf } from "./response-header.ts";
 
@@ -18,7 +19,10 @@ export interface ExchangeRequest {
 
 /** An answer whose body has not been read. Close it, or read it to its end. */
 export interface Answer extends OriginAnswer {
-  /** The next bytes as they came from the socket, or undefined at the end. One call at a time. Fails with undici's errors. */
+  /**
+   * The next bytes as they came from the socket, or undefined at the end. One call at a time; it ends what the caller may do with the
+   * bytes of the last one. Fails with undici's errors.
+   */
   read(): Promise<Uint8Array | undefined>;
   /** Lets a short rest of the body run out, so that the connection can be used again, and cuts a long one off. */
   discard(): void;
@@ -58,7 +62,7 @@ export async function exchange(request: ExchangeRequest): Promise<Answer> {
 
 /**
  * Turns undici's callbacks into something to pull from. States: sent → answered → ended or failed, whatever comes first; `discard` lets
- * it end by itself. Chunks are kept as they come (each a view of what was read from the socket), never copied or joined.
+ * it end by itself. Chunks are kept as they come (each a view of what was read from the socket), never copied.
  */
 class AnswerReader implements Dispatcher.DispatchHandler, Answer {
   statusCode = 0;
@@ -70,6 +74,8 @@ class AnswerReader implements Dispatcher.DispatchHandler, Answer {
   #refuse: (error: unknown) => void = () => {};
   #controller: Dispatcher.DispatchController | undefined;
   #chunks: Uint8Array[] = [];
+  /** The reader's, until it asks for more. */
+  #lent: Uint8Array | undefined;
   #bufferedBytes = 0;
   #discarding = false;
   #ended = false;
@@ -86,12 +92,15 @@ class AnswerReader implements Dispatcher.DispatchHandler, Answer {
   }
 
   async read(): Promise<Uint8Array | undefined> {
+    if (this.#lent !== undefined) releaseChunk(this.#lent);
+    this.#lent = undefined;
     for (;;) {
       if (this.#failure !== undefined) throw this.#failure.error;
       const chunk = this.#chunks.shift();
       if (chunk !== undefined) {
         this.#bufferedBytes -= chunk.byteLength;
         if (this.#bufferedBytes < BUFFERED_BYTES_MAX && !this.#ended) this.#controller?.resume();
+        this.#lent = chunk;
         return chunk;
       }
       if (this.#ended) return undefined;

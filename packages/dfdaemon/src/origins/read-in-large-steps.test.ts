@@ -36,7 +36,7 @@ describe("readInLargeSteps", () => {
     }
   });
 
-  it("keeps what a reader holds as it was", async () => {
+  it("keeps what a reader holds and has not released as it was", async () => {
     const server = createServer((socket) => socket.end(content)).listen(0, "127.0.0.1");
     await once(server, "listening");
     try {
@@ -68,11 +68,31 @@ describe("Origin.readAll", () => {
     const chunks: Uint8Array[] = [];
     let longest = 0;
     for await (const chunk of body.content) {
-      chunks.push(chunk);
+      chunks.push(Buffer.from(chunk));
       longest = Math.max(longest, chunk.length);
       for (let count = 0; count < 10; count++) await turn();
     }
     expect(Buffer.concat(chunks).equals(small)).toBe(true);
     expect(longest).toBeGreaterThan(16 * 1024);
+  });
+
+  it("reads into the same memory again once its reader has asked for more", async () => {
+    await using fixture = await openOriginFixture({ files: { "/file": { content } } });
+    const request = { url: `${fixture.server.url}/file`, header: {} };
+    const memories = new Set<unknown>();
+    const totals = await Promise.all(
+      [1, 2, 3].map(async () => {
+        await using body = await fixture.origin.readAll(request);
+        const hash = createHash("sha256");
+        for await (const chunk of body.content) {
+          memories.add(chunk.buffer);
+          await turn(); // The others read meanwhile.
+          hash.update(chunk);
+        }
+        return hash.digest("hex");
+      }),
+    );
+    expect(totals).toEqual([sha256, sha256, sha256]);
+    expect(memories.size).toBeLessThan((3 * content.byteLength) / (512 * 1024));
   });
 });

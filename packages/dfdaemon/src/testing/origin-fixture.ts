@@ -54,7 +54,7 @@ function countingClock(waits: number[]): OriginClock {
 
 export async function collect(content: AsyncIterable<Uint8Array>): Promise<Buffer> {
   const chunks: Uint8Array[] = [];
-  for await (const chunk of content) chunks.push(chunk);
+  for await (const chunk of content) chunks.push(Buffer.from(chunk)); // It is ours only until the next.
   return Buffer.concat(chunks);
 }
 
