@@ -90,7 +90,7 @@ export const clientMethods = {
     for (let number = 0; number < count; number += 1) {
       const fresh = createDownloader({});
       times.push(await timeFirstByte(fresh, pieceLength));
-      const handshakeMs = fresh.stats?.().connections[0]?.handshakeMs;
+      const handshakeMs = fresh.stats?.().connections?.[0]?.handshakeMs;
       if (handshakeMs !== undefined) handshakes.push(handshakeMs);
       await fresh[Symbol.asyncDispose]();
     }
@@ -108,7 +108,7 @@ export const clientMethods = {
       if (!(await untilTrue(() => again.connectionCount === 0, CLOSED_MS))) break;
       times.push(
         await timeFirstByte(again, pieceLength, () => {
-          if (again.stats?.().connections[0]?.earlyData === "accepted") earlyCount += 1;
+          if (again.stats?.().connections?.[0]?.earlyData === "accepted") earlyCount += 1;
         }),
       );
     }
