@@ -95,14 +95,15 @@ class AnswerReader implements Dispatcher.DispatchHandler, Answer {
     if (this.#lent !== undefined) releaseChunk(this.#lent);
     this.#lent = undefined;
     for (;;) {
-      if (this.#failure !== undefined) throw this.#failure.error;
       const chunk = this.#chunks.shift();
       if (chunk !== undefined) {
         this.#bufferedBytes -= chunk.byteLength;
-        if (this.#bufferedBytes < BUFFERED_BYTES_MAX && !this.#ended) this.#controller?.resume();
+        const goesOn = !this.#ended && this.#failure === undefined;
+        if (this.#bufferedBytes < BUFFERED_BYTES_MAX && goesOn) this.#controller?.resume();
         this.#lent = chunk;
         return chunk;
       }
+      if (this.#failure !== undefined) throw this.#failure.error;
       if (this.#ended) return undefined;
       await new Promise<void>((resolve) => {
         this.#wake = resolve;
@@ -165,16 +166,22 @@ class AnswerReader implements Dispatcher.DispatchHandler, Answer {
     this.#finish();
   }
 
+  /** What came before is read first: how much it was is part of what there is to say. */
   onResponseError(_controller: Dispatcher.DispatchController, error: Error): void {
-    this.fail(error);
+    this.#failWith(error);
   }
 
   readonly #onAbort = (): void => this.fail(this.#signal?.reason);
 
+  /** At once: what has come and was not read is dropped. */
   fail(error: unknown): void {
+    this.#failWith(error);
+    if (this.#failure !== undefined) this.#chunks = [];
+  }
+
+  #failWith(error: unknown): void {
     if (this.#failure !== undefined || this.#ended) return;
     this.#failure = { error };
-    this.#chunks = [];
     this.#refuse(error);
     this.#finish();
     this.#controller?.abort(asError(error));
