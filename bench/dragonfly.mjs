@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { killAllNow } from "../scripts/demo/child.mjs";
 import { judge } from "./dragonfly/judge.mjs";
+import { formatReport } from "./dragonfly/report.mjs";
 import { SCENARIOS } from "./dragonfly/scenarios.mjs";
 import { findTheirPrograms } from "./dragonfly/their-processes.mjs";
 import { undoAtExit } from "./support/cleanup.mjs";
@@ -18,6 +19,7 @@ const HELP = `Usage: node bench/dragonfly.mjs [OPTIONS]
   --rounds N       of each, contenders taking turns (3)
   --scale X        of the files' lengths, to see that everything works (1)
   --json FILE      every figure; what the file has of other scenarios stays
+  --md FILE        the same for people, with what --json has of other scenarios
   --dir DIR        where files are put while it runs (${tmpdir()})
 
 ${SCENARIOS.map(({ name, title }) => `${name}: ${title}`).join("\n")}
@@ -29,6 +31,7 @@ const { values } = parseArgs({
     rounds: { type: "string", default: "3" },
     scale: { type: "string", default: "1" },
     json: { type: "string" },
+    md: { type: "string" },
     dir: { type: "string", default: tmpdir() },
     help: { type: "boolean", default: false },
   },
@@ -74,14 +77,20 @@ async function main() {
     results.push({ name, title, command, machine, dragonfly: programs.version, samples, bars });
     rmSync(directory, { recursive: true, force: true, maxRetries: 5, retryDelay: 50 });
   }
-  if (values.json !== undefined) merge(values.json, results);
+  const all = merge(results);
+  if (values.json !== undefined)
+    writeFileSync(values.json, `${JSON.stringify(all, undefined, 1)}\n`);
+  if (values.md !== undefined) writeFileSync(values.md, formatReport(all));
   return results.some(({ bars }) => bars.some(({ isMet }) => !isMet)) ? 1 : 0;
 }
 
-/** Scenarios are measured one by one where a machine is shared. */
-function merge(path, results) {
-  const known = existsSync(path) ? JSON.parse(readFileSync(path, "utf8")) : [];
-  const isNew = ({ name }) => results.some((result) => result.name === name);
-  const all = [...known.filter((result) => !isNew(result)), ...results];
-  writeFileSync(path, `${JSON.stringify(all, undefined, 1)}\n`);
+/** With what the file has already: scenarios are measured one by one where a machine is shared. */
+function merge(results) {
+  const { json } = values;
+  const known =
+    json !== undefined && existsSync(json) ? JSON.parse(readFileSync(json, "utf8")) : [];
+  return SCENARIOS.flatMap(({ name }) => {
+    const isIt = (result) => result.name === name;
+    return results.find(isIt) ?? known.find(isIt) ?? [];
+  });
 }
