@@ -28,6 +28,8 @@ export interface DialCounts {
 }
 
 interface Waiter {
+  /** Wants a connection on which nothing was asked yet. */
+  readonly isFresh: boolean;
   readonly resolve: (connection: ParentConnection) => void;
   readonly reject: (reason: unknown) => void;
 }
@@ -87,7 +89,7 @@ export class ConnectionPool {
   }
 
   /**
-   * @param options.isFresh wants none that has been idle
+   * @param options.isFresh wants none on which anything was asked before
    * @throws the failure of the dial
    * @throws the signal's reason, when it aborts
    */
@@ -109,6 +111,7 @@ export class ConnectionPool {
       };
       const settled = (): void => signal.removeEventListener("abort", onAbort);
       const waiter: Waiter = {
+        isFresh,
         resolve: (connection) => {
           settled();
           resolve(connection);
@@ -191,7 +194,10 @@ export class ConnectionPool {
       connection.close();
       return;
     }
-    const waiter = parent.waiters.shift();
+    // Parents of old close a connection after one answer: who has met that once must not meet it again.
+    const wasUsed = connection.requestCount > 0;
+    const index = parent.waiters.findIndex(({ isFresh }) => !(isFresh && wasUsed));
+    const [waiter] = index === -1 ? [] : parent.waiters.splice(index, 1);
     if (waiter !== undefined) {
       waiter.resolve(connection);
       this.#dialForWaiters(parent);

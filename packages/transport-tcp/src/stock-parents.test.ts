@@ -264,6 +264,15 @@ describe("a parent of Dragonfly 1.5.1", () => {
     await expect.poll(() => downloader.connectionCount).toBe(0);
   });
 
+  it("fails none of many pieces at once, though each connection that becomes free is about to close", async () => {
+    const { download } = await open(serveOne);
+    for (let round = 0; round < 3; round++) {
+      const numbers = Array.from({ length: 64 }, (_, index) => index);
+      const lengths = await Promise.all(numbers.map((number) => download(number)));
+      expect(new Set(lengths)).toEqual(new Set([LENGTH]));
+    }
+  }, 60_000);
+
   it("is dialled again after a refusal", async () => {
     const { download } = await open(async (connection, index) => {
       if (index > 0) return serveOne(connection);
