@@ -76,6 +76,15 @@ describe("PeerManners", () => {
     expect(await manners.of(daemon())).toBe("plain");
   });
 
+  it("asks one again that was taken for plain and cannot be reached so: it may have been about to end", async () => {
+    const { manners, asked } = open(["plain", "unknown", "trusted"]);
+    expect(await manners.of(daemon())).toBe("plain");
+    expect(await manners.whyNotPlain(daemon())).toBeUndefined();
+    expect(await manners.of(daemon())).toBe("plain"); // nobody is there
+    expect(await manners.of(daemon())).toBe("tls");
+    expect(asked).toHaveLength(3);
+  });
+
   it("asks once for all who want to know at the same time", async () => {
     const { manners, asked } = open(["plain"]);
     expect(await Promise.all([manners.of(daemon()), manners.of(daemon())])).toEqual([

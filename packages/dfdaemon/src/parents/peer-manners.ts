@@ -69,12 +69,16 @@ export class PeerManners {
   }
 
   /**
-   * Why a daemon that could not be reached with TLS is not reached without; undefined if TLS is not to blame. Takes a second at most.
+   * Why a daemon that could not be reached is not reached without TLS; undefined if TLS is not to blame. Takes a second at most. One that
+   * was taken for plain is asked again at the next contact: it may only have hung up because it was about to end.
    */
   async whyNotPlain(daemon: Daemon): Promise<string | undefined> {
     if (this.#tls === undefined) return undefined;
     const isCertified = this.#isCertified(daemon);
-    if (this.#plainPeers && !isCertified) return undefined;
+    if (this.#plainPeers && !isCertified) {
+      if (this.#plain.has(addressOf(daemon))) remember(this.#plain, addressOf(daemon), -Infinity);
+      return undefined;
+    }
     if ((await this.#probe(daemon)).kind !== "plain") return undefined;
     return isCertified
       ? "it has shown a certificate before and speaks without TLS now; if that is meant, restart this daemon"

@@ -1,5 +1,6 @@
 import { once } from "node:events";
 import { createServer, type IncomingHttpHeaders } from "node:http2";
+import { createServer as createTcpServer, type AddressInfo } from "node:net";
 import { implementService, serveRpc, type RpcServer } from "@damselfly/rpc";
 import { createTestAuthority, type TestAuthority } from "@damselfly/rpc/testing";
 import type { TlsIdentity } from "@damselfly/transport";
@@ -230,6 +231,21 @@ describe("with certificates", () => {
     await expect(collect(sync(channel, candidate(impostor.address)))).rejects.toThrow(
       /has shown a certificate before and speaks without TLS now/,
     );
+  });
+
+  it("one of our own kind that hung up when it was first met is reached with TLS at the next contact", async () => {
+    const leaving = createTcpServer((socket) => socket.destroy());
+    leaving.listen(0, LOOPBACK);
+    await once(leaving, "listening");
+    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- a TCP server has such an address
+    const { port } = leaving.address() as AddressInfo;
+    const channel = openChannel({ tls: await authority.issue(), plainPeers: true });
+    await expect(collect(sync(channel, candidate({ port })))).rejects.toThrow(/Cannot learn/);
+    leaving.close();
+    await once(leaving, "close");
+    await serveOurs(await authority.issue({ dnsNames: ["d7y", "them"] }), port);
+    const [first] = await collect(sync(channel, candidate({ port })));
+    expect(first).toMatchObject({ address: { ports: { grpc: 1, tcp: 2 } } });
   });
 
   it("of our own kind without a certificate only plain TCP is used", async () => {
