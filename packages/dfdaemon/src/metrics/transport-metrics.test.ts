@@ -111,8 +111,20 @@ describe("registerTransportMetrics", () => {
       reportCount += 1;
       return reportOf(totals);
     });
-    totals.legEnded({ protocol: "tcp", length: 1000, durationMs: 500, how: "left" });
-    totals.legEnded({ protocol: "quic", length: 3000, durationMs: 250, how: "whole" });
+    totals.legEnded({
+      protocol: "tcp",
+      length: 1000,
+      durationMs: 500,
+      contentMs: 450,
+      how: "left",
+    });
+    totals.legEnded({
+      protocol: "quic",
+      length: 3000,
+      durationMs: 250,
+      contentMs: 240,
+      how: "whole",
+    });
     totals.moved({ to: "quic", reason: "crawled" });
     totals.doubled(7);
     totals.failed("grpc");

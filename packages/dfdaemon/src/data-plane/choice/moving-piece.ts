@@ -21,6 +21,8 @@ export interface Leg {
   readonly offset: number;
   /** When it was asked for. */
   readonly askedAt: number;
+  /** When its announcement came. */
+  readonly announcedAt: number;
 }
 
 /** A leg has ended, for better or worse. */
@@ -30,6 +32,8 @@ export interface LegEnd {
   readonly length: number;
   /** From the request to the end. Milliseconds. */
   readonly durationMs: number;
+  /** From the announcement to the end: without what a new connection takes. Milliseconds. */
+  readonly contentMs: number;
   /** `whole`: to the end of the piece; `left`: another one took over; `broken`: see `error`; `given up`: by the consumer. */
   readonly how: "whole" | "left" | "broken" | "given up";
   readonly error?: unknown;
@@ -248,10 +252,11 @@ export class MovingPiece implements PieceDownload {
   #endLeg(how: LegEnd["how"], error?: unknown): void {
     if (this.#ended === this.#leg) return;
     this.#ended = this.#leg;
-    const { protocol, askedAt } = this.#leg;
+    const { protocol, askedAt, announcedAt } = this.#leg;
     const { received: length } = this.#progress;
-    const durationMs = this.#init.now() - askedAt;
-    const end = { protocol, length, durationMs, how };
+    const now = this.#init.now();
+    const times = { durationMs: now - askedAt, contentMs: now - announcedAt };
+    const end = { protocol, length, ...times, how };
     this.#init.onLegEnd(error === undefined ? end : { ...end, error }, this);
   }
 

@@ -35,7 +35,7 @@ const HOPELESS_SHARE = 1 / 3;
 const TRIAL_PIECES = 8;
 const ROUTINE_TRIAL_PIECES = 512;
 const ROUTINE_TRIAL_PIECES_MAX = 8_192;
-/** Where one of two was never tried, and the other does well. */
+/** The same where one of two was never tried, and the other does well: over 50 ms and 1 % loss a trial of TCP costs 4 % of 128 MiB. */
 const UNTRIED_PIECES = 64;
 
 export type DecisionReason = "first" | "faster" | "far" | "near" | "unreachable";

@@ -12,7 +12,7 @@ const DETOUR_MS_MAX = 3_600_000;
 export interface Sample {
   /** Bytes. */
   readonly length: number;
-  /** From the request to the last of them, in milliseconds. */
+  /** From the announcement to the last of them, in milliseconds. */
   readonly durationMs: number;
   /** Pieces that were in flight from the parent, this one included: they shared the path. */
   readonly concurrency: number;

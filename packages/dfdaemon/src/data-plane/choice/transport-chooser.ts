@@ -221,8 +221,10 @@ export class TransportChooser implements AsyncDisposable {
     const downloader = this.#downloaders.get(protocol)!;
     const options = { signal: controller.signal };
     const download = await downloader.downloadPiece(known.address, request, options);
-    known.record.announced(protocol, this.#now() - askedAt);
-    return { protocol, download, controller, offset: request.range?.offset ?? 0, askedAt };
+    const announcedAt = this.#now();
+    known.record.announced(protocol, announcedAt - askedAt);
+    const offset = request.range?.offset ?? 0;
+    return { protocol, download, controller, offset, askedAt, announcedAt };
   }
 
   #follow(
@@ -309,7 +311,7 @@ export class TransportChooser implements AsyncDisposable {
   }
 
   #legEnded(known: KnownParent, end: LegEnd, { concurrency }: { concurrency: number }): void {
-    const { protocol, length, durationMs, how } = end;
+    const { protocol, length, contentMs, how } = end;
     const record = known.record.of(protocol);
     record.byteCount += length;
     if (how === "whole") record.pieceCount += 1;
@@ -317,7 +319,7 @@ export class TransportChooser implements AsyncDisposable {
     const isTelling = how === "left" || (how === "whole" && length >= MEASURED_LENGTH_MIN);
     if (!isTelling) return;
     const mean = (concurrency + known.runs.size) / 2;
-    known.record.measured(protocol, { length, durationMs, concurrency: mean });
+    known.record.measured(protocol, { length, durationMs: contentMs, concurrency: mean });
   }
 }
 
