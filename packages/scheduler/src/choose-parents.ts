@@ -52,10 +52,11 @@ function eligible(child: Peer, servers: readonly Peer[], choice: ParentChoice): 
       peer.host !== child.host &&
       !child.parents.has(peer) &&
       child.isCompatible(peer) &&
-      (child.takesPushes || feeds(peer, child)) &&
       (choice.evenSetAside === true || (child.setAside.get(peer) ?? 0) <= choice.nowMs) &&
       peer.children.size < childrenMax(peer, choice.limits) &&
-      (!child.holdsLease || hasWhatReaderLacks(peer, child)),
+      (!child.holdsLease || hasWhatReaderLacks(peer, child)) &&
+      // Last: it may have to look at half the swarm.
+      (child.takesPushes || feeds(peer, child)),
   );
 }
 
@@ -65,6 +66,7 @@ function eligible(child: Peer, servers: readonly Peer[], choice: ParentChoice): 
  */
 function feeds(parent: Peer, child: Peer): boolean {
   if (parent.isReliable) return true;
+  const canBeSource = child.children.size > 0;
   let isSupplied = false;
   const seen = new Set([parent]);
   const todo = [parent];
@@ -75,6 +77,7 @@ function feeds(parent: Peer, child: Peer): boolean {
       seen.add(source);
       if (source.isReliable) isSupplied ||= source.canServe;
       else todo.push(source);
+      if (isSupplied && !canBeSource) return true;
     }
   }
   return isSupplied;
