@@ -1,5 +1,6 @@
 import { performance } from "node:perf_hooks";
 import type { SecureContext } from "node:tls";
+import { ConnectTimes } from "./connect-times.ts";
 import { ParentConnection, type Target } from "./parent-connection.ts";
 import { SessionCache } from "./session-cache.ts";
 import { IDLE_MS } from "./socket-options.ts";
@@ -60,6 +61,7 @@ export class ConnectionPool {
   readonly #connections = new Set<ParentConnection>();
   /** Those that are idle, the one for the longest time first, and what will close each. */
   readonly #idle = new Map<ParentConnection, NodeJS.Timeout>();
+  readonly #connectTimes = new ConnectTimes(() => performance.now());
   #dialledCount = 0;
   #resumedCount = 0;
   #failedCount = 0;
@@ -86,6 +88,11 @@ export class ConnectionPool {
       failedCount: this.#failedCount,
       dialMs: this.#dialMs,
     };
+  }
+
+  /** The least time that a connection to that address took of late, in milliseconds, without TLS; undefined: there was none. */
+  rttTo(ip: string): number | undefined {
+    return this.#connectTimes.least(ip);
   }
 
   /**
@@ -158,6 +165,7 @@ export class ConnectionPool {
       target,
       secureContext: target.isSecure ? this.#options.secureContext : undefined,
       session: this.#sessions.find(key),
+      onConnect: (ms) => this.#connectTimes.note(target.ip, ms),
       onSession: (session) => this.#sessions.remember(key, session),
       onFree: (freed) => this.#offer(parent, freed),
       onClosed: (closed) => this.#forget(parent, closed),

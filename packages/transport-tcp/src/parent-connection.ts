@@ -61,6 +61,8 @@ export interface ParentConnectionInit {
   readonly secureContext: SecureContext | undefined;
   /** Of an earlier connection to the same target. */
   readonly session: KnownSession | undefined;
+  /** The systems at both ends have met, `ms` after the dial; TLS is still to come. */
+  readonly onConnect: (ms: number) => void;
   /** There is another session to resume. */
   readonly onSession: (session: KnownSession) => void;
   /** All that was asked for has arrived: the connection is free for the next request. */
@@ -102,12 +104,14 @@ export class ParentConnection {
     this.#init = init;
     this.target = init.target;
     const { secureContext } = init;
+    const dialledAt = performance.now();
     this.#socket = secureContext === undefined ? this.#dial() : this.#dialSecure(secureContext);
     this.ready = this.#becomeReady();
     this.ready.catch(() => undefined); // `onClosed` says it too
     this.#socket.on("error", (error) => {
       this.#error ??= error;
     });
+    this.#socket.once("connect", () => init.onConnect(performance.now() - dialledAt));
     this.#socket.once("end", () => this.close());
     this.#socket.once("close", () => this.#onClose());
   }

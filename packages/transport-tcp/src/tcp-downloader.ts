@@ -39,6 +39,8 @@ export interface TcpDownloader extends Downloader {
   /** Connections held, idle ones included. */
   readonly connectionCount: number;
   stats(): TcpDownloaderStats;
+  /** A round trip to an address, as its connections showed it of late: milliseconds; undefined: there were none. */
+  rttTo(ip: string): number | undefined;
 }
 
 /** Counts are since the start. */
@@ -91,6 +93,10 @@ class PooledDownloader implements TcpDownloader {
     const { connectionCount, idleCount, counts } = this.#pool;
     const { repeatedCount } = this.#asker;
     return { connectionCount, idleCount, repeatedCount, ...counts };
+  }
+
+  rttTo(ip: string): number | undefined {
+    return this.#pool.rttTo(ip);
   }
 
   async downloadPiece(

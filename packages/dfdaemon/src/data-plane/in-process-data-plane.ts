@@ -55,7 +55,10 @@ export class InProcessDataPlane implements DataPlane {
     this.#chooser = new TransportChooser({
       downloaders,
       mode,
-      rttTo: (ip) => rttOf(quicParts, ip),
+      rttTo: (ip) => {
+        const [quic, tcp] = [rttOf(quicParts, ip), parts.tcpParts?.downloader.rttTo(ip)];
+        return quic === undefined || tcp === undefined ? (quic ?? tcp) : Math.min(quic, tcp);
+      },
       observer: this.#totals,
       logger,
     });

@@ -10,7 +10,7 @@ const NEAR_ORDER: readonly Protocol[] = ["tcp", "quic", "grpc"];
 /** Over delay, and the losses that come with it, TCP with cubic collapses, and QUIC with BBR does not. */
 const FAR_ORDER: readonly Protocol[] = ["quic", "tcp", "grpc"];
 /** From this round trip on a path counts as far, in milliseconds: TCP with cubic bears a loss or two below. */
-const FAR_RTT_MS = 8;
+export const FAR_RTT_MS = 8;
 /** Round trips from a dial to the announcement: TCP's and TLS 1.3's handshake, or QUIC's, and the request. */
 const ROUND_TRIPS_OF_FIRST: Readonly<Record<Protocol, number>> = { tcp: 3, quic: 2, grpc: 4 };
 /** What certificates and keys take of that on two busy machines, in milliseconds. */

@@ -12,7 +12,10 @@ afterEach(() => void vi.useRealTimers());
 
 function open(
   courses: Record<string, Course>,
-  options: { readonly patienceMs?: (name: string) => number } = {},
+  options: {
+    readonly patienceMs?: (name: string) => number;
+    readonly holdMs?: (name: string) => number;
+  } = {},
 ) {
   const log: string[] = [];
   const signals = new Map<string, AbortSignal>();
@@ -51,6 +54,23 @@ describe("race", () => {
     await vi.advanceTimersByTimeAsync(1_000);
     expect(await outcome).toMatchObject({ winner: "a", prize: "prize of a", losers: [] });
     expect(log).toEqual(["a starts at 0"]);
+  });
+
+  it("holds one back whose turn has come, once, and not when those before it have failed", async () => {
+    const holdMs = (): number => 400;
+    const slow = open({ a: { ms: 0 }, b: { ms: 10, end: "wins" } }, { holdMs });
+    const outcome = slow.start(ENTRANTS);
+    await vi.advanceTimersByTimeAsync(1_000);
+    expect(await outcome).toMatchObject({ winner: "b" });
+    expect(slow.log).toEqual(["a starts at 0", "b starts at 450"]);
+    const broken = open(
+      { a: { ms: 60, end: new Error("no") }, b: { ms: 10, end: "wins" } },
+      { holdMs },
+    );
+    const rescued = broken.start(ENTRANTS);
+    await vi.advanceTimersByTimeAsync(1_000);
+    expect(await rescued).toMatchObject({ winner: "b" });
+    expect(broken.log).toEqual(["a starts at 0", "b starts at 60"]);
   });
 
   it("lets the second in after the head start, and ends the loser", async () => {

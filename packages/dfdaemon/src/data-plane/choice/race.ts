@@ -14,6 +14,8 @@ export interface RaceInit<Name, Prize> {
   readonly discard: (prize: Prize) => PromiseLike<void>;
   /** One has failed. True: another may do; false: the failure is everybody's. */
   readonly failed: (name: Name, error: unknown) => boolean;
+  /** Asked when the turn of one has come: how much longer it is to wait, once, in milliseconds; default not at all. */
+  readonly holdMs?: (name: Name) => number;
   /**
    * How long the prize of one is held back in case that another one, which runs already, brings its own: milliseconds,
    * default none. What is held back and not taken is discarded.
@@ -76,8 +78,14 @@ class Race<Name, Prize> {
     if (entrant === undefined || this.#held !== undefined) return;
     this.#started += 1;
     const next = this.#init.entrants[this.#started];
-    if (next !== undefined) this.#timer = setTimeout(() => this.#startNext(), next.afterMs);
+    if (next !== undefined) this.#timer = setTimeout(() => this.#turnOf(next.name), next.afterMs);
     void this.#run(entrant.name);
+  }
+
+  #turnOf(name: Name): void {
+    const holdMs = this.#init.holdMs?.(name) ?? 0;
+    if (holdMs === 0) this.#startNext();
+    else this.#timer = setTimeout(() => this.#startNext(), holdMs);
   }
 
   async #run(name: Name): Promise<void> {

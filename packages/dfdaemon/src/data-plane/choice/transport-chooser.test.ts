@@ -17,6 +17,7 @@ function open(
     readonly ours?: readonly Protocol[];
     readonly mode?: "auto" | "in order";
     readonly pieceLength?: number;
+    readonly rttTo?: (ip: string) => number | undefined;
   } = {},
 ) {
   const { ours = ["tcp", "quic", "grpc"], mode = "auto", pieceLength = PIECE_LENGTH } = options;
@@ -28,6 +29,7 @@ function open(
   const chooser = new TransportChooser({
     downloaders: ours.map((protocol) => path.downloader(protocol)),
     mode,
+    ...(options.rttTo === undefined ? {} : { rttTo: options.rttTo }),
     observer: {
       decided: (decision) => void decisions.push(decision),
       failed() {},
@@ -116,6 +118,22 @@ describe("TransportChooser on a LAN", () => {
     const { path, fetchAll } = open({ tcp: { connectMs: 40 } });
     await fetchAll(4);
     expect(path.asked).toEqual(["tcp 0", "tcp 1", "tcp 2", "tcp 3"]);
+  });
+
+  it("waits for TCP to a parent that is near and busy", async () => {
+    const { path, fetchAll } = open(
+      { tcp: { connectMs: 300, announceMs: 200 } },
+      { rttTo: () => 0.3 },
+    );
+    await fetchAll(8);
+    expect(new Set(path.asked.map((each) => each.split(" ")[0]))).toEqual(new Set(["tcp"]));
+  });
+
+  it("asks others within half a second where a parent that is near says nothing over TCP", async () => {
+    const { fetch, path } = open({ tcp: { state: "swallows" } }, { rttTo: () => 0.3 });
+    const { announcedMs } = await settle(fetch(0));
+    expect(announcedMs).toBeLessThan(500);
+    expect(path.asked.slice(0, 2)).toEqual(["tcp 0", "quic 0"]);
   });
 
   it("has a look at QUIC now and then", async () => {

@@ -16,7 +16,7 @@ import { canMove, gravest, isPassable } from "./failures.ts";
 import { judgeRun, type Move, type Run } from "./judge-run.ts";
 import { KnownParent } from "./known-parent.ts";
 import { type Leg, type LegEnd, MovingPiece } from "./moving-piece.ts";
-import { ParentRecord, type Plan } from "./parent-record.ts";
+import { FAR_RTT_MS, ParentRecord, type Plan } from "./parent-record.ts";
 import { Prober } from "./prober.ts";
 import { race, type RaceOutcome } from "./race.ts";
 import { protocolsOf } from "./protocols-of.ts";
@@ -24,6 +24,8 @@ import { protocolsOf } from "./protocols-of.ts";
 const PARENT_COUNT_MAX = 10_000;
 /** Pieces wait so long for what the first contact brings, before they ask for themselves. Milliseconds. */
 const CONTACT_WAIT_MS = 50;
+/** The same where a connection has shown that the parent is near: it is busy then, and another protocol would not help. Milliseconds. */
+const NEAR_WAIT_MS = 400;
 /** Shorter pieces say more about latency than about speed. Bytes. */
 const MEASURED_LENGTH_MIN = 256 * 1024;
 /** The path is looked at with the first pieces, and then with every so many. */
@@ -143,10 +145,15 @@ export class TransportChooser implements AsyncDisposable {
     return known;
   }
 
-  #lookAtPath({ address, record, runs }: KnownParent): void {
+  #lookAtPath(known: KnownParent): void {
+    const { record, runs } = known;
     this.#pieceCount += 1;
     const isNew = record.rttMs === undefined || runs.size === 0;
     if (!isNew && this.#pieceCount % PATH_INTERVAL !== 0) return;
+    this.#noteRtt(known);
+  }
+
+  #noteRtt({ address, record }: KnownParent): void {
     const rttMs = this.#init.rttTo?.(address.ip);
     if (rttMs !== undefined) record.noteRtt(rttMs);
   }
@@ -158,16 +165,26 @@ export class TransportChooser implements AsyncDisposable {
 
   /** Of several pieces that meet a parent at once one goes ahead: on a LAN the others follow within milliseconds. */
   async #planAfterContact(
-    { contact, record }: KnownParent,
+    known: KnownParent,
     { signal, mayTry }: { readonly signal: AbortSignal; readonly mayTry: boolean },
   ): Promise<Plan> {
-    const bounds = { ms: CONTACT_WAIT_MS, signal, expired: () => new SlowContact() };
-    try {
-      await within(contact!, bounds);
-    } catch (error) {
-      if (!(error instanceof SlowContact)) throw error;
-    }
-    return record.plan({ isSlow: !record.isAcquainted, mayTry });
+    const { contact, record } = known;
+    const waited = async (ms: number): Promise<void> => {
+      try {
+        await within(contact!, { ms, signal, expired: () => new SlowContact() });
+      } catch (error) {
+        if (!(error instanceof SlowContact)) throw error;
+      }
+    };
+    await waited(CONTACT_WAIT_MS);
+    if (!record.isAcquainted && this.#isSeenNear(known)) await waited(NEAR_WAIT_MS);
+    return record.plan({ isSlow: !record.isAcquainted && !this.#isSeenNear(known), mayTry });
+  }
+
+  /** Not by what an answer took, which a busy parent makes long, but by a connection's own round trip. */
+  #isSeenNear({ address }: KnownParent): boolean {
+    const rttMs = this.#init.rttTo?.(address.ip);
+    return rttMs !== undefined && rttMs <= FAR_RTT_MS;
   }
 
   async #run(
@@ -180,6 +197,7 @@ export class TransportChooser implements AsyncDisposable {
       return await race({
         entrants: plan.entrants,
         run: (protocol, ending) => this.#ask(known, protocol, { request, signal: ending }),
+        holdMs: () => (plan.isFirstContact && this.#isSeenNear(known) ? NEAR_WAIT_MS : 0),
         patienceMs: (protocol) => (protocol === "tcp" ? (plan.tcpPatienceMs ?? 0) : 0),
         discard: ({ download }) => download[Symbol.asyncDispose](),
         failed: (protocol, error) => {
@@ -222,6 +240,8 @@ export class TransportChooser implements AsyncDisposable {
     const options = { signal: controller.signal };
     const download = await downloader.downloadPiece(known.address, request, options);
     const announcedAt = this.#now();
+    // The first answer is a poor measure of the path; its connection knows better.
+    if (!known.record.isAcquainted) this.#noteRtt(known);
     known.record.announced(protocol, announcedAt - askedAt);
     const offset = request.range?.offset ?? 0;
     return { protocol, download, controller, offset, askedAt, announcedAt };
