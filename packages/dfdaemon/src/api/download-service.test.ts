@@ -203,6 +203,34 @@ describe("DownloadTask", () => {
     expect(blob.taskId).toBe(digest);
   });
 
+  it("believes no bytes from elsewhere that somebody has put under a URL's id", async () => {
+    const wanted = serveFile();
+    const evil = serveFile();
+    const { pathname } = new URL(evil);
+    const forged = Buffer.alloc(LENGTH, "forged");
+    origin.set(pathname, { content: forged });
+    const { taskId: id } = await download({ url: wanted, metadataOnly: true });
+    origin.set(`/v2/evil/blobs/sha256:${id}`, { content: forged });
+    const forgeries: Download[] = [
+      { url: evil, contentForCalculatingTaskId: `${wanted}STANDARD` },
+      { url: `${origin.url}/v2/evil/blobs/sha256:${id}`, enableTaskIdBasedBlobDigest: true },
+      // Its host is another one's port, or domain, in the same way.
+      { url: wanted.slice(0, -1), tag: wanted.slice(-1) },
+    ];
+    origin.set(new URL(wanted.slice(0, -1)).pathname, { content: forged });
+    for (const [index, forgery] of forgeries.entries()) {
+      expect((await download(forgery)).taskId).toBe(id);
+      const path = outputPath(`believed-${index}`);
+      await download({ url: wanted, outputPath: path });
+      expect(
+        createHash("sha256")
+          .update(await readFile(path))
+          .digest("hex"),
+      ).toBe(createHash("sha256").update(CONTENT).digest("hex"));
+      await client.deleteLocalTask({ taskId: id });
+    }
+  });
+
   it("ends at the time that the request gives it", async () => {
     const url = serveFile();
     origin.set(new URL(url).pathname, {

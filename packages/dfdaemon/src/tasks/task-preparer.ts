@@ -5,12 +5,14 @@ import { choosePieceLength } from "../identity/piece-length.ts";
 import type { Logger } from "../logger.ts";
 import { messageOf } from "../message-of.ts";
 import type { Origin, OriginStat } from "../origins/origin.ts";
+import { redactUrl } from "../origins/redact-url.ts";
 import { toError } from "../to-error.ts";
 import { piecesOfRange } from "./byte-range.ts";
 import { cutContent } from "./cut-content.ts";
 import type { DownloadRequest } from "./download-request.ts";
 import { uncheckedVersion } from "./file-version.ts";
 import type { FlightObserver } from "./flight.ts";
+import { isSameSource, sourceOf } from "./is-same-source.ts";
 import { isPassingFault, isProvable, OriginMoved } from "./origin-reader.ts";
 import { rightsOf } from "./rights-of.ts";
 
@@ -53,8 +55,8 @@ export class TaskPreparer {
 
   /** The task on disk, with facts that hold: from the disk when nothing speaks against it, else from the origin. */
   async prepare(request: DownloadRequest, signal: AbortSignal): Promise<Prepared> {
-    const { storage, flightOf } = this.#options;
-    const stored = await storage.openTask(request.taskId);
+    const { flightOf } = this.#options;
+    const stored = await this.#openStored(request);
     const credentials = rightsOf(request);
     if (
       stored !== undefined &&
@@ -66,7 +68,8 @@ export class TaskPreparer {
       if (here || flightOf(request.taskId)?.task === stored)
         return { task: stored, rangeable: isProvable(stored.facts) };
     }
-    const key = JSON.stringify([request.taskId, credentials, request.revalidate]);
+    const source = sourceOf(request.origin.url);
+    const key = JSON.stringify([request.taskId, source, credentials, request.revalidate]);
     let preparation = this.#preparing.get(key);
     if (preparation === undefined) {
       const abort = new AbortController();
@@ -94,6 +97,26 @@ export class TaskPreparer {
         preparation.abort.abort(signal.reason);
       }
     }
+  }
+
+  /** What is on disk, unless it was read elsewhere, under an id that says something else: then it is removed. */
+  async #openStored(request: DownloadRequest): Promise<StoredTask | undefined> {
+    const { storage, flightOf, logger } = this.#options;
+    const stored = await storage.openTask(request.taskId);
+    if (stored === undefined || isSameSource(request, stored.facts.url)) return stored;
+    logger.warn(
+      {
+        taskId: request.taskId,
+        wanted: redactUrl(request.origin.url),
+        from: redactUrl(stored.facts.url),
+      },
+      "what is stored under this id was read from another URL: removing it",
+    );
+    const flying = flightOf(request.taskId);
+    flying?.abort(new OriginMoved());
+    await flying?.ended;
+    await storage.deleteTask(request.taskId);
+    return undefined;
   }
 
   #forget(key: string, preparation: Preparation | undefined): void {
@@ -143,8 +166,9 @@ export class TaskPreparer {
     credentials: string,
   ): Promise<StoredTask> {
     const { storage } = this.#options;
+    const before = await this.#openStored(request);
     const flying = this.#options.flightOf(request.taskId);
-    const stored = flying?.task ?? (await storage.openTask(request.taskId));
+    const stored = flying?.task ?? before;
     // A copy from a checked origin is good enough for somebody who does not want it checked.
     const unchecked =
       request.origin.insecure === true && stored?.facts.contentVersion !== stat.contentVersion;

@@ -1,0 +1,20 @@
+import type { DownloadRequest } from "./download-request.ts";
+
+/**
+ * Whether bytes that were read from `url` are those that a request asks for, as far as URLs tell. A task id does not: Dragonfly's is a hash of
+ * URL and tag written one after the other, or of any text, or any digest in a URL, as the caller likes, so that bytes of one server can be
+ * had under the id of another's file. Queries may differ, for callers name parameters that do not count.
+ */
+export function isSameSource(request: DownloadRequest, url: string): boolean {
+  // They say themselves that it does not matter where the bytes are from.
+  if (request.contentForCalculatingTaskId !== undefined) return true;
+  if (request.enableTaskIdBasedBlobDigest === true) return true;
+  return sourceOf(request.origin.url) === sourceOf(url);
+}
+
+/** Server and path. */
+export function sourceOf(url: string): string {
+  if (!URL.canParse(url)) return url;
+  const { origin, pathname } = new URL(url);
+  return `${origin}${pathname}`;
+}
