@@ -2,6 +2,7 @@ import {
   createDfdaemonDownloadClient,
   createDfdaemonUploadClient,
   type DfdaemonUploadClient,
+  type Download,
   type SyncPiecesRequest,
   type SyncPiecesResponse__Output,
 } from "@damselfly/rpc";
@@ -27,12 +28,12 @@ afterAll(async () => {
 });
 
 /** Fetches the file from the origin. @returns its task id */
-async function fill(daemon: DaemonInTest): Promise<string> {
+async function fill(daemon: DaemonInTest, how: Download = {}): Promise<string> {
   const client = createDfdaemonDownloadClient(daemon);
   try {
     let taskId = "";
-    for await (const response of client.downloadTask({ download: { url: `${origin.url}/file` } }))
-      ({ taskId } = response);
+    const download = { url: `${origin.url}/file`, ...how };
+    for await (const response of client.downloadTask({ download })) ({ taskId } = response);
     return taskId;
   } finally {
     await client[Symbol.asyncDispose]();
@@ -66,6 +67,24 @@ describe("syncPieces", () => {
       { number: 1, offset: PIECE_LENGTH, length: 7, ip: "127.0.0.1", extension: null },
     ]);
     for (const response of responses) expect(response).not.toHaveProperty("quicPort");
+  });
+
+  it("tells a copy whose id somebody has chosen from one that has the id of its URL", async () => {
+    const versionOf = async (name: string, how: Download): Promise<string | undefined> => {
+      const daemon = await bench.start(name, { "scheduler.embedded": false });
+      const request = {
+        hostId: HOST_ID,
+        taskId: await fill(daemon, how),
+        interestedPieceNumbers: [0],
+        extension: { version: 1 },
+      };
+      const [first] = await sync(createDfdaemonUploadClient(daemon.upload), request);
+      return first?.extension?.contentVersion;
+    };
+    const version = await versionOf("sync-url", {});
+    // The id is that of the URL all the same.
+    const contentForCalculatingTaskId = `${origin.url}/fileSTANDARD`;
+    expect(await versionOf("sync-named", { contentForCalculatingTaskId })).toBe(`${version}-named`);
   });
 
   it("tells our own children first where to fetch", async () => {

@@ -6,9 +6,18 @@ export function uncheckedVersion(contentVersion: string): string {
   return `${contentVersion}${UNCHECKED_SUFFIX}`;
 }
 
-/** The version as the origin gives it, whether or not the origin was checked. */
+/** Ends, before the one above, the version of a copy whose task id is no hash of its URL: the caller has chosen it. */
+const NAMED_SUFFIX = "-named";
+
+/** The version under which such a copy is kept and announced, for the same reason: whoever asks for the URL of that id wants other bytes. */
+export function namedVersion(contentVersion: string): string {
+  return `${contentVersion}${NAMED_SUFFIX}`;
+}
+
+/** The version as the origin gives it, whether or not the origin was checked, and whatever the copy is called. */
 export function originVersion(contentVersion: string): string {
-  return contentVersion.endsWith(UNCHECKED_SUFFIX)
-    ? contentVersion.slice(0, -UNCHECKED_SUFFIX.length)
-    : contentVersion;
+  return [UNCHECKED_SUFFIX, NAMED_SUFFIX].reduce(
+    (version, suffix) => (version.endsWith(suffix) ? version.slice(0, -suffix.length) : version),
+    contentVersion,
+  );
 }

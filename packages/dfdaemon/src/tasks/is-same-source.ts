@@ -6,10 +6,16 @@ import type { DownloadRequest } from "./download-request.ts";
  * had under the id of another's file. Queries may differ, for callers name parameters that do not count.
  */
 export function isSameSource(request: DownloadRequest, url: string): boolean {
-  // They say themselves that it does not matter where the bytes are from.
-  if (request.contentForCalculatingTaskId !== undefined) return true;
-  if (request.enableTaskIdBasedBlobDigest === true) return true;
-  return sourceOf(request.origin.url) === sourceOf(url);
+  // Others say themselves that it does not matter where the bytes are from.
+  return !isIdOfUrl(request) || sourceOf(request.origin.url) === sourceOf(url);
+}
+
+/** Whether the id of the task comes from its URL. */
+export function isIdOfUrl(request: DownloadRequest): boolean {
+  return (
+    request.contentForCalculatingTaskId === undefined &&
+    request.enableTaskIdBasedBlobDigest !== true
+  );
 }
 
 /** Server and path. */

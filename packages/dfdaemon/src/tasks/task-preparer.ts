@@ -10,9 +10,9 @@ import { toError } from "../to-error.ts";
 import { piecesOfRange } from "./byte-range.ts";
 import { cutContent } from "./cut-content.ts";
 import type { DownloadRequest } from "./download-request.ts";
-import { uncheckedVersion } from "./file-version.ts";
+import { namedVersion, uncheckedVersion } from "./file-version.ts";
 import type { FlightObserver } from "./flight.ts";
-import { isSameSource, sourceOf } from "./is-same-source.ts";
+import { isIdOfUrl, isSameSource, sourceOf } from "./is-same-source.ts";
 import { isPassingFault, isProvable, OriginMoved } from "./origin-reader.ts";
 import { rightsOf } from "./rights-of.ts";
 
@@ -169,15 +169,16 @@ export class TaskPreparer {
     const before = await this.#openStored(request);
     const flying = this.#options.flightOf(request.taskId);
     const stored = flying?.task ?? before;
+    const isNamed = !isIdOfUrl(request);
+    const version = isNamed ? namedVersion(stat.contentVersion) : stat.contentVersion;
     // A copy from a checked origin is good enough for somebody who does not want it checked.
-    const unchecked =
-      request.origin.insecure === true && stored?.facts.contentVersion !== stat.contentVersion;
+    const unchecked = request.origin.insecure === true && stored?.facts.contentVersion !== version;
     const facts: TaskFacts = {
       taskId: request.taskId,
       url: request.origin.url,
       contentLength,
       pieceLength: request.pieceLength ?? choosePieceLength(contentLength),
-      contentVersion: unchecked ? uncheckedVersion(stat.contentVersion) : stat.contentVersion,
+      contentVersion: unchecked ? uncheckedVersion(version) : version,
       etag: stat.etag,
       lastModified: stat.lastModified,
       responseHeader: stat.responseHeader,
