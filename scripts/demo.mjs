@@ -1,6 +1,6 @@
 // `npm run demo [-- URL]`: one origin, a scheduler, a seed and four peers, each a process of its own on this machine. The file goes from
-// the origin to the seed once, and from there among the nodes: first over QUIC, then over gRPC, with mutual TLS both times. Needs no
-// root, takes free ports and a temporary directory, and leaves nothing behind.
+// the origin to the seed once, and from there among the nodes: first over what each of them finds best, which on one machine is TCP,
+// then over QUIC, with mutual TLS both times. Needs no root, takes free ports and a temporary directory, and leaves nothing behind.
 import { createHash } from "node:crypto";
 import { createReadStream, mkdtempSync, rmSync } from "node:fs";
 import { rm, stat, statfs } from "node:fs/promises";
@@ -30,7 +30,11 @@ const FILE_LENGTH = 256 * 2 ** 20;
 const SEED = "seed";
 const PEERS = ["peer-1", "peer-2", "peer-3", "peer-4"];
 const NODES = [SEED, ...PEERS];
-const PROTOCOL_NAMES = { quic: "QUIC", grpc: "gRPC" };
+const PROTOCOL_NAMES = { tcp: "TCP", quic: "QUIC", grpc: "gRPC" };
+const ROUND_TITLES = {
+  auto: "Pieces over what is best to each node, as it is by default",
+  quic: "Pieces over QUIC",
+};
 const EXIT_CODES = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 };
 /** How long the seed may go on after the peers have everything. */
 const SEED_LATE_MS = 30_000;
@@ -114,16 +118,16 @@ async function openOwnOrigin() {
 async function usableProtocols() {
   try {
     await loadQuiche();
-    return ["quic", "grpc"];
+    return ["auto", "quic"];
   } catch (error) {
     fact("QUIC", yellow(`left out: ${error.message}`));
-    return ["grpc"];
+    return ["auto"];
   }
 }
 
 /** One protocol, from nothing to five copies. Returns whether all of them are right. */
 async function runRound({ protocol, origin, certificates }) {
-  console.log(`\n${bold(`Pieces over ${PROTOCOL_NAMES[protocol]}`)}${formatLegend()}\n`);
+  console.log(`\n${bold(ROUND_TITLES[protocol])}${formatLegend()}\n`);
   const work = join(directory, protocol);
   const scheduler = await startScheduler({ directory: work, certificates });
   const start = (name) =>
@@ -181,13 +185,24 @@ async function runRound({ protocol, origin, certificates }) {
           bytes: after.served - before.served,
           requestCount: after.requestCount - before.requestCount,
         };
-  report({ protocol, rows, contentLength, served, nodes, origin });
+  const carriers = await carriersOf(nodes);
+  report({ protocol, carriers, rows, contentLength, served, nodes, origin });
   await Promise.all([...nodes, scheduler].map(({ child }) => child.stop()));
   await rm(work, { recursive: true });
   return rows.every(({ isRight }) => isRight);
 }
 
-function report({ protocol, rows, contentLength, served, nodes, origin }) {
+/** The protocols that brought pieces, the one that brought most first. */
+async function carriersOf(nodes) {
+  const bytes = new Map();
+  for (const { received } of await Promise.all(nodes.map((node) => node.metrics()))) {
+    for (const [protocol, length] of received)
+      bytes.set(protocol, (bytes.get(protocol) ?? 0) + length);
+  }
+  return [...bytes].filter(([, length]) => length > 0).toSorted(([, a], [, b]) => b - a);
+}
+
+function report({ protocol, carriers, rows, contentLength, served, nodes, origin }) {
   const unit = tableUnitOf(contentLength);
   const amount = (bytes, paint = (text) => text) =>
     bytes ? paint(formatIn(unit, bytes)) : dim("·");
@@ -236,17 +251,25 @@ function report({ protocol, rows, contentLength, served, nodes, origin }) {
   const verdict =
     origin.sha256 === undefined ? "the same on all of them" : "checked against the origin's";
   console.log(
-    `  The nodes gave each other ${formatLength(shared)} over ${PROTOCOL_NAMES[protocol]}; ` +
+    `  The nodes gave each other ${formatLength(shared)} over ${formatCarriers(carriers)}; ` +
       (same ? `SHA-256 ${verdict}.` : red("the copies differ.")),
   );
   const fallbackCount = nodes.reduce((sum, node) => sum + node.fallbackCount(), 0);
-  if (fallbackCount > 0) {
+  if (protocol !== "auto" && fallbackCount > 0) {
     console.log(
       yellow(
         `  ${PROTOCOL_NAMES[protocol]} did not get through ${fallbackCount} times; another protocol did.`,
       ),
     );
   }
+}
+
+function formatCarriers(carriers) {
+  const nameOfCarrier = (protocol) => PROTOCOL_NAMES[protocol] ?? protocol;
+  if (carriers.length === 1) return nameOfCarrier(carriers[0][0]);
+  return carriers
+    .map(([protocol, length]) => `${nameOfCarrier(protocol)} (${formatLength(length)})`)
+    .join(" and ");
 }
 
 /** Rejects as soon as a process ends that should not. */

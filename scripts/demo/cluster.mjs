@@ -149,20 +149,31 @@ function writeConfig(directory, name, config) {
   return path;
 }
 
-/** Bytes that a daemon has taken in and given out, and seconds that its downloads have lasted, by its own count. */
+/** Bytes that a daemon has taken in and given out, and the seconds that its downloads have lasted, by its own count. */
 async function readMetrics(port) {
   const response = await fetch(`http://${LOOPBACK}:${port}/metrics`);
   const text = await response.text();
-  const value = (series) => {
-    const line = text.split("\n").find((candidate) => candidate.startsWith(`${series} `));
-    return line === undefined ? 0 : Number(line.slice(series.length + 1));
-  };
+  const series = [...text.matchAll(/^(\w+)(?:\{(.*)\})? (\S+)$/gm)].map(
+    ([, name, labels = "", value]) => ({ name, labels, value: Number(value) }),
+  );
+  /** Of all series of that name that have the label. */
+  const sum = (name, label = "") =>
+    series
+      .filter((one) => one.name === name && one.labels.includes(label))
+      .reduce((total, one) => total + one.value, 0);
   return {
-    fromOrigin: value('dragonfly_client_download_traffic{type="BACK_TO_SOURCE"}'),
-    fromParents: value('dragonfly_client_download_traffic{type="REMOTE_PEER"}'),
-    uploaded: value("dragonfly_client_upload_traffic"),
-    taskSeconds: value("dragonfly_client_download_task_duration_milliseconds_sum") / 1000,
-    running: value("dragonfly_client_concurrent_download_task_total"),
+    fromOrigin: sum("dragonfly_client_download_traffic", 'type="BACK_TO_SOURCE"'),
+    fromParents: sum("dragonfly_client_download_traffic", 'type="REMOTE_PEER"'),
+    uploaded: sum("dragonfly_client_upload_traffic"),
+    taskSeconds: sum("dragonfly_client_download_task_duration_milliseconds_sum") / 1000,
+    running: sum("dragonfly_client_concurrent_download_task_total"),
+    /** Bytes of pieces from other nodes, by protocol. */
+    received: new Map(
+      ["tcp", "quic", "grpc"].map((protocol) => [
+        protocol,
+        sum("damselfly_transport_received_bytes_total", `protocol="${protocol}"`),
+      ]),
+    ),
   };
 }
 
