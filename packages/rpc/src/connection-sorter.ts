@@ -71,9 +71,22 @@ export class ConnectionSorter {
         `Cannot serve a connection: ${COMPLAINTS[protocol]} (said once)`,
       );
     }
-    socket.destroy();
+    if (protocol === "tls") answerPlain(socket);
+    else socket.destroy();
   }
 }
+
+/** Who wanted TLS is told that it is not spoken here, instead of a line that breaks: by HTTP/2's first words. */
+function answerPlain(socket: Socket): void {
+  const timer = setTimeout(() => socket.destroy(), FAREWELL_MS);
+  socket.once("close", () => clearTimeout(timer));
+  socket.resume(); // unread bytes would turn the end into a reset
+  socket.end(EMPTY_SETTINGS);
+}
+
+const FAREWELL_MS = 1_000;
+/** RFC 9113, section 6.5: no length, type 4, no flags, stream 0. */
+const EMPTY_SETTINGS: Uint8Array = Buffer.from("000000040000000000", "hex");
 
 const COMPLAINTS: Record<Exclude<SpokenProtocol, "other">, string> = {
   tls: "it wants TLS, and this server has no certificate",
