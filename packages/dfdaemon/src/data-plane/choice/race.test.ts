@@ -1,3 +1,5 @@
+import { once } from "node:events";
+import { connect, createServer } from "node:net";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { race, RaceLost, type Entrant } from "./race.ts";
 
@@ -41,6 +43,7 @@ function open(
   return { log, signals, start, failed, discard, stop };
 }
 
+/** Whose turn it is waits for what has arrived meanwhile to be read: a millisecond on the clock of these tests. */
 const ENTRANTS = [
   { name: "a", afterMs: 0 },
   { name: "b", afterMs: 50 },
@@ -62,7 +65,7 @@ describe("race", () => {
     const outcome = slow.start(ENTRANTS);
     await vi.advanceTimersByTimeAsync(1_000);
     expect(await outcome).toMatchObject({ winner: "b" });
-    expect(slow.log).toEqual(["a starts at 0", "b starts at 450"]);
+    expect(slow.log).toEqual(["a starts at 0", "b starts at 451"]);
     const broken = open(
       { a: { ms: 60, end: new Error("no") }, b: { ms: 10, end: "wins" } },
       { holdMs },
@@ -73,12 +76,42 @@ describe("race", () => {
     expect(broken.log).toEqual(["a starts at 0", "b starts at 60"]);
   });
 
+  it("reads what has arrived in a busy moment before it starts another", async () => {
+    vi.useRealTimers();
+    const server = createServer().listen(0, "127.0.0.1");
+    await once(server, "listening");
+    const address = server.address();
+    if (address === null || typeof address === "string") throw new TypeError("A port is wanted");
+    const socket = connect(address.port, "127.0.0.1");
+    const asked: string[] = [];
+    const racing = race({
+      entrants: [
+        { name: "a", afterMs: 0 },
+        { name: "b", afterMs: 20 },
+      ],
+      run: async (name) => {
+        asked.push(name);
+        await once(socket, "connect");
+      },
+      discard: async () => {},
+      failed: () => true,
+      signal: new AbortController().signal,
+    });
+    // The system connects while the process is busy for longer than the head start; then timers come first.
+    const until = performance.now() + 60;
+    while (performance.now() < until);
+    expect(await racing).toMatchObject({ winner: "a", losers: [] });
+    expect(asked).toEqual(["a"]);
+    socket.destroy();
+    server.close();
+  });
+
   it("lets the second in after the head start, and ends the loser", async () => {
     const { start, log, signals } = open({ a: { ms: 0 }, b: { ms: 100, end: "wins" } });
     const outcome = start(ENTRANTS);
     await vi.advanceTimersByTimeAsync(1_000);
     expect(await outcome).toMatchObject({ winner: "b", losers: ["a"] });
-    expect(log).toEqual(["a starts at 0", "b starts at 50"]);
+    expect(log).toEqual(["a starts at 0", "b starts at 51"]);
     expect(signals.get("a")!.reason).toBeInstanceOf(RaceLost);
     expect(signals.get("b")!.aborted).toBe(false);
   });
@@ -105,7 +138,7 @@ describe("race", () => {
     const outcome = start(ENTRANTS);
     await vi.advanceTimersByTimeAsync(1_000);
     expect(await outcome).toMatchObject({ winner: "a", losers: ["c"] });
-    expect(log).toEqual(["a starts at 0", "b starts at 50", "c starts at 250"]);
+    expect(log).toEqual(["a starts at 0", "b starts at 51", "c starts at 252"]);
   });
 
   it("ends with a failure that is everybody's, and with the last one when all have failed", async () => {
@@ -166,7 +199,7 @@ describe("race", () => {
 
   it.each([
     ["takes too long", { ms: 500, end: "wins" }, 160],
-    ["fails", { ms: 30, end: new Error("no") }, 80],
+    ["fails", { ms: 30, end: new Error("no") }, 81],
   ] as const)("takes what it holds back when the other %s", async (_, other, atMs) => {
     const { start, discard } = open(
       { a: { ms: 60, end: "wins" }, b: other },
@@ -190,7 +223,7 @@ describe("race", () => {
       { patienceMs: () => 100 },
     );
     const outcome = start(ENTRANTS);
-    await vi.advanceTimersByTimeAsync(80);
+    await vi.advanceTimersByTimeAsync(81);
     stop.abort(new Error("the user left"));
     await expect(outcome).rejects.toThrow("the user left");
     expect(discard).toHaveBeenCalledTimes(1);

@@ -82,10 +82,15 @@ class Race<Name, Prize> {
     void this.#run(entrant.name);
   }
 
+  /** Decided when what has arrived meanwhile has been read: after a busy moment, timers come before it. */
   #turnOf(name: Name): void {
-    const holdMs = this.#init.holdMs?.(name) ?? 0;
-    if (holdMs === 0) this.#startNext();
-    else this.#timer = setTimeout(() => this.#startNext(), holdMs);
+    const startedCount = this.#started;
+    setImmediate(() => {
+      if (this.#isOver || this.#started !== startedCount) return;
+      const holdMs = this.#init.holdMs?.(name) ?? 0;
+      if (holdMs === 0) this.#startNext();
+      else this.#timer = setTimeout(() => this.#startNext(), holdMs);
+    });
   }
 
   async #run(name: Name): Promise<void> {

@@ -177,6 +177,8 @@ export class TransportChooser implements AsyncDisposable {
       }
     };
     await waited(CONTACT_WAIT_MS);
+    // After a busy moment timers come before what has arrived meanwhile.
+    await new Promise((resolve) => setImmediate(resolve));
     if (!record.isAcquainted && this.#isSeenNear(known)) await waited(NEAR_WAIT_MS);
     return record.plan({ isSlow: !record.isAcquainted && !this.#isSeenNear(known), mayTry });
   }
