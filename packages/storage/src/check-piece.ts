@@ -4,7 +4,7 @@ import type { BufferPool } from "./buffer-pool.ts";
 import { createDigester, parseDigest } from "./digester.ts";
 import { systemCode } from "./errors.ts";
 import { readFully, writeAll } from "./file-io.ts";
-import type { PieceRecord } from "./storage.ts";
+import type { PieceInfo } from "@damselfly/transport";
 
 /**
  * Whether the bytes of a piece in `source` have its digest. With a `target` they are copied there on the way; if the
@@ -13,7 +13,7 @@ import type { PieceRecord } from "./storage.ts";
  * @throws what the file system throws, but for a sector that cannot be read: that piece is simply not good
  */
 export async function checkPiece(
-  piece: PieceRecord,
+  piece: PieceInfo,
   options: {
     readonly source: FileHandle;
     readonly target?: FileHandle;

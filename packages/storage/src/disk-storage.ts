@@ -11,7 +11,14 @@ import { sameShape } from "./journal-format.ts";
 import { assertTaskId, isTaskId } from "./paths.ts";
 import { KeyedSerial } from "./serial.ts";
 import { receiveSpool } from "./spool-file.ts";
-import type { Spool, Storage, StoredTask, TaskFacts } from "./storage.ts";
+import type {
+  LocatedPiece,
+  Spool,
+  SpoolSender,
+  Storage,
+  StoredTask,
+  TaskFacts,
+} from "./storage.ts";
 import { TaskOnDisk } from "./task-on-disk.ts";
 
 /** The tasks of one directory. Opening, creating and deleting one task happens one at a time; different tasks do not wait for each other. */
@@ -85,7 +92,7 @@ export class DiskStorage implements Storage {
     return tasks;
   }
 
-  async spool(content: AsyncIterable<Uint8Array>): Promise<Spool> {
+  async spool(content: AsyncIterable<Uint8Array> | SpoolSender): Promise<Spool> {
     this.#assertOpen();
     return await receiveSpool(content, this.#context, this.#interrupter);
   }
@@ -94,11 +101,29 @@ export class DiskStorage implements Storage {
     request: PieceRequest,
     options?: { readonly signal?: AbortSignal },
   ): Promise<PieceReader> {
-    const { taskId, pieceNumber } = request;
-    options?.signal?.throwIfAborted();
+    return await this.#find(request, options?.signal, (task) =>
+      task.openPiece(request, options?.signal),
+    );
+  }
+
+  async locatePiece(
+    request: PieceRequest,
+    options?: { readonly signal?: AbortSignal },
+  ): Promise<LocatedPiece> {
+    return await this.#find(request, options?.signal, (task) =>
+      task.locatePiece(request, options?.signal),
+    );
+  }
+
+  async #find<Found>(
+    { taskId, pieceNumber }: PieceRequest,
+    signal: AbortSignal | undefined,
+    find: (task: TaskOnDisk) => Promise<Found>,
+  ): Promise<Found> {
+    signal?.throwIfAborted();
     try {
       const task = isTaskId(taskId) ? await this.#load(taskId) : undefined;
-      if (task !== undefined) return await task.openPiece(request, options?.signal);
+      if (task !== undefined) return await find(task);
     } catch (error) {
       if (!(error instanceof StorageError)) throw error;
       if (error.code !== "ERR_TASK_GONE") {

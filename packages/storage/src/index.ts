@@ -1,21 +1,22 @@
+export { ContentFiles } from "./content-files.ts";
 export type { Clock } from "./context.ts";
 export { StorageError, type StorageErrorCode } from "./errors.ts";
 export type { Logger } from "./logger.ts";
-export {
-  DEFAULT_STORAGE_LIMITS,
-  openStorage,
-  type StorageLimits,
-  type StorageOptions,
-} from "./open-storage.ts";
+export { openStorage, type StorageOptions } from "./open-storage.ts";
 export type {
+  ContentSender,
+  LocatedPiece,
   OutputMethod,
   OutputOptions,
   PieceChange,
   PieceDraft,
   PieceRecord,
+  PieceTarget,
   Spool,
+  SpoolSender,
   Storage,
   StoredTask,
   TaskFacts,
   TrafficType,
 } from "./storage.ts";
+export { DEFAULT_STORAGE_LIMITS, type StorageLimits } from "./storage-limits.ts";

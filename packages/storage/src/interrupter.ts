@@ -20,6 +20,15 @@ export class Interrupter {
     if (this.#reason !== undefined) throw this.#reason.value;
   }
 
+  /** The same as a signal, for work that takes one. Call the function when the work is done. */
+  signal(): { readonly signal: AbortSignal; readonly release: () => void } {
+    const controller = new AbortController();
+    const abort = (reason: unknown): void => controller.abort(reason);
+    if (this.#reason === undefined) this.#rejects.add(abort);
+    else abort(this.#reason.value);
+    return { signal: controller.signal, release: () => void this.#rejects.delete(abort) };
+  }
+
   /** What `promise` comes to, unless interrupted first. A later rejection of `promise` is not reported anywhere. */
   wait<T>(promise: Promise<T>): Promise<T> {
     return new Promise<T>((resolve, reject) => {

@@ -4,6 +4,8 @@ import { open, type FileHandle } from "node:fs/promises";
 /** A file that is open for as long as somebody uses it. */
 export interface OpenFile {
   readonly handle: FileHandle;
+  /** Which file it is, whatever lies under its name by now. */
+  readonly ino: bigint;
   /** Idempotent. */
   release(): void;
 }
@@ -20,15 +22,22 @@ export class OpenFiles implements AsyncDisposable {
   readonly #leaving = new Set<Entry>();
   #closed = false;
 
-  constructor(options: { readonly idleCountMax: number }) {
+  readonly #onForget: ((path: string) => void) | undefined;
+
+  /** @param options.onForget called when what lay under a path is not to be used any more, by whomever */
+  constructor(options: {
+    readonly idleCountMax: number;
+    readonly onForget?: ((path: string) => void) | undefined;
+  }) {
     this.#idleCountMax = options.idleCountMax;
+    this.#onForget = options.onForget;
   }
 
   /** Opens for reading and writing; never creates, never follows a symbolic link. @throws what `open` throws */
   async acquire(path: string): Promise<OpenFile> {
     if (this.#closed) throw new Error("the files are closed");
     const entry = this.#entries.get(path) ?? {
-      opening: open(path, FLAGS),
+      opening: openFile(path),
       users: 0,
       forgotten: false,
     };
@@ -37,9 +46,9 @@ export class OpenFiles implements AsyncDisposable {
     entry.users++;
     this.#closeSurplus();
 
-    let handle: FileHandle;
+    let opened: Opened;
     try {
-      handle = await entry.opening;
+      opened = await entry.opening;
     } catch (error) {
       if (this.#entries.get(path) === entry) this.#entries.delete(path);
       throw error;
@@ -47,7 +56,7 @@ export class OpenFiles implements AsyncDisposable {
 
     let released = false;
     return {
-      handle,
+      ...opened,
       release: () => {
         if (released) return;
         released = true;
@@ -60,6 +69,11 @@ export class OpenFiles implements AsyncDisposable {
 
   /** The next `acquire` opens anew: another file lies under that name now, or none. Users keep theirs. */
   forget(path: string): void {
+    this.#onForget?.(path);
+    this.#leave(path);
+  }
+
+  #leave(path: string): void {
     const entry = this.#entries.get(path);
     if (entry === undefined) return;
     this.#entries.delete(path);
@@ -71,7 +85,7 @@ export class OpenFiles implements AsyncDisposable {
   /** Closes every handle once its running operation has ended; later operations of its users fail. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closed = true;
-    for (const path of this.#entries.keys()) this.forget(path);
+    for (const path of this.#entries.keys()) this.#leave(path);
     await Promise.all([...this.#leaving].map((entry) => this.#close(entry)));
   }
 
@@ -81,14 +95,14 @@ export class OpenFiles implements AsyncDisposable {
     for (const [path, entry] of this.#entries) {
       if (idleCount <= this.#idleCountMax) return;
       if (entry.users > 0) continue;
-      this.forget(path);
+      this.#leave(path);
       idleCount--;
     }
   }
 
   #close(entry: Entry): Promise<void> {
     entry.closing ??= entry.opening
-      .then((handle) => handle.close())
+      .then(({ handle }) => handle.close())
       // It was opened, used and synced where that matters: a failing close says nothing that can still be acted on.
       .catch(() => undefined)
       .then(() => void this.#leaving.delete(entry));
@@ -97,10 +111,23 @@ export class OpenFiles implements AsyncDisposable {
 }
 
 interface Entry {
-  readonly opening: Promise<FileHandle>;
+  readonly opening: Promise<Opened>;
   users: number;
   forgotten: boolean;
   closing?: Promise<void>;
+}
+
+type Opened = Pick<OpenFile, "handle" | "ino">;
+
+async function openFile(path: string): Promise<Opened> {
+  const handle = await open(path, FLAGS);
+  try {
+    const { ino } = await handle.stat({ bigint: true });
+    return { handle, ino };
+  } catch (error) {
+    await handle.close();
+    throw error;
+  }
 }
 
 const FLAGS = constants.O_RDWR | constants.O_NOFOLLOW;

@@ -11,6 +11,7 @@ import { OpenFiles } from "./open-files.ts";
 import { isOutputTemporary, parseName, Paths } from "./paths.ts";
 import type { Storage } from "./storage.ts";
 import { DiskStorage } from "./disk-storage.ts";
+import { DEFAULT_STORAGE_LIMITS, type StorageLimits } from "./storage-limits.ts";
 
 export interface StorageOptions {
   /** Everything lies in `damselfly/` below it; nothing else there is touched. Both are created if missing. */
@@ -20,23 +21,9 @@ export interface StorageOptions {
   readonly logger?: Logger;
   readonly clock?: Clock;
   readonly limits?: Partial<StorageLimits>;
+  /** Called with the path of a file that other processes may hold open and are not to use any more: see `ContentFiles.forget`. */
+  readonly onForget?: (path: string) => void;
 }
-
-export interface StorageLimits {
-  /** Files kept open though nobody uses them; a task has two. More saves opens, costs descriptors. */
-  readonly idleFileCountMax: number;
-  /** Bytes read from a content file at a time, and so the memory of a piece being served. */
-  readonly readLength: number;
-  /** Bytes written at a time; a piece being written holds two buffers of this length. */
-  readonly writeLength: number;
-}
-
-export const DEFAULT_STORAGE_LIMITS: StorageLimits = {
-  idleFileCountMax: 128,
-  readLength: 512 * 1024,
-  // Measured with bench/storage.mjs.
-  writeLength: 1024 * 1024,
-};
 
 /**
  * Opens the storage of a directory: one process at a time. What a dead one left half-made is swept away.
@@ -65,7 +52,10 @@ export async function openStorage(options: StorageOptions): Promise<Storage> {
       const taskIds = await scan(paths, logger);
       const context: StorageContext = {
         paths,
-        files: new OpenFiles({ idleCountMax: limits.idleFileCountMax }),
+        files: new OpenFiles({
+          idleCountMax: limits.idleFileCountMax,
+          onForget: options.onForget,
+        }),
         readBuffers: new BufferPool({ length: limits.readLength, idleCountMax: 16 }),
         writeBuffers: new BufferPool({ length: limits.writeLength, idleCountMax: 16 }),
         logger,

@@ -11,7 +11,7 @@ import { createDigester, parseDigest } from "./digester.ts";
 import { systemCode } from "./errors.ts";
 import { readFully } from "./file-io.ts";
 import type { OpenFile } from "./open-files.ts";
-import type { PieceRecord } from "./storage.ts";
+import type { LocatedPiece } from "./storage.ts";
 
 /**
  * Reads a recorded piece, or some bytes of it, for somebody else, and checks it once more: its last chunk is held
@@ -22,36 +22,26 @@ import type { PieceRecord } from "./storage.ts";
 export class StoredPieceReader implements PieceReader {
   readonly piece: PieceInfo;
   readonly content: AsyncIterable<Uint8Array>;
-  readonly #record: PieceRecord;
+  readonly #located: LocatedPiece;
   /** Within the piece. */
   readonly #range: ByteRange;
   readonly #file: OpenFile;
   readonly #pool: BufferPool;
-  readonly #onEnd: (delivered: boolean) => void;
-  readonly #onDamaged: () => Promise<void>;
   #started = false;
   #ended = false;
 
   /** @param options.file released when this ends, however it ends */
   constructor(options: {
-    readonly record: PieceRecord;
-    /** Within the piece. */
-    readonly range: ByteRange;
+    readonly located: LocatedPiece;
     readonly file: OpenFile;
     readonly pool: BufferPool;
-    /** Called once; `delivered`: the piece has been read up to its end. */
-    readonly onEnd: (delivered: boolean) => void;
-    /** The bytes are not those that were recorded. */
-    readonly onDamaged: () => Promise<void>;
   }) {
-    const { number, offset, length, digest } = options.record;
-    this.piece = { number, offset, length, digest };
-    this.#record = options.record;
-    this.#range = options.range;
-    this.#file = options.file;
-    this.#pool = options.pool;
-    this.#onEnd = options.onEnd;
-    this.#onDamaged = options.onDamaged;
+    const { located, file, pool } = options;
+    this.piece = located.piece;
+    this.#located = located;
+    this.#range = located.range;
+    this.#file = file;
+    this.#pool = pool;
     this.content = { [Symbol.asyncIterator]: () => this.#read() };
   }
 
@@ -65,7 +55,7 @@ export class StoredPieceReader implements PieceReader {
     this.#started = true;
     const end = this.#range.offset + this.#range.length;
     const isWhole = this.#range.length === this.piece.length;
-    const { algorithm } = parseDigest(this.#record.digest);
+    const { algorithm } = parseDigest(this.piece.digest);
     const digester = isWhole ? createDigester(algorithm) : undefined;
     const buffer = this.#pool.take();
     let delivered = false;
@@ -105,13 +95,13 @@ export class StoredPieceReader implements PieceReader {
 
   /** @param digest of what has been read, if that was the whole piece */
   async #assertUndamaged(digest: string | undefined): Promise<void> {
-    const isGood = digest === undefined ? await this.#checkAll() : digest === this.#record.digest;
+    const isGood = digest === undefined ? await this.#checkAll() : digest === this.piece.digest;
     if (!isGood) await this.#failDamaged("its digest no longer matches");
   }
 
   async #checkAll(): Promise<boolean> {
     try {
-      return await checkPiece(this.#record, { source: this.#file.handle, pool: this.#pool });
+      return await checkPiece(this.piece, { source: this.#file.handle, pool: this.#pool });
     } catch (error) {
       throw this.#unreadable(error);
     }
@@ -123,7 +113,7 @@ export class StoredPieceReader implements PieceReader {
   }
 
   async #failDamaged(reason: string): Promise<never> {
-    await this.#onDamaged();
+    await this.#located.damaged();
     throw new TransportError("ERR_PARENT_FAILED", this.#failure(reason));
   }
 
@@ -135,6 +125,6 @@ export class StoredPieceReader implements PieceReader {
     if (this.#ended) return;
     this.#ended = true;
     this.#file.release();
-    this.#onEnd(delivered);
+    this.#located.end(delivered);
   }
 }

@@ -1,4 +1,4 @@
-import type { PieceInfo, PieceSource } from "@damselfly/transport";
+import type { PieceInfo, PieceRequest, PieceSource } from "@damselfly/transport";
 
 /** How the bytes of a piece came to this host; names and numbers are Dragonfly's `TrafficType`. */
 export type TrafficType = "BACK_TO_SOURCE" | "REMOTE_PEER" | "LOCAL_PEER";
@@ -45,6 +45,53 @@ export interface PieceDraft {
   readonly parentId: string;
 }
 
+/** Where the content of a piece goes. Plain data, so that another process can write it: see `ContentFiles`. */
+export interface PieceTarget {
+  /** Of the content file. */
+  readonly path: string;
+  /** Which file that is: another one may lie under that name by now. */
+  readonly ino: bigint;
+  /** Of the first byte in the file, in bytes. */
+  readonly offset: number;
+  /** Bytes the content must have. */
+  readonly length: number;
+  /** The digests to compute of it, as in `crc32`. */
+  readonly algorithms: readonly string[];
+  /** For messages, as in "write piece 3 of task … from …". */
+  readonly action: string;
+}
+
+/** Content that does not pass through this process: somebody else writes it to its place. */
+export interface ContentSender {
+  /**
+   * Called once at most. Resolves with the digests in the order of `target.algorithms` when every byte is with the kernel. Settles only
+   * when nothing will be written any more, whatever the signal says.
+   *
+   * @throws {StorageError} as `writePiece` has it
+   */
+  sendTo(
+    target: PieceTarget,
+    options: { readonly signal: AbortSignal },
+  ): Promise<readonly string[]>;
+  /** Nobody wants it. */
+  close(): Promise<void>;
+}
+
+/** A recorded piece and where its bytes lie. Plain data but for the two functions; see `ContentFiles`. */
+export interface LocatedPiece {
+  readonly piece: PieceInfo;
+  /** What of it is to be read, within the piece, in bytes. */
+  readonly range: { readonly offset: number; readonly length: number };
+  /** Of the content file. */
+  readonly path: string;
+  /** Which file that is: another one may lie under that name by now, then the piece is to be located anew. */
+  readonly ino: bigint;
+  /** Nobody reads it any more: call it once. `delivered`: it was read up to the end of the piece. */
+  end(delivered: boolean): void;
+  /** Its bytes are not those that were recorded. Resolves when it is no longer offered. */
+  damaged(): Promise<void>;
+}
+
 export interface OutputOptions {
   /** Replace an existing file. Without it an existing path is `ERR_OUTPUT_EXISTS`. */
   readonly overwrite?: boolean;
@@ -88,7 +135,10 @@ export interface StoredTask {
    * @throws {StorageError} `ERR_DIGEST_MISMATCH`, `ERR_PIECE_LENGTH`, `ERR_NO_SPACE`, `ERR_IO`, `ERR_TASK_GONE`
    * @throws whatever `content` throws, its abort reason included
    */
-  writePiece(draft: PieceDraft, content: AsyncIterable<Uint8Array>): Promise<PieceRecord>;
+  writePiece(
+    draft: PieceDraft,
+    content: AsyncIterable<Uint8Array> | ContentSender,
+  ): Promise<PieceRecord>;
 
   /** Calls back after each piece that is recorded or withdrawn from now on, in order. Returns the way to stop. */
   onChange(listener: (change: PieceChange) => void): () => void;
@@ -141,8 +191,17 @@ export type PieceChange =
 
 /** Bytes of unknown length, received to the end before their task can start. Disposing removes the file. */
 export interface Spool extends AsyncDisposable {
+  /** Of the file, for another process to read with `ContentFiles`. */
+  readonly path: string;
+  /** Bytes. */
   readonly length: number;
   read(range: { readonly offset: number; readonly length: number }): AsyncIterable<Uint8Array>;
+}
+
+/** Bytes of unknown length that do not pass through this process. */
+export interface SpoolSender {
+  /** Writes them to the start of that file, which is there and empty, and resolves with their length. Settles only when nothing will be written any more. */
+  spoolTo(path: string, options: { readonly signal: AbortSignal }): Promise<number>;
 }
 
 /**
@@ -150,6 +209,16 @@ export interface Spool extends AsyncDisposable {
  * digest again while serving: the last chunk of a damaged piece is never yielded, the piece is withdrawn, and the reader throws `ERR_PARENT_FAILED`.
  */
 export interface Storage extends PieceSource, AsyncDisposable {
+  /**
+   * As `openPiece`, for a process that reads the file itself with `ContentFiles`. The piece counts as being served until `end` is called.
+   *
+   * @throws {TransportError} `ERR_PIECE_NOT_FOUND`, `ERR_PARENT_FAILED`, `ERR_CLOSED`
+   * @throws the signal's reason, when `options.signal` aborts
+   */
+  locatePiece(
+    request: PieceRequest,
+    options?: { readonly signal?: AbortSignal },
+  ): Promise<LocatedPiece>;
   /** The task if any of it is on disk. Reads its journal when first asked; after an unclean stop, checks its pieces. */
   openTask(taskId: string): Promise<StoredTask | undefined>;
   /**
@@ -164,5 +233,5 @@ export interface Storage extends PieceSource, AsyncDisposable {
   /** Every task on disk, by its journal: content is looked at when a task is used. */
   listTasks(): Promise<readonly StoredTask[]>;
   /** Receives `content` to its end into a temporary file. @throws {StorageError} `ERR_NO_SPACE`, `ERR_IO` */
-  spool(content: AsyncIterable<Uint8Array>): Promise<Spool>;
+  spool(content: AsyncIterable<Uint8Array> | SpoolSender): Promise<Spool>;
 }

@@ -6,10 +6,10 @@ import {
 } from "@damselfly/transport";
 
 import type { StorageContext } from "./context.ts";
-import { ContentWriter } from "./content-writer.ts";
 import { createDigester, DEFAULT_ALGORITHM, parseDigest } from "./digester.ts";
 import { StorageError, toStorageError } from "./errors.ts";
 import type { Fingerprint } from "./fingerprint.ts";
+import { IncomingContent } from "./incoming-content.ts";
 import { Interrupter } from "./interrupter.ts";
 import type { Journal } from "./journal.ts";
 import { type JournalState, pieceCountOf } from "./journal-format.ts";
@@ -19,6 +19,8 @@ import type { TaskPaths } from "./paths.ts";
 import { StoredPieceReader } from "./piece-reader.ts";
 import { assertRange, type ByteRange, readContent } from "./read-content.ts";
 import type {
+  ContentSender,
+  LocatedPiece,
   OutputMethod,
   OutputOptions,
   PieceChange,
@@ -132,7 +134,10 @@ export class TaskOnDisk implements StoredTask, ContentOwner {
     return { offset, length: Math.min(this.#facts.pieceLength, this.length - offset) };
   }
 
-  async writePiece(draft: PieceDraft, content: AsyncIterable<Uint8Array>): Promise<PieceRecord> {
+  async writePiece(
+    draft: PieceDraft,
+    content: AsyncIterable<Uint8Array> | ContentSender,
+  ): Promise<PieceRecord> {
     this.bounds(draft.number);
     for (;;) {
       this.assertUsable();
@@ -216,10 +221,22 @@ export class TaskOnDisk implements StoredTask, ContentOwner {
   }
 
   /** As `PieceSource.openPiece` has it. */
-  async openPiece(
-    { pieceNumber: number, range }: Pick<PieceRequest, "pieceNumber" | "range">,
-    signal?: AbortSignal,
-  ): Promise<PieceReader> {
+  async openPiece(request: PieceSelection, signal?: AbortSignal): Promise<PieceReader> {
+    const [located, file] = await this.#locate(request, signal);
+    return new StoredPieceReader({ located, file, pool: this.#context.readBuffers });
+  }
+
+  /** As `Storage.locatePiece` has it. */
+  async locatePiece(request: PieceSelection, signal?: AbortSignal): Promise<LocatedPiece> {
+    const [located, file] = await this.#locate(request, signal);
+    file.release();
+    return located;
+  }
+
+  async #locate(
+    { pieceNumber: number, range }: PieceSelection,
+    signal: AbortSignal | undefined,
+  ): Promise<[LocatedPiece, OpenFile]> {
     for (;;) {
       signal?.throwIfAborted();
       await this.check();
@@ -228,7 +245,7 @@ export class TaskOnDisk implements StoredTask, ContentOwner {
       if (record !== undefined) {
         const part = clipByteRange(range, record.length);
         const file = await this.content.acquire();
-        if (epoch === this.content.epoch) return this.#serve(record, part, file);
+        if (epoch === this.content.epoch) return [this.#serve(record, part, file.ino), file];
         file.release();
         continue;
       }
@@ -314,68 +331,52 @@ export class TaskOnDisk implements StoredTask, ContentOwner {
 
   async #writeUnlessPresent(
     draft: PieceDraft,
-    content: AsyncIterable<Uint8Array>,
+    content: AsyncIterable<Uint8Array> | ContentSender,
   ): Promise<PieceRecord> {
     await this.check();
     return this.#pieces.get(draft.number) ?? (await this.#write(draft, content));
   }
 
-  async #write(draft: PieceDraft, content: AsyncIterable<Uint8Array>): Promise<PieceRecord> {
+  async #write(
+    draft: PieceDraft,
+    content: AsyncIterable<Uint8Array> | ContentSender,
+  ): Promise<PieceRecord> {
     const startedAtMs = this.#context.clock.now();
-    const source = new ClosableSource(this.#interrupter, content);
-    try {
-      const { offset, length } = this.bounds(draft.number);
-      const expected = draft.digest === undefined ? undefined : parseDigest(draft.digest).text;
-      const digest = await this.#receive(draft, source);
-      if (expected !== undefined && digest !== expected) {
-        throw new StorageError(
-          "ERR_DIGEST_MISMATCH",
-          `Cannot record ${this.#describe(draft)}: its digest is ${digest}, expected ${expected}`,
-        );
-      }
-      const nowMs = this.#context.clock.now();
-      return await this.#record({
-        number: draft.number,
-        offset,
-        length,
-        digest,
-        trafficType: draft.trafficType,
-        parentId: draft.parentId,
-        costMs: Math.max(0, nowMs - startedAtMs),
-        createdAtMs: nowMs,
-      });
-    } finally {
-      await source.close();
+    await using incoming = new IncomingContent(content, this.#interrupter);
+    const { offset, length } = this.bounds(draft.number);
+    const expected = draft.digest === undefined ? undefined : parseDigest(draft.digest);
+    const algorithm = expected?.algorithm ?? DEFAULT_ALGORITHM;
+    const digest = await this.#receive(draft, incoming, algorithm);
+    if (expected !== undefined && digest !== expected.text) {
+      throw new StorageError(
+        "ERR_DIGEST_MISMATCH",
+        `Cannot record ${this.#describe(draft)}: its digest is ${digest}, expected ${expected.text}`,
+      );
     }
+    const nowMs = this.#context.clock.now();
+    return await this.#record({
+      number: draft.number,
+      offset,
+      length,
+      digest,
+      trafficType: draft.trafficType,
+      parentId: draft.parentId,
+      costMs: Math.max(0, nowMs - startedAtMs),
+      createdAtMs: nowMs,
+    });
   }
 
-  /** Writes the content to its place and returns its digest. */
-  async #receive(draft: PieceDraft, source: ClosableSource): Promise<string> {
+  /** Has the content written to its place and returns its digest. */
+  async #receive(draft: PieceDraft, incoming: IncomingContent, algorithm: string): Promise<string> {
     const { offset, length } = this.bounds(draft.number);
-    const algorithm =
-      draft.digest === undefined ? DEFAULT_ALGORITHM : parseDigest(draft.digest).algorithm;
-    const digester = createDigester(algorithm);
     const file = await this.content.beginWrite();
     try {
+      const { path } = this.content;
       const action = `write ${this.#describe(draft)}`;
+      const target = { path, ino: file.ino, offset, length, algorithms: [algorithm], action };
       const pool = this.#context.writeBuffers;
-      await using writer = new ContentWriter({
-        handle: file.handle,
-        pool,
-        position: offset,
-        action,
-      });
-      let count = 0;
-      for await (const chunk of source.chunks()) {
-        count += chunk.byteLength;
-        if (count > length) throw this.#wrongLength(draft, `at least ${count}`, length);
-        digester.update(chunk);
-        const written = writer.write(chunk);
-        if (written !== undefined) await written;
-      }
-      if (count < length) throw this.#wrongLength(draft, String(count), length);
-      await writer.flush();
-      return digester.text();
+      const [digest] = await incoming.receive(target, { handle: file.handle, pool });
+      return digest!;
     } finally {
       await this.content.endWrite(file);
     }
@@ -396,21 +397,25 @@ export class TaskOnDisk implements StoredTask, ContentOwner {
     return piece;
   }
 
-  #serve(record: PieceRecord, range: ByteRange, file: OpenFile): PieceReader {
-    const { epoch } = this.content;
+  #serve(record: PieceRecord, range: ByteRange, ino: bigint): LocatedPiece {
+    const { epoch, path } = this.content;
+    const { number, offset, length, digest } = record;
     this.#uploadingCount++;
-    return new StoredPieceReader({
-      record,
+    let isOver = false;
+    return {
+      piece: { number, offset, length, digest },
       range,
-      file,
-      pool: this.#context.readBuffers,
-      onEnd: (delivered) => {
+      path,
+      ino,
+      end: (delivered) => {
+        if (isOver) return;
+        isOver = true;
         this.#uploadingCount--;
         if (delivered) this.#uploadedCount++;
         this.#usedAtMs = this.#context.clock.now();
       },
-      onDamaged: () => this.#withdraw(record, epoch),
-    });
+      damaged: () => this.#withdraw(record, epoch),
+    };
   }
 
   /** A piece read in `epoch` did not match. If stat shows a reason, every piece is checked; else this one alone has rotted. */
@@ -478,13 +483,6 @@ export class TaskOnDisk implements StoredTask, ContentOwner {
     }
   }
 
-  #wrongLength(draft: PieceDraft, got: string, expected: number): StorageError {
-    return new StorageError(
-      "ERR_PIECE_LENGTH",
-      `Cannot write ${this.#describe(draft)}: content is ${got} bytes, expected ${expected}`,
-    );
-  }
-
   #describe(draft: PieceDraft): string {
     const from = draft.parentId === "" ? "the origin" : draft.parentId;
     return `piece ${draft.number} of task ${this.taskId} from ${from}`;
@@ -495,29 +493,7 @@ export class TaskOnDisk implements StoredTask, ContentOwner {
   }
 }
 
-/** Content that is closed exactly once, also when nobody came to read it. */
-class ClosableSource {
-  readonly #interrupter: Interrupter;
-  readonly #content: AsyncIterable<Uint8Array>;
-  #opened = false;
-
-  constructor(interrupter: Interrupter, content: AsyncIterable<Uint8Array>) {
-    this.#interrupter = interrupter;
-    this.#content = content;
-  }
-
-  chunks(): AsyncIterable<Uint8Array> {
-    this.#opened = true;
-    return this.#interrupter.iterate(this.#content);
-  }
-
-  async close(): Promise<void> {
-    if (this.#opened) return;
-    this.#opened = true;
-    // The failure that kept it from being read is the one to tell.
-    await Promise.resolve(this.#content[Symbol.asyncIterator]().return?.()).catch(() => undefined);
-  }
-}
+type PieceSelection = Pick<PieceRequest, "pieceNumber" | "range">;
 
 function lastUseOf(state: JournalState & { readonly facts: TaskFacts }): number {
   let latest = state.facts.createdAtMs;
