@@ -78,6 +78,19 @@ export async function runDaemon(config: Config, options: RunOptions): Promise<vo
     platform: `${platform()}/${arch()}`,
     storageDirectory: config.storage.dir,
   });
+  await using origin = openHttpOrigin({
+    userAgent: `damselfly/${VERSION}`,
+    requestHeader: config.backend.requestHeader,
+    ...(config.backend.caCert === ""
+      ? {}
+      : { caCert: await readAuthorities(config.backend.caCert) }),
+    insecure: config.backend.insecureSkipVerify,
+    ...(options.proxy === undefined ? {} : { proxy: options.proxy }),
+    limits: { maxRetries: config.backend.maxRetries },
+    observer: metrics,
+    logger,
+  });
+
   const storage = await openStorage({
     directory: config.storage.dir,
     keep: config.storage.keep,
@@ -99,21 +112,9 @@ export async function runDaemon(config: Config, options: RunOptions): Promise<vo
   });
   await using dataPlane = new InProcessDataPlane({
     storage,
+    origin,
     ...transports,
     tls: policy.tls !== undefined,
-    logger,
-  });
-
-  await using origin = openHttpOrigin({
-    userAgent: `damselfly/${VERSION}`,
-    requestHeader: config.backend.requestHeader,
-    ...(config.backend.caCert === ""
-      ? {}
-      : { caCert: await readAuthorities(config.backend.caCert) }),
-    insecure: config.backend.insecureSkipVerify,
-    ...(options.proxy === undefined ? {} : { proxy: options.proxy }),
-    limits: { maxRetries: config.backend.maxRetries },
-    observer: metrics,
     logger,
   });
 

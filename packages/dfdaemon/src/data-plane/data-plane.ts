@@ -1,6 +1,7 @@
-import type { Storage } from "@damselfly/storage";
-import type { PieceRecord, StoredTask } from "@damselfly/storage";
+import type { PieceRecord, Spool, Storage, StoredTask } from "@damselfly/storage";
 import type { ParentAddress, Protocol } from "@damselfly/transport";
+import type { OriginRequest, OriginStat } from "../origins/origin.ts";
+import type { ContentStream } from "./content-stream.ts";
 import type { TransportReport } from "./transport-report.ts";
 
 /** A protocol this host serves pieces over, as it goes into the peer extension. */
@@ -34,9 +35,34 @@ export interface PieceFetch {
   readonly onBytes?: (length: number) => void;
 }
 
+/** A body to read from an origin. */
+export interface OriginRead {
+  readonly request: OriginRequest;
+  /** Only these bytes, of the version that `expected` describes. Absent: all of it, of whatever version there is. */
+  readonly range?: {
+    readonly offset: number;
+    readonly length: number;
+    readonly expected: Pick<OriginStat, "etag" | "lastModified" | "contentLength">;
+  };
+  readonly signal?: AbortSignal | undefined;
+  /** Called as bytes come, with how many. */
+  readonly onBytes?: ((length: number) => void) | undefined;
+}
+
+/** A body whose header has come. Its streams throw what `OriginBody.content` does. */
+export interface OriginContent extends ContentStream {
+  readonly stat: OriginStat;
+}
+
+/** A whole body on disk. The spool is the caller's to dispose. */
+export interface SpooledOrigin {
+  readonly stat: OriginStat;
+  readonly spool: Spool;
+}
+
 /**
- * Everything that touches content: storage, piece servers, downloaders. The rest of the daemon talks to it in small requests only, so
- * that it can live in processes of its own.
+ * Everything that touches content: piece servers, downloaders, bodies of origins, hashing. The rest of the daemon talks to it in small
+ * requests only, so that it can live in processes of its own. Records and journals stay with whoever has the storage open.
  */
 export interface DataPlane extends AsyncDisposable {
   readonly storage: Storage;
@@ -49,8 +75,28 @@ export interface DataPlane extends AsyncDisposable {
    *
    * @throws {TransportError} what the transport says
    * @throws {StorageError} `ERR_DIGEST_MISMATCH` when the parent sent wrong bytes; others when the disk fails
+   * @throws {DaemonError} `ERR_DATA_PLANE` when the process that fetches ends again and again
    */
   fetchPiece(fetch: PieceFetch): Promise<PieceRecord>;
+  /**
+   * Asks an origin for a body; resolves when its header has come.
+   *
+   * @throws {OriginError}
+   * @throws {DaemonError} `ERR_DATA_PLANE_LOST`, also while the body is read: it is to be asked for again. `ERR_DATA_PLANE`
+   */
+  readOrigin(read: OriginRead): Promise<OriginContent>;
+  /** Receives a whole body, whose length nobody knows before, into a file. @throws as `readOrigin`; {StorageError} */
+  spoolOrigin(read: Omit<OriginRead, "range">): Promise<SpooledOrigin>;
+  /** The content of a spool, from its start. The spool stays the caller's. */
+  openSpool(spool: Spool): Promise<ContentStream>;
   /** How pieces travel at this moment, and why. */
   transportReport(): Promise<TransportReport>;
+}
+
+/** With no more pieces missing than these, one that is late is what everybody waits for: nothing is tried out. */
+const TRIAL_TAIL = 16;
+
+/** Whether other protocols may be tried out with a piece of this task. */
+export function mayTryWith(task: StoredTask): boolean {
+  return task.pieceCount - task.pieces.size > TRIAL_TAIL;
 }

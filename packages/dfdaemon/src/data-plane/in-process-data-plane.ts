@@ -1,100 +1,58 @@
-import type { PieceRecord, Storage } from "@damselfly/storage";
-import {
-  TransportError,
-  type Downloader,
-  type PieceDownload,
-  type PieceServer,
-} from "@damselfly/transport";
+import type { PieceRecord, Spool, Storage } from "@damselfly/storage";
 import { countBytes } from "../count-bytes.ts";
-import { SILENT_LOGGER, type Logger } from "../logger.ts";
-import { ChoiceTotals } from "./choice/choice-totals.ts";
-import { TransportChooser, type TransportChooserInit } from "./choice/transport-chooser.ts";
-import type { DataPlane, PieceFetch, QuinnOffer, TransportOffer } from "./data-plane.ts";
-import type { QuicParts } from "./open-quic.ts";
-import { reportQuic, rttOf } from "./quic-report.ts";
-import { reportTcp, type TcpParts } from "./tcp-report.ts";
-import { reportParents, type TransportReport } from "./transport-report.ts";
+import type { Origin } from "../origins/origin.ts";
+import { assertAnnounced } from "./assert-announced.ts";
+import { createContentStream, type ContentStream } from "./content-stream.ts";
+import {
+  mayTryWith,
+  type DataPlane,
+  type OriginContent,
+  type OriginRead,
+  type PieceFetch,
+  type QuinnOffer,
+  type SpooledOrigin,
+  type TransportOffer,
+} from "./data-plane.ts";
+import { PieceTransports, type PieceTransportsInit } from "./piece-transports.ts";
+import type { TransportReport } from "./transport-report.ts";
 
-/** With no more pieces missing than these, one that is late is what everybody waits for: nothing is tried out. */
-const TRIAL_TAIL = 16;
-
-/** The data plane inside this very process: for tests and small machines. Owns what it is given. */
+/** The data plane inside this very process: for tests and small machines. Owns what it is given, but for the origin. */
 export class InProcessDataPlane implements DataPlane {
   readonly storage: Storage;
-  readonly offers: readonly TransportOffer[];
-  readonly quinn: QuinnOffer | undefined;
-  readonly #servers: readonly PieceServer[];
-  readonly #mode: TransportReport["mode"];
-  readonly #quicParts: QuicParts;
-  readonly #tcpParts: TcpParts | undefined;
-  readonly #totals = new ChoiceTotals();
-  readonly #chooser: TransportChooser;
+  readonly #origin: Origin;
+  readonly #transports: PieceTransports;
 
-  constructor(parts: {
-    readonly storage: Storage;
-    readonly servers: readonly PieceServer[];
-    readonly quinn?: (QuinnOffer & { readonly server: PieceServer }) | undefined;
-    readonly downloaders: readonly Downloader[];
-    /** See `TransportChooser`; default is in the order of `downloaders`. */
-    readonly mode?: TransportChooserInit["mode"] | undefined;
-    /** What QUIC counts, and knows of paths. */
-    readonly quicParts?: QuicParts | undefined;
-    /** What TCP counts. */
-    readonly tcpParts?: TcpParts | undefined;
-    readonly tls: boolean;
-    readonly logger?: Logger;
-  }) {
+  constructor(
+    parts: PieceTransportsInit & {
+      readonly storage: Storage;
+      readonly origin: Origin;
+    },
+  ) {
     this.storage = parts.storage;
-    this.quinn = parts.quinn;
-    const quinnServer = parts.quinn?.server;
-    this.#servers = [...parts.servers, ...(quinnServer === undefined ? [] : [quinnServer])];
-    const { downloaders, mode = "in order", quicParts = {}, logger = SILENT_LOGGER } = parts;
-    this.#mode = mode;
-    this.#quicParts = quicParts;
-    this.#tcpParts = parts.tcpParts;
-    this.#chooser = new TransportChooser({
-      downloaders,
-      mode,
-      rttTo: (ip) => {
-        const [quic, tcp] = [rttOf(quicParts, ip), parts.tcpParts?.downloader.rttTo(ip)];
-        return quic === undefined || tcp === undefined ? (quic ?? tcp) : Math.min(quic, tcp);
-      },
-      observer: this.#totals,
-      logger,
-    });
-    this.offers = parts.servers.map(({ protocol, address }) => ({
-      protocol,
-      ports: [address.port],
-      tls: parts.tls,
-    }));
+    this.#origin = parts.origin;
+    this.#transports = new PieceTransports(parts);
+  }
+
+  get offers(): readonly TransportOffer[] {
+    return this.#transports.offers;
+  }
+
+  get quinn(): QuinnOffer | undefined {
+    return this.#transports.quinn;
   }
 
   async fetchPiece(fetch: PieceFetch): Promise<PieceRecord> {
-    const { task, pieceNumber, parent, expectedDigest, onBytes } = fetch;
-    await using download = await this.#download(fetch);
-    const { piece } = download;
-    const bounds = task.bounds(pieceNumber);
-    if (
-      piece.number !== pieceNumber ||
-      piece.offset !== bounds.offset ||
-      piece.length !== bounds.length
-    ) {
-      const told = `piece ${piece.number}, ${piece.length} bytes at ${piece.offset}`;
-      const wanted = `piece ${pieceNumber}, ${bounds.length} bytes at ${bounds.offset}`;
-      throw refusal(parent.hostId, `it announced ${told}, expected ${wanted}`);
-    }
-    if (piece.digest === "") {
-      throw refusal(parent.hostId, `it announced piece ${pieceNumber} without a digest`);
-    }
-    if (expectedDigest !== undefined && piece.digest !== expectedDigest) {
-      throw refusal(
-        parent.hostId,
-        `it says piece ${pieceNumber} is ${piece.digest}, who read the origin says ${expectedDigest}`,
-      );
-    }
+    const { task, pieceNumber, parent, signal, onBytes } = fetch;
+    const { length: expectedLength } = task.bounds(pieceNumber);
+    const request = { taskId: task.facts.taskId, pieceNumber, expectedLength };
+    await using download = await this.#transports.downloadPiece(parent, request, {
+      signal,
+      mayTry: mayTryWith(task),
+    });
+    assertAnnounced(download.piece, fetch);
     const draft = {
       number: pieceNumber,
-      digest: piece.digest,
+      digest: download.piece.digest,
       trafficType: "REMOTE_PEER" as const,
       parentId: parent.hostId,
     };
@@ -105,34 +63,47 @@ export class InProcessDataPlane implements DataPlane {
     );
   }
 
-  async transportReport(): Promise<TransportReport> {
-    const { protocols, doubledBytes } = this.#totals;
+  async readOrigin(read: OriginRead): Promise<OriginContent> {
+    const { request, range, signal, onBytes } = read;
+    const options = signal === undefined ? {} : { signal };
+    const body =
+      range === undefined
+        ? await this.#origin.readAll(request, options)
+        : await this.#origin.readRange(request, range, range.expected, options);
+    const stream = createContentStream(
+      onBytes === undefined ? body.content : countBytes(body.content, onBytes),
+    );
     return {
-      mode: this.#mode,
-      offers: this.offers,
-      protocols,
-      doubledBytes,
-      parents: reportParents(this.#chooser.parents),
-      quic: reportQuic(this.#quicParts),
-      tcp: this.#tcpParts === undefined ? null : reportTcp(this.#tcpParts),
+      stat: body.stat,
+      next: (length) => stream.next(length),
+      end: () => stream.end(),
+      async [Symbol.asyncDispose]() {
+        await stream[Symbol.asyncDispose]();
+        await body[Symbol.asyncDispose]();
+      },
     };
   }
 
+  async spoolOrigin({
+    request,
+    signal,
+    onBytes,
+  }: Omit<OriginRead, "range">): Promise<SpooledOrigin> {
+    await using body = await this.#origin.readAll(request, signal === undefined ? {} : { signal });
+    const content = onBytes === undefined ? body.content : countBytes(body.content, onBytes);
+    return { stat: body.stat, spool: await this.storage.spool(content) };
+  }
+
+  async openSpool(spool: Spool): Promise<ContentStream> {
+    return createContentStream(spool.read({ offset: 0, length: spool.length }));
+  }
+
+  async transportReport(): Promise<TransportReport> {
+    return this.#transports.report();
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#chooser[Symbol.asyncDispose]();
-    await Promise.all(this.#servers.map((server) => server[Symbol.asyncDispose]()));
+    await this.#transports[Symbol.asyncDispose]();
     await this.storage[Symbol.asyncDispose]();
   }
-
-  #download({ task, pieceNumber, parent, signal }: PieceFetch): Promise<PieceDownload> {
-    const { length: expectedLength } = task.bounds(pieceNumber);
-    const request = { taskId: task.facts.taskId, pieceNumber, expectedLength };
-    const missingCount = task.pieceCount - task.pieces.size;
-    const mayTry = missingCount > TRIAL_TAIL;
-    return this.#chooser.downloadPiece(parent, request, { signal, mayTry });
-  }
-}
-
-function refusal(hostId: string, reason: string): TransportError {
-  return new TransportError("ERR_PROTOCOL", `Cannot fetch from ${hostId}: ${reason}`);
 }

@@ -5,7 +5,7 @@ import type { DataPlane } from "../data-plane/data-plane.ts";
 import { DaemonError } from "../errors.ts";
 import type { Logger } from "../logger.ts";
 import { messageOf } from "../message-of.ts";
-import type { Origin, OriginRequest } from "../origins/origin.ts";
+import type { OriginRequest } from "../origins/origin.ts";
 import type { ParentChannel } from "../parents/parent-channel.ts";
 import type { Parent } from "../parents/parent.ts";
 import { PieceQueue } from "../parents/piece-queue.ts";
@@ -27,7 +27,6 @@ export interface FlightOptions {
   readonly originRequest: OriginRequest;
   readonly rangeable: boolean;
   readonly dataPlane: DataPlane;
-  readonly origin: Origin;
   /** Absent: no scheduler at all, the origin is asked at once. */
   readonly scheduler?: SchedulerLink;
   /** Why there is none, for the log. */
@@ -289,7 +288,7 @@ export class Flight {
   }
 
   #turnToOrigin(reason: string): void {
-    const { registration, logger, limits, originRequest, rangeable, origin } = this.#options;
+    const { registration, logger, limits, originRequest, rangeable, dataPlane } = this.#options;
     const { taskId, disableBackToSource, needBackToSource } = registration;
     if (this.#originError !== undefined) {
       this.#break(this.#originError);
@@ -311,7 +310,7 @@ export class Flight {
     this.#reader = new OriginReader({
       task: this.task,
       queue: this.#queue,
-      origin,
+      dataPlane,
       request: originRequest,
       rangeable,
       concurrentPieceCount: limits.backToSourceConcurrentPieceCount,

@@ -1,11 +1,11 @@
 import type { PieceRecord, StoredTask } from "@damselfly/storage";
 import { codeOf } from "../code-of.ts";
-import { countBytes } from "../count-bytes.ts";
-import type { Origin, OriginRequest } from "../origins/origin.ts";
+import type { ContentSlice } from "../data-plane/content-stream.ts";
+import type { DataPlane } from "../data-plane/data-plane.ts";
+import type { OriginRequest } from "../origins/origin.ts";
 import type { PieceQueue } from "../parents/piece-queue.ts";
 import { toError } from "../to-error.ts";
 import { originVersion } from "./file-version.ts";
-import { cutContent } from "./cut-content.ts";
 
 /** Tries for one piece whose transfer broke; the origin's own retries happen below this. */
 const ATTEMPTS_MAX = 3;
@@ -21,7 +21,7 @@ export interface OriginReaderOptions {
   readonly task: StoredTask;
   /** Shared with the parents' side; whose offers it holds does not matter here. */
   readonly queue: PieceQueue<unknown>;
-  readonly origin: Origin;
+  readonly dataPlane: Pick<DataPlane, "readOrigin">;
   readonly request: OriginRequest;
   readonly rangeable: boolean;
   /** Range requests at once. */
@@ -90,15 +90,18 @@ export class OriginReader implements AsyncDisposable {
   }
 
   async #readPiece(number: number): Promise<void> {
-    const { origin, request, task, queue, signal, events } = this.#options;
+    const { dataPlane, request, task, queue, signal, events } = this.#options;
     const { etag, lastModified, contentLength } = task.facts;
     try {
-      const expected = { etag, lastModified, contentLength };
-      await using body = await origin.readRange(request, task.bounds(number), expected, { signal });
-      const piece = await task.writePiece(
-        draft(number),
-        countBytes(body.content, (length) => events.progressed(length)),
-      );
+      const bounds = task.bounds(number);
+      await using body = await dataPlane.readOrigin({
+        request,
+        range: { ...bounds, expected: { etag, lastModified, contentLength } },
+        signal,
+        onBytes: (length) => events.progressed(length),
+      });
+      const { content } = body.next(bounds.length);
+      const piece = await task.writePiece(draft(number), content);
       queue.done(number);
       events.pieceFinished(piece);
     } catch (error) {
@@ -115,36 +118,37 @@ export class OriginReader implements AsyncDisposable {
 
   /** One body from start to end: pieces that are wanted and free are written, the others read past. */
   async #readAll(): Promise<void> {
-    const { origin, request, task, queue, signal, events } = this.#options;
+    const { dataPlane, request, task, queue, signal, events } = this.#options;
     // What an earlier try wrote cannot be told from another version: see isProvable.
     if (this.#sequentialAttempts > 0 && !isProvable(task.facts) && task.pieces.size > 0) {
       throw new OriginMoved();
     }
     try {
-      await using body = await origin.readAll(request, { signal });
+      await using body = await dataPlane.readOrigin({
+        request,
+        signal,
+        onBytes: (length) => events.progressed(length),
+      });
       if (body.stat.contentVersion !== originVersion(task.facts.contentVersion))
         throw new OriginMoved();
-      await using content = cutContent(
-        countBytes(body.content, (length) => events.progressed(length)),
-      );
       for (let number = 0; number < task.pieceCount; number += 1) {
         if (queue.finished) return;
-        const slice = content.next(task.bounds(number).length);
+        const slice = body.next(task.bounds(number).length);
         if (queue.takeNumber(number)) await this.#writeSlice(number, slice);
-        for await (const _ of slice) signal.throwIfAborted();
+        await slice.rest();
       }
       // Past the last piece there must be nothing: the body checks its own length at the end.
-      for await (const _ of content.next(1)) signal.throwIfAborted();
+      await body.end();
     } catch (error) {
       this.#sequentialAttempts += 1;
       if (!isPassingFault(error) || this.#sequentialAttempts >= ATTEMPTS_MAX) throw error;
     }
   }
 
-  async #writeSlice(number: number, slice: AsyncIterable<Uint8Array>): Promise<void> {
+  async #writeSlice(number: number, { content }: ContentSlice): Promise<void> {
     const { task, queue, events } = this.#options;
     try {
-      const piece = await task.writePiece(draft(number), slice);
+      const piece = await task.writePiece(draft(number), content);
       queue.done(number);
       events.pieceFinished(piece);
     } catch (error) {

@@ -41,7 +41,8 @@ export type DownloadEvent =
 
 export interface TaskManagerOptions {
   readonly dataPlane: DataPlane;
-  readonly origin: Origin;
+  /** Only asked what files are: their bodies come by way of the data plane. */
+  readonly origin: Pick<Origin, "stat">;
   readonly scheduler?: SchedulerLink;
   readonly channel: ParentChannel;
   readonly host: {
@@ -74,7 +75,7 @@ export class TaskManager implements AsyncDisposable {
     this.#limits = { ...DEFAULT_FLIGHT_LIMITS, ...options.limits };
     const { dataPlane, origin, logger, observer } = options;
     this.#preparer = new TaskPreparer({
-      storage: dataPlane.storage,
+      dataPlane,
       origin,
       flightOf: (taskId) => this.#flightOf(taskId),
       closing: this.#closing.signal,
@@ -292,7 +293,7 @@ export class TaskManager implements AsyncDisposable {
     ) {
       return present;
     }
-    const { dataPlane, origin, scheduler, channel, host, logger, observer } = this.#options;
+    const { dataPlane, scheduler, channel, host, logger, observer } = this.#options;
     const skips =
       scheduler !== undefined && skipsScheduler(request, task.facts.contentLength, scheduler);
     const flight = new Flight({
@@ -301,7 +302,6 @@ export class TaskManager implements AsyncDisposable {
       originRequest: request.origin,
       rangeable,
       dataPlane,
-      origin,
       ...(scheduler === undefined || skips ? {} : { scheduler }),
       ...(skips ? { withoutScheduler: "the file is small" } : {}),
       channel,

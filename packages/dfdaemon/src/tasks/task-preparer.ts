@@ -1,6 +1,6 @@
-import type { Spool, Storage, StoredTask, TaskFacts } from "@damselfly/storage";
+import type { StoredTask, TaskFacts } from "@damselfly/storage";
 import { codeOf } from "../code-of.ts";
-import { countBytes } from "../count-bytes.ts";
+import type { DataPlane, SpooledOrigin } from "../data-plane/data-plane.ts";
 import { choosePieceLength } from "../identity/piece-length.ts";
 import type { Logger } from "../logger.ts";
 import { messageOf } from "../message-of.ts";
@@ -8,7 +8,6 @@ import type { Origin, OriginStat } from "../origins/origin.ts";
 import { redactUrl } from "../origins/redact-url.ts";
 import { toError } from "../to-error.ts";
 import { piecesOfRange } from "./byte-range.ts";
-import { cutContent } from "./cut-content.ts";
 import type { DownloadRequest } from "./download-request.ts";
 import { namedVersion, uncheckedVersion } from "./file-version.ts";
 import type { FlightObserver } from "./flight.ts";
@@ -28,8 +27,8 @@ export interface Prepared {
 }
 
 export interface TaskPreparerOptions {
-  readonly storage: Storage;
-  readonly origin: Origin;
+  readonly dataPlane: Pick<DataPlane, "storage" | "spoolOrigin" | "openSpool">;
+  readonly origin: Pick<Origin, "stat">;
   /** The download of a task under way, if there is one. */
   readonly flightOf: (taskId: string) => RunningFlight | undefined;
   /** Ends every question to an origin. */
@@ -101,7 +100,8 @@ export class TaskPreparer {
 
   /** What is on disk, unless it was read elsewhere, under an id that says something else: then it is removed. */
   async #openStored(request: DownloadRequest): Promise<StoredTask | undefined> {
-    const { storage, flightOf, logger } = this.#options;
+    const { dataPlane, flightOf, logger } = this.#options;
+    const { storage } = dataPlane;
     const stored = await storage.openTask(request.taskId);
     if (stored === undefined || isSameSource(request, stored.facts.url)) return stored;
     logger.warn(
@@ -165,7 +165,7 @@ export class TaskPreparer {
     contentLength: number,
     credentials: string,
   ): Promise<StoredTask> {
-    const { storage } = this.#options;
+    const { storage } = this.#options.dataPlane;
     const before = await this.#openStored(request);
     const flying = this.#options.flightOf(request.taskId);
     const stored = flying?.task ?? before;
@@ -199,7 +199,7 @@ export class TaskPreparer {
    */
   async #dropUnprovable({ taskId, etag, lastModified }: TaskFacts): Promise<void> {
     if (etag !== "" || lastModified !== "" || this.#options.flightOf(taskId) !== undefined) return;
-    const { storage } = this.#options;
+    const { storage } = this.#options.dataPlane;
     const stored = await storage.openTask(taskId);
     if (stored !== undefined && !stored.complete) await storage.deleteTask(taskId);
   }
@@ -213,30 +213,29 @@ export class TaskPreparer {
     const { stat, spool: received } = await this.#receiveAll(request, signal);
     await using spool = received;
     const task = await this.#create(request, stat, spool.length, credentials);
-    await using content = cutContent(spool.read({ offset: 0, length: spool.length }));
+    await using stream = await this.#options.dataPlane.openSpool(spool);
     for (let number = 0; number < task.pieceCount; number += 1) {
-      const slice = content.next(task.bounds(number).length);
+      const slice = stream.next(task.bounds(number).length);
       const piece = await task.writePiece(
         { number, trafficType: "BACK_TO_SOURCE", parentId: "" },
-        slice,
+        slice.content,
       );
       this.#options.observer?.piece(piece);
-      for await (const _ of slice);
+      await slice.rest();
     }
     return { task, rangeable: false, fresh: true };
   }
 
   /** The whole body in a spool; a transfer that broke is begun again, since there is nothing to go on from. */
-  async #receiveAll(
-    request: DownloadRequest,
-    signal: AbortSignal,
-  ): Promise<{ readonly stat: OriginStat; readonly spool: Spool }> {
-    const { origin, storage, observer } = this.#options;
+  async #receiveAll(request: DownloadRequest, signal: AbortSignal): Promise<SpooledOrigin> {
+    const { dataPlane, observer } = this.#options;
     for (let attempt = 1; ; attempt += 1) {
       try {
-        await using body = await origin.readAll(request.origin, { signal });
-        const content = countBytes(body.content, (length) => observer?.bytes(length));
-        return { stat: body.stat, spool: await storage.spool(content) };
+        return await dataPlane.spoolOrigin({
+          request: request.origin,
+          signal,
+          onBytes: (length) => observer?.bytes(length),
+        });
       } catch (error) {
         if (!isPassingFault(error) || attempt === SPOOL_ATTEMPTS_MAX) throw error;
         this.#options.logger.warn(

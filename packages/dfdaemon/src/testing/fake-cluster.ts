@@ -278,6 +278,7 @@ export async function openFakeCluster(contentLength: number): Promise<FakeCluste
       const server = network.servePieces({ source: options.corrupt?.(storage) ?? storage });
       const dataPlane = new InProcessDataPlane({
         storage,
+        origin,
         servers: [server],
         downloaders: [network.createDownloader()],
         tls: false,
