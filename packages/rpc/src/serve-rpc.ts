@@ -33,6 +33,8 @@ export interface ServeRpcOptions {
   readonly address:
     | { readonly ip: string; readonly port: number }
     | { readonly socketPath: string; readonly mode: number };
+  /** Somebody else listens there, and hands over what he accepts: see `RpcServer.take`. TCP only. */
+  readonly isHandedOver?: boolean | undefined;
   /** Made with `implementService`. Health and reflection are added to them. */
   readonly services: readonly ImplementedService[];
   /** With it mutual TLS on TCP. Unix sockets are always plain. */
@@ -58,6 +60,8 @@ export interface ServeRpcOptions {
 export interface RpcServer extends AsyncDisposable {
   /** Where it really listens. */
   readonly address: RpcTarget;
+  /** Takes over a connection of which nothing has been read, as if it had been accepted here. */
+  take(socket: Socket): void;
   /** Closes at once and without a farewell: callers see their connections break. */
   abort(): Promise<void>;
 }
@@ -97,6 +101,10 @@ export async function serveRpc(options: ServeRpcOptions): Promise<RpcServer> {
   let closed: Promise<void> | undefined;
   return {
     address: boundAddress(listener, address),
+    take: (socket) => {
+      if (closing.signal.aborted) socket.destroy();
+      else listener.take(socket);
+    },
     abort: async () => {
       for (const socket of listener.sockets) socket.destroy();
       closing.abort();
@@ -178,10 +186,12 @@ function adapt(
 interface Listener {
   readonly server: NetServer;
   readonly sockets: ReadonlySet<Socket>;
+  /** Takes in a connection that was accepted elsewhere. */
+  take(socket: Socket): void;
 }
 
 async function listen(
-  { address }: ServeRpcOptions,
+  { address, isHandedOver = false }: ServeRpcOptions,
   options: {
     readonly sockets: Set<Socket>;
     readonly connectionCountMax: number;
@@ -190,14 +200,22 @@ async function listen(
 ): Promise<Listener> {
   const { sockets, connectionCountMax, accept } = options;
   // Not half-open: of a caller that was killed nothing comes but the end of its bytes, and its calls must end then.
-  const server = createServer({ noDelay: true }, (socket) => {
+  const admit = (socket: Socket): void => {
     sockets.add(socket);
     socket.once("close", () => sockets.delete(socket));
     socket.on("error", () => {}); // a connection that breaks ends its calls; there is no more to say
     accept(socket);
-  });
+  };
   // Beyond the limit calls are answered; far beyond it not even that.
-  server.maxConnections = connectionCountMax + REFUSABLE_CONNECTION_COUNT_MAX;
+  const socketCountMax = connectionCountMax + REFUSABLE_CONNECTION_COUNT_MAX;
+  const take = (socket: Socket): void => {
+    socket.setNoDelay(true);
+    if (sockets.size < socketCountMax) admit(socket);
+    else socket.destroy();
+  };
+  const server = createServer({ noDelay: true }, admit);
+  server.maxConnections = socketCountMax;
+  if (isHandedOver) return { server, sockets, take };
   if ("socketPath" in address) await prepareSocketPath(address.socketPath);
   try {
     server.listen("socketPath" in address ? { path: address.socketPath } : listenOptions(address));
@@ -207,7 +225,7 @@ async function listen(
     server.close();
     throw listenError(address, error);
   }
-  return { server, sockets };
+  return { server, sockets, take };
 }
 
 const REFUSABLE_CONNECTION_COUNT_MAX = 100;
@@ -240,7 +258,7 @@ function boundAddress({ server }: Listener, asked: RpcTarget): RpcTarget {
 }
 
 async function close(server: Server, listener: Listener, graceMs: number): Promise<void> {
-  listener.server.close(); // removes a unix socket, too
+  if (listener.server.listening) listener.server.close(); // removes a unix socket, too
   let timer: NodeJS.Timeout | undefined;
   const finished = new Promise((resolve) => server.tryShutdown(resolve));
   const graceOver = new Promise((resolve) => {

@@ -1,3 +1,4 @@
+import type { Socket } from "node:net";
 import {
   implementService,
   serveRpc,
@@ -27,6 +28,8 @@ export interface ServeGrpcOptions {
   readonly source: PieceSource;
   /** An IP literal; port 0 picks a free one. */
   readonly address: ServerAddress;
+  /** Somebody else listens there, and hands over what he accepts: see `take`. */
+  readonly isHandedOver?: boolean | undefined;
   /** Over `DEFAULT_SERVER_LIMITS`. */
   readonly limits?: Partial<ServerLimits> | undefined;
   /** With it mutual TLS, without it plain. */
@@ -37,6 +40,8 @@ export interface ServeGrpcOptions {
 }
 
 export interface GrpcPieceServer extends PieceServer {
+  /** Takes over a connection of which nothing has been read, as if it had been accepted here. */
+  take(socket: Socket): void;
   /** Closes at once, without finishing anything. */
   abort(): Promise<void>;
 }
@@ -55,6 +60,7 @@ export async function serveGrpc(options: ServeGrpcOptions): Promise<GrpcPieceSer
   const handler = new PieceHandler(source, limits.requestCountMax);
   const server = await serveRpc({
     address,
+    isHandedOver: options.isHandedOver,
     services: [
       implementService("damselfly.v1.PieceTransfer", handler, {
         serializers: { downloadPiece: serializeResponse },
@@ -71,6 +77,7 @@ export async function serveGrpc(options: ServeGrpcOptions): Promise<GrpcPieceSer
   return {
     protocol: "grpc",
     address: "ip" in bound ? bound : address,
+    take: (socket) => server.take(socket),
     abort: () => server.abort(),
     [Symbol.asyncDispose]: () => server[Symbol.asyncDispose](),
   };

@@ -22,6 +22,8 @@ export interface ServeTcpOptions {
   readonly source: PieceSource;
   /** An IP literal; port 0 picks a free one. */
   readonly address: ServerAddress;
+  /** Somebody else listens there, and hands over what he accepts: see `take`. */
+  readonly isHandedOver?: boolean | undefined;
   /** With it children may come with TLS 1.3, and must then show a certificate of the same authority. */
   readonly tls?: TlsIdentity | undefined;
   /** Whether children may come without TLS, as Dragonfly's do. Both come to the same port. */
@@ -45,6 +47,8 @@ export interface TcpPieceServer extends PieceServer {
   /** Pieces being served at this moment. */
   readonly requestCount: number;
   stats(): TcpServerStats;
+  /** Takes over a connection of which nothing has been read, as if it had been accepted here. */
+  take(socket: Socket): void;
   /**
    * Takes over a plain connection that another server has accepted, and on which it saw a Vortex request; the bytes it
    * has read are unshifted. Where plain children are not served, it is closed.
@@ -120,8 +124,7 @@ class TcpServer implements TcpPieceServer {
     this.#listener = createServer({ ...SOCKET_OPTIONS, allowHalfOpen: true }, (socket) => {
       void this.#onConnection(socket);
     });
-    this.#listener.maxConnections =
-      this.#limits.connectionCountMax + REFUSABLE_CONNECTION_COUNT_MAX;
+    this.#listener.maxConnections = this.#socketCountMax;
     this.#listener.on("drop", () => {
       this.#refusedCount += 1;
     });
@@ -147,6 +150,7 @@ class TcpServer implements TcpPieceServer {
   }
 
   async listen(): Promise<void> {
+    if (this.#options.isHandedOver === true) return;
     const { ip: host, port } = this.#address;
     try {
       this.#listener.listen({ host, port, backlog: BACKLOG });
@@ -163,16 +167,16 @@ class TcpServer implements TcpPieceServer {
     }
   }
 
+  take(socket: Socket): void {
+    if (this.#prepare(socket)) void this.#onConnection(socket);
+  }
+
   accept(socket: Socket): void {
-    const isTooMany =
-      this.#sockets.size >= this.#limits.connectionCountMax + REFUSABLE_CONNECTION_COUNT_MAX;
-    if (this.#isClosing || !this.#options.plain || isTooMany) {
+    if (!this.#options.plain) {
       socket.destroy();
       return;
     }
-    socket.allowHalfOpen = true;
-    socket.setNoDelay(true);
-    socket.setKeepAlive(true, SOCKET_OPTIONS.keepAliveInitialDelay);
+    if (!this.#prepare(socket)) return;
     this.#admit(socket);
     this.#serve(socket, { isOurs: false, early: Buffer.alloc(0), firstMs: this.#idleMs });
   }
@@ -201,6 +205,23 @@ class TcpServer implements TcpPieceServer {
     clearTimeout(timer);
     for (const socket of this.#sockets) socket.destroy(); // those that never asked
     await closed;
+  }
+
+  /** Makes a socket that was accepted elsewhere like our own; false: there is no room for it, and it is closed. */
+  #prepare(socket: Socket): boolean {
+    if (this.#isClosing || this.#sockets.size >= this.#socketCountMax) {
+      this.#refusedCount += 1;
+      socket.destroy();
+      return false;
+    }
+    socket.allowHalfOpen = true;
+    socket.setNoDelay(true);
+    socket.setKeepAlive(true, SOCKET_OPTIONS.keepAliveInitialDelay);
+    return true;
+  }
+
+  get #socketCountMax(): number {
+    return this.#limits.connectionCountMax + REFUSABLE_CONNECTION_COUNT_MAX;
   }
 
   get #idleMs(): number {

@@ -17,3 +17,8 @@ testTransport("transport-tcp with mutual TLS on a port that takes plain children
 testTransport("transport-tcp without TLS on a port that takes it", (options) =>
   openTcpFixture(options, { plain: true, serverTls }),
 );
+
+testTransport(
+  "transport-tcp with mutual TLS on connections that somebody else accepts",
+  (options) => openTcpFixture(options, { plain: false, serverTls, childTls, isHandedOver: true }),
+);
