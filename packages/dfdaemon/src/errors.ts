@@ -16,6 +16,10 @@ export type DaemonErrorCode =
   | "ERR_SCHEDULER"
   /** A parent's control channel said something unusable, or nothing. */
   | "ERR_PARENT"
+  /** The process that moves content ended in the middle; another one is started, and what ran is to be asked for again. */
+  | "ERR_DATA_PLANE_LOST"
+  /** No process that moves content can be had: it ends each time. */
+  | "ERR_DATA_PLANE"
   /** A server could not be started. */
   | "ERR_LISTEN"
   /** This daemon is stopping. */

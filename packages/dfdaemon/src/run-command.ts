@@ -1,7 +1,9 @@
 import process from "node:process";
+import { fileURLToPath } from "node:url";
 import { openLog } from "@damselfly/settings";
 import { loadConfig } from "./config/load-config.ts";
 import type { RunOptions } from "./config/parse-arguments.ts";
+import { spawnWorker } from "./data-plane/processes/control/worker-process.ts";
 import { messageOf } from "./message-of.ts";
 import type { ProxySettings } from "./origins/proxies.ts";
 import { runDaemon } from "./run.ts";
@@ -48,6 +50,7 @@ export async function runCommand(options: RunOptions): Promise<number> {
       signal: stop.signal,
       proxy: proxySettings(process.env),
       instanceName: podName(process.env),
+      spawnWorker: () => spawnWorker(WORKER_PATH),
     });
     return 0;
   } catch (error) {
@@ -55,6 +58,10 @@ export async function runCommand(options: RunOptions): Promise<number> {
     return 1;
   }
 }
+
+const WORKER_PATH = fileURLToPath(
+  new URL("./data-plane/processes/worker/main.js", import.meta.url),
+);
 
 /** As Dragonfly's daemons call themselves in Kubernetes. */
 function podName(env: NodeJS.ProcessEnv): string | undefined {

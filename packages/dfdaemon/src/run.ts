@@ -2,14 +2,15 @@ import { arch, platform } from "node:os";
 import { readFile } from "node:fs/promises";
 import { serveRpc, type RequestLimits } from "@damselfly/rpc";
 import { SettingsError } from "@damselfly/settings";
-import { openStorage } from "@damselfly/storage";
 import { createDownloadService, createUploadService, type ServiceParts } from "./api/services.ts";
 import type { Config, ServerConfig, RequestRateConfig } from "./config/config.ts";
 import { listenPolicy } from "./config/listen-policy.ts";
 import { loadIdentities } from "./config/load-identities.ts";
 import { namingSetting } from "./config/naming-setting.ts";
-import { InProcessDataPlane } from "./data-plane/in-process-data-plane.ts";
-import { openTransports } from "./data-plane/open-transports.ts";
+import type { DataPlane } from "./data-plane/data-plane.ts";
+import { openDataPlane } from "./data-plane/open-data-plane.ts";
+import type { WorkerProcess } from "./data-plane/processes/control/worker-process.ts";
+import type { WorkerOriginInit } from "./data-plane/processes/protocol.ts";
 import type { TransportReport } from "./data-plane/transport-report.ts";
 import { describeHost, HostFigures } from "./host/describe-host.ts";
 import { findLinkSpeed } from "./host/link-speed.ts";
@@ -18,7 +19,6 @@ import { formatHostId } from "./identity/host-id.ts";
 import { watchIdle } from "./idle-watch.ts";
 import type { Logger } from "./logger.ts";
 import { messageOf } from "./message-of.ts";
-import { MeteredSource } from "./metrics/metered-source.ts";
 import { createMetrics } from "./metrics/metrics.ts";
 import { serveHttp } from "./metrics/serve-http.ts";
 import { statsPages } from "./metrics/stats-pages.ts";
@@ -42,6 +42,8 @@ export interface RunOptions {
   readonly proxy?: ProxySettings;
   /** What this host is called in a cluster's tools; by default its hostname. */
   readonly instanceName?: string | undefined;
+  /** Starts a data-plane process. Absent: this process moves content as well. */
+  readonly spawnWorker?: (() => WorkerProcess) | undefined;
   /** Stops the daemon gracefully. */
   readonly signal: AbortSignal;
   /** Called once everything listens. */
@@ -78,7 +80,7 @@ export async function runDaemon(config: Config, options: RunOptions): Promise<vo
     platform: `${platform()}/${arch()}`,
     storageDirectory: config.storage.dir,
   });
-  await using origin = openHttpOrigin({
+  const originInit: WorkerOriginInit = {
     userAgent: `damselfly/${VERSION}`,
     requestHeader: config.backend.requestHeader,
     ...(config.backend.caCert === ""
@@ -87,34 +89,16 @@ export async function runDaemon(config: Config, options: RunOptions): Promise<vo
     insecure: config.backend.insecureSkipVerify,
     ...(options.proxy === undefined ? {} : { proxy: options.proxy }),
     limits: { maxRetries: config.backend.maxRetries },
-    observer: metrics,
-    logger,
-  });
-
-  const storage = await openStorage({
-    directory: config.storage.dir,
-    keep: config.storage.keep,
-    logger,
-  });
-  // The data plane owns the storage, and closes it; until there is one, nobody else would.
-  const transports = await openTransports({
-    config: config.storage.server,
-    source: new MeteredSource(storage, { meter, metrics }),
-    bindIp: policy.pieceBindIp,
-    serverTls: identities.server,
-    clientTls: identities.client,
-    plainPeers: policy.plainPeers,
-    announceMs: config.download.pieceTimeout,
-    logger,
-  }).catch(async (error: unknown) => {
-    await storage[Symbol.asyncDispose]();
-    throw error;
-  });
-  await using dataPlane = new InProcessDataPlane({
-    storage,
+  };
+  await using origin = openHttpOrigin({ ...originInit, observer: metrics, logger });
+  await using dataPlane = await openDataPlane(config, {
+    identities,
+    policy,
+    meter,
+    metrics,
     origin,
-    ...transports,
-    tls: policy.tls !== undefined,
+    originInit,
+    spawn: options.spawnWorker,
     logger,
   });
 
@@ -221,7 +205,9 @@ export async function runDaemon(config: Config, options: RunOptions): Promise<vo
       tls: identities.server,
       plain: policy.plainPeers,
       // Dragonfly's children that are configured for QUIC try Vortex over TCP here.
-      foreign: policy.plainPeers ? transports.tcpParts.server : undefined,
+      foreign: policy.plainPeers
+        ? { accept: (socket) => dataPlane.acceptForeign(socket) }
+        : undefined,
       requestLimits: requestLimits(config.upload.server),
       logger,
       graceMs: GRACE_MS,
@@ -286,7 +272,7 @@ export async function runDaemon(config: Config, options: RunOptions): Promise<vo
       upload: `${upload.address.ip}:${upload.address.port}`,
       pieces: [
         ...dataPlane.offers.map(({ protocol, ports }) => `${protocol}:${ports.join(",")}`),
-        ...(dataPlane.quinn === undefined ? [] : [`quinn:${dataPlane.quinn.port}`]),
+        ...(dataPlane.quinn === undefined ? [] : [`quinn:${dataPlane.quinn.ports.join(",")}`]),
       ],
       tls: policy.tls !== undefined,
     },
@@ -296,7 +282,7 @@ export async function runDaemon(config: Config, options: RunOptions): Promise<vo
     hostId: host.id,
     socketPath,
     upload: upload.address,
-    tcp: transports.tcpParts.server.address,
+    tcp: { ip: policy.pieceBindIp, port: tcpPortOf(dataPlane) },
     schedulerAddress: schedulers.embedded?.address,
     statsAddress: stats.address,
   });
@@ -311,6 +297,12 @@ function requestLimits(config: RequestRateConfig): RequestLimits {
     ratePerSecond: config.requestRateLimit,
     waitingCountMax: config.requestBufferSize,
   };
+}
+
+function tcpPortOf({ offers }: DataPlane): number {
+  const [port] = offers.find(({ protocol }) => protocol === "tcp")?.ports ?? [];
+  if (port === undefined) throw new TypeError("Vortex is always served over TCP");
+  return port;
 }
 
 async function readAuthorities(path: string): Promise<string> {

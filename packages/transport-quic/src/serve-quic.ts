@@ -27,6 +27,8 @@ export interface ServeQuicOptions extends EndpointTuning {
   readonly idleTimeoutMs?: number | undefined;
   /** Whether children that were here before may ask with their first packet (0-RTT); default true. */
   readonly earlyData?: boolean | undefined;
+  /** See `QuicEndpointOptions.resetKey`; of quiche alone. */
+  readonly resetKey?: Uint8Array | undefined;
 }
 
 export interface QuicPieceServer extends PieceServer {
@@ -70,7 +72,9 @@ export async function serveQuic(options: ServeQuicOptions): Promise<QuicPieceSer
   const ledger = new ConnectionLedger();
   const endpoint = await openerOf(options)({
     ...tuningOf(options),
-    ...(options.openEndpoint === undefined ? { earlyData: options.earlyData ?? true } : {}),
+    ...(options.openEndpoint === undefined
+      ? { earlyData: options.earlyData ?? true, resetKey: options.resetKey }
+      : {}),
     idleTimeoutMs,
     address,
     alpn: ALPN,

@@ -57,7 +57,7 @@ export async function* syncPieces(
     version: 1,
     transports: [
       ...dataPlane.offers.map(({ protocol, ports, tls }) => ({ protocol, ports: [...ports], tls })),
-      ...(quinn === undefined ? [] : [{ protocol: "quinn", ports: [quinn.port], tls: true }]),
+      ...(quinn === undefined ? [] : [{ protocol: "quinn", ports: [...quinn.ports], tls: true }]),
     ],
     ...(quinn === undefined ? {} : { quinnKey: quinn.publicKey }),
     contentVersion: task.facts.contentVersion,

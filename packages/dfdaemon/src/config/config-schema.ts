@@ -221,10 +221,7 @@ const settings = z.object({
   storage: storageSection.prefault({}),
   dataPlane: z
     .object({
-      workers: z
-        .union([z.int().min(1).max(64), z.literal("auto")])
-        .default("auto")
-        .meta({ inert: LATER }),
+      workers: z.union([z.int().min(0).max(64), z.literal("auto")]).default("auto"),
     })
     .prefault({}),
   backend: backendSection.prefault({}),

@@ -36,7 +36,7 @@ export interface Config {
   readonly seedPeer: { readonly enable: boolean };
   readonly storage: StorageConfig;
   readonly dataPlane: {
-    /** Processes that move content. */
+    /** Processes that move content; 0: the daemon's own process does. */
     readonly workers: number | "auto";
   };
   readonly backend: BackendConfig;

@@ -17,7 +17,11 @@ export interface ContentSlice {
 }
 
 /** A stream whose bytes are in this process. A chunk is its consumer's until the next is asked for. */
-export function createContentStream(content: AsyncIterable<Uint8Array>): ContentStream {
+export interface LocalContentStream extends ContentStream {
+  next(length: number): ContentSlice & { readonly content: AsyncIterable<Uint8Array> };
+}
+
+export function createContentStream(content: AsyncIterable<Uint8Array>): LocalContentStream {
   const cut = cutContent(content);
   return {
     next(length) {

@@ -1,3 +1,4 @@
+import type { Socket } from "node:net";
 import type { PieceRecord, Spool, Storage, StoredTask } from "@damselfly/storage";
 import type { ParentAddress, Protocol } from "@damselfly/transport";
 import type { OriginRequest, OriginStat } from "../origins/origin.ts";
@@ -11,10 +12,11 @@ export interface TransportOffer {
   readonly tls: boolean;
 }
 
-/** The second QUIC port, where peers are known by their keys instead of certificates. */
+/** The second QUIC backend's ports, where peers are known by their keys instead of certificates. */
 export interface QuinnOffer {
-  readonly port: number;
-  /** Ours, as libp2p encodes it: of the port, and of what we dial from. */
+  /** One a process. */
+  readonly ports: readonly number[];
+  /** Ours, as libp2p encodes it: of the ports, and of what we dial from. */
   readonly publicKey: Uint8Array;
   /**
    * Lets the holder of a key fetch from us, until a while after the returned function is called. Only of a key that came
@@ -65,6 +67,8 @@ export interface SpooledOrigin {
  * requests only, so that it can live in processes of its own. Records and journals stay with whoever has the storage open.
  */
 export interface DataPlane extends AsyncDisposable {
+  /** Takes over a plain connection, accepted elsewhere, that begins to speak Vortex; the bytes read of it are unshifted. */
+  acceptForeign(socket: Socket): void;
   readonly storage: Storage;
   /** What others can fetch from us. */
   readonly offers: readonly TransportOffer[];

@@ -1,4 +1,6 @@
+import type { Socket } from "node:net";
 import type { PieceRecord, Spool, Storage } from "@damselfly/storage";
+import type { TcpPieceServer } from "@damselfly/transport-tcp";
 import { countBytes } from "../count-bytes.ts";
 import type { Origin } from "../origins/origin.ts";
 import { assertAnnounced } from "./assert-announced.ts";
@@ -13,32 +15,43 @@ import {
   type SpooledOrigin,
   type TransportOffer,
 } from "./data-plane.ts";
+import type { KnownPeers } from "./known-peers.ts";
 import { PieceTransports, type PieceTransportsInit } from "./piece-transports.ts";
 import type { TransportReport } from "./transport-report.ts";
 
 /** The data plane inside this very process: for tests and small machines. Owns what it is given, but for the origin. */
 export class InProcessDataPlane implements DataPlane {
   readonly storage: Storage;
+  readonly quinn: QuinnOffer | undefined;
   readonly #origin: Origin;
   readonly #transports: PieceTransports;
+  readonly #tcp: TcpPieceServer | undefined;
 
   constructor(
     parts: PieceTransportsInit & {
       readonly storage: Storage;
       readonly origin: Origin;
+      /** With a `quinnServer`: who this node is to its peers, and who may dial. */
+      readonly quinn?: { readonly publicKey: Uint8Array; readonly peers: KnownPeers } | undefined;
     },
   ) {
     this.storage = parts.storage;
     this.#origin = parts.origin;
     this.#transports = new PieceTransports(parts);
+    this.#tcp = parts.tcpParts?.server;
+    const { quinnPort: port } = this.#transports;
+    if (port === undefined || parts.quinn === undefined) return;
+    const { publicKey, peers } = parts.quinn;
+    this.quinn = { ports: [port], publicKey, admit: (key) => peers.admit(key) };
   }
 
   get offers(): readonly TransportOffer[] {
     return this.#transports.offers;
   }
 
-  get quinn(): QuinnOffer | undefined {
-    return this.#transports.quinn;
+  acceptForeign(socket: Socket): void {
+    if (this.#tcp === undefined) socket.destroy();
+    else this.#tcp.accept(socket);
   }
 
   async fetchPiece(fetch: PieceFetch): Promise<PieceRecord> {

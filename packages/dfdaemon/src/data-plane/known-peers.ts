@@ -9,6 +9,8 @@ const COUNT_MAX = 10_000;
  * With `COUNT_MAX` of them one more is not let in, and uses another transport.
  */
 export class KnownPeers {
+  /** Called when a key may dial from now on, and when it may not any more. */
+  onChange: ((peerKey: string, isKnown: boolean) => void) | undefined;
   readonly #graceMs: number;
   readonly #countMax: number;
   /** How many streams speak for a key. */
@@ -26,6 +28,10 @@ export class KnownPeers {
     return this.#holders.size;
   }
 
+  get peerKeys(): readonly string[] {
+    return [...this.#holders.keys()];
+  }
+
   has(peerKey: string): boolean {
     return this.#holders.has(peerKey);
   }
@@ -39,7 +45,9 @@ export class KnownPeers {
     const peerKey = readPeerKey(publicKey);
     const isFull = this.#holders.size >= this.#countMax;
     if (peerKey === undefined || (isFull && !this.#holders.has(peerKey))) return () => {};
-    this.#holders.set(peerKey, (this.#holders.get(peerKey) ?? 0) + 1);
+    const count = this.#holders.get(peerKey) ?? 0;
+    this.#holders.set(peerKey, count + 1);
+    if (count === 0) this.onChange?.(peerKey, true);
     let isHeld = true;
     return () => {
       if (!isHeld) return;
@@ -50,8 +58,12 @@ export class KnownPeers {
 
   #release(peerKey: string): void {
     const count = (this.#holders.get(peerKey) ?? 1) - 1;
-    if (count === 0) this.#holders.delete(peerKey);
-    else this.#holders.set(peerKey, count);
+    if (count > 0) {
+      this.#holders.set(peerKey, count);
+      return;
+    }
+    this.#holders.delete(peerKey);
+    this.onChange?.(peerKey, false);
   }
 }
 

@@ -1,5 +1,5 @@
 import type { Downloader, PieceServer } from "@damselfly/transport";
-import { createIdentity, loadQuinn, quinnOpener } from "@damselfly/quinn";
+import { loadQuinn, quinnOpener } from "@damselfly/quinn";
 import {
   createQuicDownloader,
   type EndpointTuning,
@@ -17,19 +17,14 @@ import { firstHopTo } from "../host/path-mtu.ts";
 import type { Logger } from "../logger.ts";
 import { messageOf } from "../message-of.ts";
 import { BackendChoice } from "./backend-choice.ts";
-import type { QuinnOffer } from "./data-plane.ts";
-import { KnownPeers } from "./known-peers.ts";
 import type { OpenTransportsOptions } from "./open-transports.ts";
 import { TwoBackendDownloader } from "./two-backend-downloader.ts";
-
-export interface QuinnTransport extends QuinnOffer {
-  readonly server: PieceServer;
-}
 
 export interface QuicTransport {
   /** Of quiche; undefined where it is off, or does not load. */
   readonly server: PieceServer | undefined;
-  readonly quinn: QuinnTransport | undefined;
+  /** Of quinn, where peers are known by their keys; likewise. */
+  readonly quinnServer: PieceServer | undefined;
   readonly downloader: Downloader;
   readonly parts: QuicParts;
 }
@@ -74,7 +69,7 @@ export async function openQuic(options: OpenTransportsOptions): Promise<QuicTran
       ...(quiche === undefined ? {} : { quiche }),
       ...(quinn === undefined ? {} : { quinn }),
     };
-    return { server: quiche?.server, quinn: quinn?.offer, downloader, parts };
+    return { server: quiche?.server, quinnServer: quinn?.server, downloader, parts };
   } catch (error) {
     await quiche?.server[Symbol.asyncDispose]();
     throw error;
@@ -86,25 +81,22 @@ async function openQuiche(options: OpenTransportsOptions): Promise<QuicPart> {
   const address = { ip: bindIp, port: config.quic.port };
   const server = await namingSetting(
     "storage.server.quic.port",
-    serveQuic({ ...serverOptions(options), address }),
+    serveQuic({ ...serverOptions(options), address, resetKey: options.resetKey }),
   );
   return { server, downloader: createQuicDownloader(downloaderOptions(options)) };
 }
 
-/** One key, made at every start, is that of the port and of what is dialled from. */
-async function openQuinn(
-  options: OpenTransportsOptions,
-): Promise<QuicPart & { readonly offer: QuinnTransport }> {
-  const { config, bindIp } = options;
+/** One key is that of the port and of what is dialled from. */
+async function openQuinn(options: OpenTransportsOptions): Promise<QuicPart> {
+  const { config, bindIp, quinn } = options;
+  const { privateKey, isKnownPeer } = quinn;
   loadQuinn();
-  const { privateKey, publicKey } = createIdentity();
-  const peers = new KnownPeers();
   const server = await namingSetting(
     "storage.server.quic.quinnPort",
     serveQuic({
       ...serverOptions(options),
       address: { ip: bindIp, port: config.quic.quinnPort },
-      openEndpoint: quinnOpener({ privateKey, isKnownPeer: (key) => peers.has(key) }),
+      openEndpoint: quinnOpener({ privateKey, isKnownPeer }),
     }),
   );
   const downloader = createQuicDownloader({
@@ -112,9 +104,7 @@ async function openQuinn(
     openEndpoint: quinnOpener({ privateKey }),
     backend: "quinn",
   });
-  const { port } = server.address;
-  const offer = { server, port, publicKey, admit: (key: Uint8Array) => peers.admit(key) };
-  return { offer, server, downloader };
+  return { server, downloader };
 }
 
 function joined(

@@ -5,13 +5,14 @@ import type {
   Protocol,
   TlsIdentity,
 } from "@damselfly/transport";
-import { createGrpcDownloader, serveGrpc } from "@damselfly/transport-grpc";
+import type { QuinnEndpointOptions } from "@damselfly/quinn";
+import { createGrpcDownloader, type GrpcPieceServer, serveGrpc } from "@damselfly/transport-grpc";
 import { createTcpDownloader, serveTcp } from "@damselfly/transport-tcp";
 import type { StorageConfig } from "../config/config.ts";
 import { namingSetting } from "../config/naming-setting.ts";
 import type { Logger } from "../logger.ts";
 import type { TcpParts } from "./tcp-report.ts";
-import { openQuic, type QuicParts, type QuinnTransport } from "./open-quic.ts";
+import { openQuic, type QuicParts, type QuicTransport } from "./open-quic.ts";
 
 export interface OpenTransportsOptions {
   readonly config: StorageConfig["server"];
@@ -26,15 +27,27 @@ export interface OpenTransportsOptions {
   readonly plainPeers: boolean;
   /** How long a parent may take to announce a piece that it is still receiving. Milliseconds. */
   readonly announceMs: number;
+  /** Who this node is to quinn's peers, and which of them may dial. */
+  readonly quinn: Pick<QuinnEndpointOptions, "privateKey"> & {
+    readonly isKnownPeer: (peerKey: string) => boolean;
+  };
+  /** See `QuicEndpointOptions.resetKey`. */
+  readonly resetKey?: Uint8Array | undefined;
+  /** Neither of QUIC's backends is opened. */
+  readonly withoutQuic?: boolean | undefined;
+  /** Somebody else listens on the TCP ports and hands over what he accepts. */
+  readonly isHandedOver?: boolean | undefined;
   readonly logger: Logger;
 }
 
 export interface Transports {
   /** Without that of quinn, which is offered apart. */
   readonly servers: readonly PieceServer[];
-  readonly quinn?: QuinnTransport | undefined;
+  readonly quinnServer?: PieceServer | undefined;
   /** Its server is one of those above; it takes over plain connections that others have accepted. */
   readonly tcpParts: TcpParts;
+  /** Likewise. */
+  readonly grpcServer: GrpcPieceServer;
   /** The configured protocol first; the others for parents that do not offer it, or where it does not get through. */
   readonly downloaders: readonly Downloader[];
   /** Whether the order of `downloaders` decides, or what is measured. */
@@ -62,6 +75,7 @@ export async function openTransports(options: OpenTransportsOptions): Promise<Tr
         address: { ip: bindIp, port: config.tcpPort },
         tls: serverTls,
         plain: options.plainPeers,
+        isHandedOver: options.isHandedOver,
         logger,
       }),
     );
@@ -72,11 +86,13 @@ export async function openTransports(options: OpenTransportsOptions): Promise<Tr
         source,
         address: { ip: bindIp, port: config.grpcPort },
         tls: serverTls,
+        isHandedOver: options.isHandedOver,
         logger,
       }),
     );
     servers.push(grpc);
-    const quic = await openQuic(options);
+    const quic: QuicTransport | undefined =
+      options.withoutQuic === true ? undefined : await openQuic(options);
     if (quic?.server !== undefined) servers.push(quic.server);
     const tcpDownloader = createTcpDownloader({ tls: clientTls, timeouts });
     const downloaders = [
@@ -86,8 +102,9 @@ export async function openTransports(options: OpenTransportsOptions): Promise<Tr
     ];
     return {
       servers,
-      quinn: quic?.quinn,
+      quinnServer: quic?.quinnServer,
       tcpParts: { server: tcp, downloader: tcpDownloader },
+      grpcServer: grpc,
       downloaders: inOrder(downloaders, config.protocol),
       mode,
       quicParts: quic?.parts ?? {},

@@ -8,7 +8,7 @@ import type {
 import { SILENT_LOGGER, type Logger } from "../logger.ts";
 import { ChoiceTotals } from "./choice/choice-totals.ts";
 import { TransportChooser, type TransportChooserInit } from "./choice/transport-chooser.ts";
-import type { QuinnOffer, TransportOffer } from "./data-plane.ts";
+import type { TransportOffer } from "./data-plane.ts";
 import type { QuicParts } from "./open-quic.ts";
 import { reportQuic, rttOf } from "./quic-report.ts";
 import { reportTcp, type TcpParts } from "./tcp-report.ts";
@@ -16,7 +16,8 @@ import { reportParents, type TransportReport } from "./transport-report.ts";
 
 export interface PieceTransportsInit {
   readonly servers: readonly PieceServer[];
-  readonly quinn?: (QuinnOffer & { readonly server: PieceServer }) | undefined;
+  /** Offered apart from the others. */
+  readonly quinnServer?: PieceServer | undefined;
   readonly downloaders: readonly Downloader[];
   /** See `TransportChooser`; default is in the order of `downloaders`. */
   readonly mode?: TransportChooserInit["mode"] | undefined;
@@ -31,7 +32,8 @@ export interface PieceTransportsInit {
 /** The piece servers and downloaders of one process, and the choice between the latter. Owns them. */
 export class PieceTransports implements AsyncDisposable {
   readonly offers: readonly TransportOffer[];
-  readonly quinn: QuinnOffer | undefined;
+  /** Of the second QUIC backend; undefined where that is off. */
+  readonly quinnPort: number | undefined;
   readonly #servers: readonly PieceServer[];
   readonly #mode: TransportReport["mode"];
   readonly #quicParts: QuicParts;
@@ -41,8 +43,8 @@ export class PieceTransports implements AsyncDisposable {
 
   constructor(init: PieceTransportsInit) {
     const { downloaders, mode = "in order", quicParts = {}, logger = SILENT_LOGGER } = init;
-    this.quinn = init.quinn;
-    const quinnServer = init.quinn?.server;
+    const { quinnServer } = init;
+    this.quinnPort = quinnServer?.address.port;
     this.#servers = [...init.servers, ...(quinnServer === undefined ? [] : [quinnServer])];
     this.#mode = mode;
     this.#quicParts = quicParts;

@@ -70,9 +70,11 @@ function refusal(parent: CandidateParent, why: string): DaemonError {
 }
 
 function quinnOf({ transports, quinnKey }: PeerExtension__Output): ParentAddress["quinn"] {
-  const [port] = transports.find(({ protocol }) => protocol === "quinn")?.ports ?? [];
+  const ports = transports.find(({ protocol }) => protocol === "quinn")?.ports.filter(isPort) ?? [];
+  // Of several processes one is as good as another: children spread over them by chance.
+  const port = ports[Math.floor(Math.random() * ports.length)];
   const key = readPeerKey(quinnKey);
-  if (key === undefined || port === undefined || !isPort(port)) return undefined;
+  if (key === undefined || port === undefined) return undefined;
   return { port, key };
 }
 

@@ -263,11 +263,7 @@ export class Swarm implements AsyncDisposable {
   #failed(pieceNumber: number, parent: Parent, error: Error): void {
     const { queue, events, logger } = this.#options;
     const code = codeOf(error);
-    if (
-      error instanceof StorageError &&
-      code !== "ERR_DIGEST_MISMATCH" &&
-      code !== "ERR_PIECE_LENGTH"
-    ) {
+    if (isOurs(error)) {
       queue.fail(pieceNumber);
       events.broke(error);
       return;
@@ -327,4 +323,13 @@ export class Swarm implements AsyncDisposable {
     events.pieceFailed(undefined, parent.candidate);
     events.changed();
   }
+}
+
+/** Our own disk has failed, or our own data plane: nobody else can help. */
+function isOurs(error: Error): boolean {
+  const code = codeOf(error);
+  if (code === "ERR_DATA_PLANE" || code === "ERR_DATA_PLANE_LOST") return true;
+  return (
+    error instanceof StorageError && code !== "ERR_DIGEST_MISMATCH" && code !== "ERR_PIECE_LENGTH"
+  );
 }

@@ -15,6 +15,7 @@ const PASSING_FAULTS = new Set([
   "ERR_ORIGIN_STALLED",
   "ERR_ORIGIN_UNREACHABLE",
   "ERR_ORIGIN_OVERLONG",
+  "ERR_DATA_PLANE_LOST",
 ]);
 
 export interface OriginReaderOptions {

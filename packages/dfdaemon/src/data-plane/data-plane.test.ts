@@ -1,0 +1,496 @@
+import { createHash, randomBytes } from "node:crypto";
+import { mkdtemp, open, rm, utimes } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createIdentity } from "@damselfly/quinn";
+import { openStorage, type Storage, type StoredTask } from "@damselfly/storage";
+import type { ParentAddress, TlsIdentity } from "@damselfly/transport";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { createAuthority, issueCertificate, type Authority } from "../certs/certificates.ts";
+import { loadConfig } from "../config/load-config.ts";
+import type { StorageConfig } from "../config/config.ts";
+import { SILENT_LOGGER } from "../logger.ts";
+import { openHttpOrigin } from "../origins/http-origin.ts";
+import { openOriginServer, type OriginServer } from "../testing/origin-server.ts";
+import type { DataPlane } from "./data-plane.ts";
+import { InProcessDataPlane } from "./in-process-data-plane.ts";
+import { KnownPeers } from "./known-peers.ts";
+import { openTransports } from "./open-transports.ts";
+import { openRemoteDataPlane } from "./processes/control/open-remote-data-plane.ts";
+import {
+  createFakeWorkerProcess,
+  type FakeWorkerProcess,
+} from "./processes/testing/fake-worker-process.ts";
+
+const TASK_ID = createHash("sha256").update("data-plane").digest("hex");
+const PIECE_LENGTH = 4 * 2 ** 20;
+const CONTENT = randomBytes(2 * PIECE_LENGTH + 1000);
+const LOOPBACK = "127.0.0.1";
+
+interface Node {
+  readonly dataPlane: DataPlane;
+  readonly storage: Storage;
+  readonly address: ParentAddress;
+  /** Of the processes that were started for it. */
+  readonly processes: FakeWorkerProcess[];
+  readonly sentLength: () => number;
+  readonly events: string[];
+}
+
+let directory: string;
+let authority: Authority;
+let origin: OriginServer;
+let opened: AsyncDisposable[];
+
+beforeEach(async () => {
+  directory = await mkdtemp(join(tmpdir(), "damselfly-data-plane-"));
+  authority = await createAuthority();
+  opened = [];
+  origin = await openOriginServer();
+  opened.push(origin);
+});
+afterEach(async () => {
+  for (const resource of opened.toReversed()) await resource[Symbol.asyncDispose]();
+  await rm(directory, { recursive: true });
+});
+
+type Kind = "in this process" | "in one process" | "in two processes";
+
+async function openNode(
+  kind: Kind,
+  name: string,
+  settings: Partial<StorageConfig["server"]> = {},
+): Promise<Node> {
+  const pair = await issueCertificate(authority, { hostname: name, ips: [LOOPBACK] });
+  const tls: TlsIdentity = { caCert: authority.cert, ...pair };
+  const { config } = await loadConfig({ path: "/dev/null" });
+  const server = config.storage.server;
+  const ports = { grpcPort: 0, tcpPort: 0, quic: { ...server.quic, port: 0, quinnPort: 0 } };
+  const common = {
+    config: { ...server, ...ports, ...settings },
+    bindIp: LOOPBACK,
+    serverTls: tls,
+    clientTls: tls,
+    plainPeers: false,
+    announceMs: 60_000,
+    logger: SILENT_LOGGER,
+  };
+  const processes: FakeWorkerProcess[] = [];
+  const events: string[] = [];
+  let sentLength = 0;
+  let forget: (path: string) => void = () => {};
+  const storage = await openStorage({
+    directory: join(directory, name),
+    onForget: (path) => forget(path),
+  });
+  let dataPlane: DataPlane;
+  if (kind === "in this process") {
+    const peers = new KnownPeers();
+    const http = openHttpOrigin({ userAgent: "test" });
+    opened.push(http);
+    const { privateKey, publicKey } = createIdentity();
+    const transports = await openTransports({
+      ...common,
+      source: storage,
+      quinn: { privateKey, isKnownPeer: (key) => peers.has(key) },
+    });
+    dataPlane = new InProcessDataPlane({
+      storage,
+      origin: http,
+      ...transports,
+      quinn: { publicKey, peers },
+      tls: true,
+    });
+  } else {
+    const remote = await openRemoteDataPlane({
+      ...common,
+      storage,
+      count: kind === "in one process" ? 1 : 2,
+      spawn: () => {
+        const process = createFakeWorkerProcess();
+        processes.push(process);
+        return process;
+      },
+      origin: { userAgent: "test", requestHeader: {}, insecure: false, limits: { maxRetries: 0 } },
+      tls: true,
+      observer: {
+        originAsked: ({ method }) => void events.push(`asked ${method}`),
+        originAnswered: ({ method }) => void events.push(`answered ${method}`),
+        pieceUploadStarted: () => void events.push("upload started"),
+        pieceUploadEnded: (length) => void events.push(`upload ended, ${length} bytes`),
+        sent: (length) => {
+          sentLength += length;
+        },
+        dataPlaneReplaced: (end) => void events.push(`replaced: ${end}`),
+        quicLeftOut: () => void events.push("QUIC left out"),
+      },
+    });
+    forget = (path) => remote.forget(path);
+    dataPlane = remote;
+  }
+  opened.push(dataPlane);
+  return {
+    dataPlane,
+    storage,
+    address: addressOf(dataPlane, name),
+    processes,
+    events,
+    sentLength: () => sentLength,
+  };
+}
+
+function addressOf({ offers }: DataPlane, name: string): ParentAddress {
+  const portOf = (protocol: string): number =>
+    offers.find((offer) => offer.protocol === protocol)?.ports[0] ?? 0;
+  const ports = { tcp: portOf("tcp"), grpc: portOf("grpc"), quic: [portOf("quic")] };
+  return { hostId: `${LOOPBACK}-${name}`, ip: LOOPBACK, hostname: name, ports };
+}
+
+async function createTask(storage: Storage): Promise<StoredTask> {
+  return await storage.createTask({
+    taskId: TASK_ID,
+    url: `${origin.url}/file`,
+    contentLength: CONTENT.byteLength,
+    pieceLength: PIECE_LENGTH,
+    contentVersion: "1",
+    etag: '"1"',
+    lastModified: "",
+    responseHeader: {},
+    credentialsDigest: "",
+    createdAtMs: 1,
+  });
+}
+
+async function fill(task: StoredTask): Promise<void> {
+  for (let number = 0; number < task.pieceCount; number += 1) {
+    const { offset, length } = task.bounds(number);
+    async function* content(): AsyncGenerator<Uint8Array> {
+      yield CONTENT.subarray(offset, offset + length);
+    }
+    await task.writePiece({ number, trafficType: "BACK_TO_SOURCE", parentId: "" }, content());
+  }
+}
+
+async function contentOf(task: StoredTask): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of task.read()) chunks.push(Buffer.from(chunk));
+  return Buffer.concat(chunks);
+}
+
+const request = (): { url: string; header: Record<string, string> } => ({
+  url: `${origin.url}/file`,
+  header: {},
+});
+const FROM_ORIGIN = { trafficType: "BACK_TO_SOURCE" as const, parentId: "" };
+
+describe.each<Kind>(["in this process", "in one process", "in two processes"])(
+  "a data plane %s",
+  (kind) => {
+    it.each(["tcp", "grpc", "quic"] as const)(
+      "fetches pieces over %s, tells of bytes as they come, and records them",
+      async (protocol) => {
+        const parent = await openNode(kind, "parent");
+        await fill(await createTask(parent.storage));
+        const child = await openNode(kind, "child", { protocol });
+        const task = await createTask(child.storage);
+        let received = 0;
+        const fetch = (pieceNumber: number) =>
+          child.dataPlane.fetchPiece({
+            task,
+            pieceNumber,
+            parent: parent.address,
+            signal: new AbortController().signal,
+            onBytes: (length) => {
+              received += length;
+            },
+          });
+        const pieces = await Promise.all([fetch(0), fetch(1), fetch(2)]);
+        expect(pieces.map(({ parentId }) => parentId)).toEqual(
+          Array.from({ length: 3 }, () => parent.address.hostId),
+        );
+        expect((await contentOf(task)).equals(CONTENT)).toBe(true);
+        expect(received).toBe(CONTENT.byteLength);
+        const { protocols } = await child.dataPlane.transportReport();
+        expect(protocols.find((each) => each.protocol === protocol)?.byteCount).toBe(received);
+      },
+    );
+
+    it("refuses what is not the piece that the reader of the origin saw", async () => {
+      const parent = await openNode(kind, "parent");
+      await fill(await createTask(parent.storage));
+      const child = await openNode(kind, "child");
+      const task = await createTask(child.storage);
+      const fetching = child.dataPlane.fetchPiece({
+        task,
+        pieceNumber: 0,
+        parent: parent.address,
+        expectedDigest: "crc32:1",
+        signal: new AbortController().signal,
+      });
+      await expect(fetching).rejects.toMatchObject({
+        name: "TransportError",
+        code: "ERR_PROTOCOL",
+      });
+      expect(task.pieces.size).toBe(0);
+    });
+
+    it("passes on why a parent cannot be used", async () => {
+      const child = await openNode(kind, "child");
+      const task = await createTask(child.storage);
+      const parent = { hostId: "nobody", ip: LOOPBACK, ports: { tcp: 1 } };
+      const signal = new AbortController().signal;
+      await expect(
+        child.dataPlane.fetchPiece({ task, pieceNumber: 0, parent, signal }),
+      ).rejects.toMatchObject({ name: "TransportError", code: "ERR_PARENT_UNREACHABLE" });
+    });
+
+    it("stops a fetch in the middle when it is not wanted any more, and frees everything", async () => {
+      const parent = await openNode(kind, "parent");
+      const parentTask = await createTask(parent.storage);
+      const child = await openNode(kind, "child");
+      const task = await createTask(child.storage);
+      // A piece that never gets whole: the child waits for its announcement.
+      let giveUp: () => void = () => {};
+      const givenUp = new Promise<void>((resolve) => (giveUp = resolve));
+      async function* content(): AsyncGenerator<Uint8Array> {
+        yield CONTENT.subarray(0, 1000);
+        await givenUp;
+        throw new Error("given up");
+      }
+      const writing = parentTask.writePiece({ number: 0, ...FROM_ORIGIN }, content());
+      writing.catch(() => {});
+      const controller = new AbortController();
+      const reason = new Error("nobody waits");
+      const fetching = child.dataPlane.fetchPiece({
+        task,
+        pieceNumber: 0,
+        parent: parent.address,
+        signal: controller.signal,
+      });
+      const failed = expect(fetching).rejects.toBe(reason);
+      setImmediate(() => controller.abort(reason));
+      await failed;
+      giveUp();
+      await expect(writing).rejects.toThrow("given up");
+      expect(parentTask.uploadingCount).toBe(0);
+    });
+
+    it("serves no piece that has rotted, and withdraws it", async () => {
+      const parent = await openNode(kind, "parent");
+      const parentTask = await createTask(parent.storage);
+      await fill(parentTask);
+      const child = await openNode(kind, "child");
+      const task = await createTask(child.storage);
+      // In place, and with the time of its last change as it was.
+      const path = join(directory, "parent", "damselfly", "content", TASK_ID.slice(0, 3), TASK_ID);
+      const file = await open(path, "r+");
+      const before = await file.stat();
+      await file.write(Uint8Array.of(~CONTENT[10]! & 0xff), 0, 1, 10);
+      await file.close();
+      await utimes(path, before.atime, before.mtime);
+      const fetching = child.dataPlane.fetchPiece({
+        task,
+        pieceNumber: 0,
+        parent: parent.address,
+        signal: new AbortController().signal,
+      });
+      await expect(fetching).rejects.toMatchObject({ name: "TransportError" });
+      await expect.poll(() => parentTask.pieces.has(0)).toBe(false);
+      await expect.poll(() => parentTask.uploadingCount).toBe(0);
+    });
+
+    it("reads a range of an origin into a piece", async () => {
+      origin.set("/file", { content: CONTENT, etag: '"1"' });
+      const node = await openNode(kind, "node");
+      const task = await createTask(node.storage);
+      const bounds = task.bounds(1);
+      let received = 0;
+      const body = await node.dataPlane.readOrigin({
+        request: request(),
+        range: {
+          ...bounds,
+          expected: { etag: '"1"', lastModified: "", contentLength: CONTENT.byteLength },
+        },
+        onBytes: (length) => {
+          received += length;
+        },
+      });
+      expect(body.stat.etag).toBe('"1"');
+      await task.writePiece({ number: 1, ...FROM_ORIGIN }, body.next(bounds.length).content);
+      await body[Symbol.asyncDispose]();
+      expect(received).toBe(bounds.length);
+      expect([...task.pieces.keys()]).toEqual([1]);
+    });
+
+    it("passes on what an origin answers", async () => {
+      origin.set("/file", { status: 404, reason: "Not Found" });
+      const node = await openNode(kind, "node");
+      await expect(node.dataPlane.readOrigin({ request: request() })).rejects.toMatchObject({
+        name: "OriginError",
+        code: "ERR_ORIGIN_STATUS",
+        statusCode: 404,
+        reason: "Not Found",
+      });
+    });
+
+    it("cuts a whole body into pieces, and reads past those that nobody wants", async () => {
+      origin.set("/file", { content: CONTENT, etag: '"1"' });
+      const node = await openNode(kind, "node");
+      const task = await createTask(node.storage);
+      const body = await node.dataPlane.readOrigin({ request: request() });
+      for (let number = 0; number < task.pieceCount; number += 1) {
+        const slice = body.next(task.bounds(number).length);
+        if (number !== 1) await task.writePiece({ number, ...FROM_ORIGIN }, slice.content);
+        await slice.rest();
+      }
+      await body.end();
+      await body[Symbol.asyncDispose]();
+      expect([...task.pieces.keys()]).toEqual([0, 2]);
+      const last = task.bounds(2);
+      const chunks: Buffer[] = [];
+      for await (const chunk of task.read(last)) chunks.push(Buffer.from(chunk));
+      expect(Buffer.concat(chunks).equals(CONTENT.subarray(last.offset))).toBe(true);
+    });
+
+    it("says so when a body ends too early, and records no part of a piece", async () => {
+      origin.set("/file", { content: CONTENT, etag: '"1"', cutAfterBytes: PIECE_LENGTH + 5 });
+      const node = await openNode(kind, "node");
+      const task = await createTask(node.storage);
+      await using body = await node.dataPlane.readOrigin({ request: request() });
+      await task.writePiece({ number: 0, ...FROM_ORIGIN }, body.next(PIECE_LENGTH).content);
+      const second = task.writePiece(
+        { number: 1, ...FROM_ORIGIN },
+        body.next(PIECE_LENGTH).content,
+      );
+      await expect(second).rejects.toMatchObject({ name: "OriginError" });
+      expect([...task.pieces.keys()]).toEqual([0]);
+    });
+
+    it("spools a body of unknown length, and reads it from there", async () => {
+      origin.set("/file", { content: CONTENT, etag: '"1"', chunked: true });
+      const node = await openNode(kind, "node");
+      const { stat, spool } = await node.dataPlane.spoolOrigin({ request: request() });
+      expect(stat.contentLength).toBeUndefined();
+      expect(spool.length).toBe(CONTENT.byteLength);
+      const task = await createTask(node.storage);
+      const stream = await node.dataPlane.openSpool(spool);
+      for (let number = 0; number < task.pieceCount; number += 1) {
+        const { content } = stream.next(task.bounds(number).length);
+        await task.writePiece({ number, ...FROM_ORIGIN }, content);
+      }
+      await stream[Symbol.asyncDispose]();
+      await spool[Symbol.asyncDispose]();
+      expect((await contentOf(task)).equals(CONTENT)).toBe(true);
+    });
+  },
+);
+
+describe("a data plane in processes", () => {
+  it("counts what is asked and served, wherever it happens", async () => {
+    origin.set("/file", { content: CONTENT, etag: '"1"' });
+    const parent = await openNode("in one process", "parent");
+    const parentTask = await createTask(parent.storage);
+    await fill(parentTask);
+    const child = await openNode("in one process", "child", { protocol: "tcp" });
+    const task = await createTask(child.storage);
+    const signal = new AbortController().signal;
+    await child.dataPlane.fetchPiece({ task, pieceNumber: 2, parent: parent.address, signal });
+    await expect.poll(() => parent.events).toEqual(["upload started", "upload ended, 1000 bytes"]);
+    await expect.poll(parent.sentLength).toBe(1000);
+    await (await child.dataPlane.readOrigin({ request: request() }))[Symbol.asyncDispose]();
+    expect(child.events).toEqual(["asked GET", "answered GET"]);
+  });
+
+  it("replaces a process that ends, and asks again for what it was fetching", async () => {
+    const parent = await openNode("in one process", "parent");
+    await fill(await createTask(parent.storage));
+    const child = await openNode("in one process", "child");
+    const task = await createTask(child.storage);
+    const signal = new AbortController().signal;
+    const fetch = (pieceNumber: number) =>
+      child.dataPlane.fetchPiece({ task, pieceNumber, parent: parent.address, signal });
+    const fetching = [fetch(0), fetch(1)];
+    setImmediate(() => child.processes[0]!.die("SIGABRT"));
+    await Promise.all(fetching);
+    await fetch(2);
+    expect((await contentOf(task)).equals(CONTENT)).toBe(true);
+    expect(child.processes).toHaveLength(2);
+    expect(child.events).toContain("replaced: was ended by SIGABRT");
+  });
+
+  it("replaces a process that hangs", async () => {
+    const child = await openNode("in one process", "child");
+    child.processes[0]!.hang();
+    await expect
+      .poll(() => child.events, { timeout: 20_000 })
+      .toEqual([expect.stringMatching(/^replaced: hung: nothing was heard of it/)]);
+    expect(child.processes).toHaveLength(2);
+  });
+
+  it("keeps its ports when a process is replaced, and who connects meanwhile waits", async () => {
+    const parent = await openNode("in one process", "parent");
+    await fill(await createTask(parent.storage));
+    const before = parent.dataPlane.offers;
+    const child = await openNode("in one process", "child", { protocol: "tcp" });
+    const task = await createTask(child.storage);
+    parent.processes[0]!.die("SIGSEGV");
+    const signal = new AbortController().signal;
+    await child.dataPlane.fetchPiece({ task, pieceNumber: 0, parent: parent.address, signal });
+    expect(parent.dataPlane.offers).toEqual(before);
+  });
+
+  it("leaves QUIC out when processes end again and again", async () => {
+    const node = await openNode("in one process", "node");
+    const protocols = (): string[] => node.dataPlane.offers.map(({ protocol }) => protocol);
+    expect(protocols()).toContain("quic");
+    for (let count = 1; count <= 3; count += 1) {
+      node.processes.at(-1)!.die("SIGABRT");
+      await expect.poll(() => node.processes.length, { timeout: 10_000 }).toBe(count + 1);
+      await expect.poll(protocols, { timeout: 10_000 }).toContain("tcp");
+    }
+    expect(protocols()).toEqual(["tcp", "grpc"]);
+    expect(node.dataPlane.quinn).toBeUndefined();
+    expect(node.events).toContain("QUIC left out");
+  });
+
+  it("gives back pieces that a process was serving when it ended", async () => {
+    const parent = await openNode("in one process", "parent");
+    const parentTask = await createTask(parent.storage);
+    await fill(parentTask);
+    const [process] = parent.processes;
+    const child = await openNode("in one process", "child", { protocol: "tcp" });
+    const task = await createTask(child.storage);
+    const controller = new AbortController();
+    const fetching = child.dataPlane.fetchPiece({
+      task,
+      pieceNumber: 0,
+      parent: parent.address,
+      signal: controller.signal,
+    });
+    fetching.catch(() => {});
+    await expect.poll(() => parent.events).toContain("upload started");
+    process!.die("SIGKILL");
+    await expect.poll(() => parentTask.uploadingCount).toBe(0);
+    controller.abort(new Error("enough"));
+    await fetching.catch(() => {});
+  });
+
+  it("does not start when a process cannot, and says why", async () => {
+    const first = await openNode("in one process", "first");
+    const port = first.address.ports.tcp!;
+    await expect(openNode("in one process", "second", { tcpPort: port })).rejects.toMatchObject({
+      code: "ERR_LISTEN",
+      message: expect.stringContaining("storage.server.tcpPort"),
+    });
+    const { quic } = first.address.ports;
+    const { config } = await loadConfig({ path: "/dev/null" });
+    await expect(
+      openNode("in one process", "third", {
+        quic: { ...config.storage.server.quic, port: quic![0]!, quinnPort: 0 },
+      }),
+    ).rejects.toMatchObject({
+      code: "ERR_LISTEN",
+      message: expect.stringContaining("storage.server.quic.port"),
+    });
+  });
+});

@@ -1,0 +1,180 @@
+import { randomBytes } from "node:crypto";
+import type { Socket } from "node:net";
+import { createIdentity } from "@damselfly/quinn";
+import type { Storage } from "@damselfly/storage";
+import type { TlsIdentity } from "@damselfly/transport";
+import type { StorageConfig } from "../../../config/config.ts";
+import { namingSetting } from "../../../config/naming-setting.ts";
+import type { Logger } from "../../../logger.ts";
+import { KnownPeers } from "../../known-peers.ts";
+import {
+  PROTOCOL_VERSION,
+  type SocketNote,
+  type WorkerInit,
+  type WorkerOriginInit,
+  type WorkerReady,
+} from "../protocol.ts";
+import { RemoteDataPlane } from "./remote-data-plane.ts";
+import { BEAT_MS, type RunningWorker, type WorkerSurroundings } from "./running-worker.ts";
+import { openSocketFront } from "./socket-front.ts";
+import { type WorkerProcess } from "./worker-process.ts";
+import { type DataPlaneObserver, WorkerSlot } from "./worker-slot.ts";
+
+/** Connections that wait for a process to serve them; further ones are closed. */
+const WAITING_SOCKETS_MAX = 512;
+/** Every further process has its UDP ports so much above those of the one before. */
+const PORT_STEP = 10;
+
+export interface OpenRemoteDataPlaneOptions {
+  readonly storage: Storage;
+  /** Processes. */
+  readonly count: number;
+  readonly spawn: () => WorkerProcess;
+  readonly config: StorageConfig["server"];
+  /** Where the piece servers listen. */
+  readonly bindIp: string;
+  readonly serverTls: TlsIdentity | undefined;
+  readonly clientTls: TlsIdentity | undefined;
+  readonly plainPeers: boolean;
+  /** How long a parent may take to announce a piece that it is still receiving. Milliseconds. */
+  readonly announceMs: number;
+  readonly origin: WorkerOriginInit;
+  readonly tls: boolean;
+  readonly observer: WorkerSurroundings["observer"] & DataPlaneObserver;
+  readonly logger: Logger;
+}
+
+/**
+ * Starts the processes that move content, and what listens for them.
+ *
+ * @throws {DaemonError} `ERR_LISTEN`; and what keeps a process from starting
+ */
+export async function openRemoteDataPlane(
+  options: OpenRemoteDataPlaneOptions,
+): Promise<RemoteDataPlane> {
+  const { storage, count, config, bindIp, logger, observer } = options;
+  const dispatch = new SocketDispatch();
+  const listen = (kind: SocketNote["kind"], port: number) =>
+    openSocketFront({
+      address: { ip: bindIp, port },
+      accept: (socket) => dispatch.take({ kind }, socket),
+      logger,
+    });
+  const opened: AsyncDisposable[] = [];
+  try {
+    const tcp = await namingSetting("storage.server.tcpPort", listen("tcp", config.tcpPort));
+    opened.push(tcp);
+    const grpc = await namingSetting("storage.server.grpcPort", listen("grpc", config.grpcPort));
+    opened.push(grpc);
+    const ports = { tcpPort: tcp.address.port, grpcPort: grpc.address.port };
+    const identity = createIdentity();
+    const resetKey = randomBytes(32);
+    const peers = new KnownPeers();
+    const slots = Array.from({ length: count }, (_, number) => {
+      const quic = portsOf(config.quic, number);
+      return new WorkerSlot({
+        number,
+        spawn: options.spawn,
+        initOf: ({ former, withoutQuic }) =>
+          initOf(options, {
+            config: { ...config, ...ports, quic: portsAgain(quic, former) },
+            withoutQuic,
+            resetKey,
+            quinn: { privateKey: identity.privateKey, peerKeys: peers.peerKeys },
+          }),
+        surroundings: { storage, observer, logger },
+        observer,
+        onReady: (worker) => dispatch.add(worker),
+        logger,
+      });
+    });
+    peers.onChange = (peerKey, isKnown) => {
+      for (const { current } of slots)
+        current?.link.note(isKnown ? "admitPeer" : "dismissPeer", { peerKey });
+    };
+    const dataPlane = new RemoteDataPlane({
+      storage,
+      slots,
+      fronts: [tcp, grpc],
+      tcpAddress: tcp.address,
+      quinn: { publicKey: identity.publicKey, peers },
+      mode: config.protocol === "auto" ? "auto" : "in order",
+      logger,
+    });
+    try {
+      await Promise.all(slots.map((slot) => slot.open()));
+    } catch (error) {
+      await Promise.all(slots.map((slot) => slot.stop()));
+      throw error;
+    }
+    return dataPlane;
+  } catch (error) {
+    for (const front of opened) await front[Symbol.asyncDispose]();
+    throw error;
+  }
+}
+
+function initOf(
+  options: OpenRemoteDataPlaneOptions,
+  state: {
+    readonly config: StorageConfig["server"];
+    readonly withoutQuic: boolean;
+    readonly resetKey: Uint8Array;
+    readonly quinn: WorkerInit["quinn"];
+  },
+): WorkerInit {
+  const { bindIp, serverTls, clientTls, plainPeers, announceMs, origin, tls } = options;
+  const { config, withoutQuic, resetKey, quinn } = state;
+  return {
+    version: PROTOCOL_VERSION,
+    transports: {
+      config,
+      bindIp,
+      serverTls,
+      clientTls,
+      plainPeers,
+      announceMs,
+      resetKey,
+      withoutQuic,
+    },
+    quinn,
+    origin,
+    tls,
+    beatMs: BEAT_MS,
+  };
+}
+
+type QuicConfig = StorageConfig["server"]["quic"];
+
+/** The ports of a process; 0 stays what it is, a free one. */
+function portsOf(quic: QuicConfig, number: number): QuicConfig {
+  const step = (port: number): number => (port === 0 ? 0 : port + PORT_STEP * number);
+  return { ...quic, port: step(quic.port), quinnPort: step(quic.quinnPort) };
+}
+
+/** Those of the process whose place another one takes: children know them. */
+function portsAgain(quic: QuicConfig, former: WorkerReady | undefined): QuicConfig {
+  if (former === undefined) return quic;
+  const [port = quic.port] = former.offers.find(({ protocol }) => protocol === "quic")?.ports ?? [];
+  return { ...quic, port, quinnPort: former.quinnPort ?? quic.quinnPort };
+}
+
+/** Hands each connection to one of the processes, in turns; while there is none, it waits. */
+class SocketDispatch {
+  readonly #workers: RunningWorker[] = [];
+  readonly #waiting: { readonly note: SocketNote; readonly socket: Socket }[] = [];
+  #turn = 0;
+
+  add(worker: RunningWorker): void {
+    this.#workers.push(worker);
+    void worker.ended.then(() => this.#workers.splice(this.#workers.indexOf(worker), 1));
+    for (const { note, socket } of this.#waiting.splice(0)) worker.handOver(note, socket);
+  }
+
+  take(note: SocketNote, socket: Socket): void {
+    const worker = this.#workers[this.#turn++ % Math.max(this.#workers.length, 1)];
+    if (worker !== undefined) worker.handOver(note, socket);
+    else if (this.#waiting.length < WAITING_SOCKETS_MAX) this.#waiting.push({ note, socket });
+    else socket.destroy();
+  }
+}

@@ -1,0 +1,77 @@
+import { spawn, type ChildProcess } from "node:child_process";
+import type { Socket } from "node:net";
+import { execPath } from "node:process";
+import { Duplex } from "node:stream";
+import { DaemonError } from "../../../errors.ts";
+import type { Channel } from "../link/channel.ts";
+import { openPipeChannel } from "../link/pipe-channel.ts";
+import type { SocketNote } from "../protocol.ts";
+import { CHANNEL_FD } from "../stdio.ts";
+
+/** How a process came to its end, in words: `was ended by SIGABRT`. */
+export interface ProcessEnd {
+  readonly reason: string;
+  readonly signal: string | null;
+  readonly exitCode: number | null;
+}
+
+/** A process of the data plane as the control process sees it: messages, sockets, and its end. */
+export interface WorkerProcess {
+  readonly pid: number | undefined;
+  readonly channel: Channel;
+  /** Resolves when the process is gone, and with it everything that it was doing. Never rejects. */
+  readonly ended: Promise<ProcessEnd>;
+  /** Hands over a connection of which nothing has been read. */
+  handOver(note: SocketNote, socket: Socket): void;
+  /** Ends it at once, however it hangs. */
+  kill(): void;
+}
+
+/** @param path of `worker/main.js` */
+export function spawnWorker(path: string): WorkerProcess {
+  const child = spawn(execPath, [path], {
+    // What a native library says when it aborts is for whoever reads the daemon's standard error.
+    stdio: ["ignore", "inherit", "inherit", "ipc", "pipe", "pipe"],
+  });
+  const pipe = child.stdio[CHANNEL_FD];
+  if (!(pipe instanceof Duplex)) throw new TypeError("expected a pipe that goes both ways");
+  const channel = openPipeChannel(pipe);
+  return {
+    pid: child.pid,
+    channel,
+    ended: endOf(child),
+    handOver: (note, socket) => handOver(child, note, socket),
+    kill: () => void child.kill("SIGKILL"),
+  };
+}
+
+function handOver(child: ChildProcess, note: SocketNote, socket: Socket): void {
+  if (!child.connected) {
+    socket.destroy();
+    return;
+  }
+  child.send(note, socket, {}, (error) => {
+    if (error !== null) socket.destroy();
+  });
+}
+
+function endOf(child: ChildProcess): Promise<ProcessEnd> {
+  return new Promise((resolve) => {
+    child.once("error", (error) => {
+      const reason = `could not be started: ${error.message}`;
+      resolve({ reason, signal: null, exitCode: null });
+    });
+    child.once("exit", (exitCode, signal) => {
+      const reason = signal === null ? `ended with code ${exitCode}` : `was ended by ${signal}`;
+      resolve({ reason, signal, exitCode });
+    });
+  });
+}
+
+/** What calls to a process that is gone fail with. */
+export function lostError(reason: string): DaemonError {
+  return new DaemonError(
+    "ERR_DATA_PLANE_LOST",
+    `Cannot go on moving content: the data-plane process ${reason}`,
+  );
+}
