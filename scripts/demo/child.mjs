@@ -1,5 +1,6 @@
 // Child processes of the demo and of `npm run bench`: what they said last is remembered, and none of them outlives us.
 import { spawn } from "node:child_process";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 /** How much of a process's output is kept to be shown when it fails. Lines. */
@@ -121,11 +122,14 @@ export class Child {
   }
 }
 
-/** The command line of one of our executables, without the detour over node_modules/.bin. */
-export function executable(name) {
+/**
+ * The command line of one of our executables, without the detour over node_modules/.bin.
+ *
+ * @param {string} root - of the checkout that it is from; this one unless given
+ */
+export function executable(name, root = fileURLToPath(new URL("../..", import.meta.url))) {
   const packageName = name === "dfscheduler" ? "scheduler" : name;
-  const path = new URL(`../../packages/${packageName}/bin/${name}.js`, import.meta.url);
-  return [process.execPath, fileURLToPath(path)];
+  return [process.execPath, join(root, "packages", packageName, "bin", `${name}.js`)];
 }
 
 /** The environment, without settings meant for other daemons, and with loopback out of any proxy's way. */

@@ -32,7 +32,7 @@ export async function startScheduler({ directory, certificates, ip = LOOPBACK, p
 
 /**
  * Starts a daemon named `name`, with everything it keeps below `directory`; without `scheduler` it has none. `server` goes into the
- * section `storage.server`; `ip` and `prefix` are those of `startScheduler`.
+ * section `storage.server`, `sections` beside the others; `ip` and `prefix` are those of `startScheduler`; `root` is another checkout to run.
  */
 export async function startDaemon({
   name,
@@ -44,15 +44,18 @@ export async function startDaemon({
   ip = LOOPBACK,
   prefix,
   server = {},
+  sections = {},
+  root,
 }) {
   const socketPath = join(directory, `${name}.sock`);
   const metricsPort = await findFreePort();
+  const healthPort = await findFreePort();
   const anywhere = { ip, port: 0 };
   const config = writeConfig(directory, name, {
     host: { hostname: name, ip },
     download: { server: { socketPath } },
     upload: { server: anywhere },
-    health: { server: anywhere },
+    health: { server: { ip: LOOPBACK, port: healthPort } },
     stats: { server: anywhere },
     metrics: { server: { ip: LOOPBACK, port: metricsPort } },
     storage: {
@@ -70,8 +73,12 @@ export async function startDaemon({
       scheduler === undefined ? { embedded: true, port: 0 } : { addrs: [scheduler.address] },
     seedPeer: { enable: seed },
     security: securityOf(name, certificates, ip),
+    ...sections,
   });
-  const child = start(name, "dfdaemon", ["--config", config, "--console"], prefix);
+  const command = [...(prefix ?? []), ...executable("dfdaemon", root)];
+  const child = new Child(name, [...command, "--config", config, "--console"], {
+    env: childEnvironment(),
+  });
   let fallbackCount = 0;
   const ineffective = [];
   child.onLine((line) => {
@@ -84,6 +91,8 @@ export async function startDaemon({
     name,
     child,
     socketPath,
+    /** On the loopback. */
+    healthPort,
     prefix,
     hostId: `${ip}-${name}`,
     /** Settings of `server` that this daemon does not heed. */

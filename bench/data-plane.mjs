@@ -1,0 +1,208 @@
+// What the data plane's processes cost and bring: a file from an origin to a seed, and from there to another daemon, over mutual TLS, for
+// several ways to run a daemon, taking turns. Meanwhile both daemons are asked for their health. Linux only.
+//
+//   node bench/data-plane.mjs [--rounds 5] [--file MIB] [--workers 0,1,2] [--against DIR] [--protocol auto|tcp|quic|grpc] [--json FILE]
+//
+// `--against` compares with another checkout, set up and built, as it is by default.
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { get } from "node:http";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { killAll } from "../scripts/demo/child.mjs";
+import {
+  download,
+  issueCertificates,
+  startDaemon,
+  startScheduler,
+} from "../scripts/demo/cluster.mjs";
+import { openOrigin } from "../scripts/demo/origin.mjs";
+import { formatTable } from "../scripts/demo/terminal.mjs";
+import { assertSha256, settle } from "./support/disk.mjs";
+import { describeMachine, formatMachine } from "./support/machine.mjs";
+import { findNginx, openNginx } from "./support/nginx.mjs";
+import { watchUsage } from "./support/process-usage.mjs";
+import { treeOf } from "./support/process-tree.mjs";
+import { median } from "./support/statistics.mjs";
+
+const MIB = 2 ** 20;
+/** How often a daemon is asked for its health. Milliseconds. */
+const PROBE_MS = 5;
+
+const { values: given } = parseArgs({
+  options: {
+    rounds: { type: "string", default: "5" },
+    file: { type: "string", default: "1024" },
+    workers: { type: "string", default: "0,1,2" },
+    against: { type: "string" },
+    protocol: { type: "string", default: "auto" },
+    json: { type: "string" },
+  },
+});
+const rounds = Number(given.rounds);
+const length = Number(given.file) * MIB;
+const variants = [
+  ...(given.against === undefined ? [] : [{ name: "before", root: given.against, sections: {} }]),
+  ...given.workers.split(",").map((count) => ({
+    name: `${count} workers`,
+    sections: { dataPlane: { workers: count === "auto" ? "auto" : Number(count) } },
+  })),
+];
+
+const machine = describeMachine();
+const directory = mkdtempSync(join(tmpdir(), "damselfly-data-plane-"));
+process.on("SIGINT", () => process.exit(130));
+process.on("exit", () => rmSync(directory, { recursive: true, force: true }));
+
+console.log(formatMachine(machine));
+const origin = await openSource();
+const certificates = join(directory, "certs");
+await issueCertificates(certificates, ["seed", "child", "scheduler"]);
+const samples = [];
+for (let round = 0; round < rounds; round += 1) {
+  for (const variant of variants) {
+    const sample = await measure(variant, round);
+    samples.push(sample);
+    console.log(
+      `  round ${round + 1}, ${variant.name}: cold ${sample.cold.seconds.toFixed(2)} s, peer to peer ${sample.peer.seconds.toFixed(2)} s, health p99 ${sample.healthP99Ms.toFixed(0)} ms`,
+    );
+  }
+}
+await killAll();
+await origin.close();
+for (const line of format()) console.log(line);
+if (given.json !== undefined)
+  writeFileSync(
+    given.json,
+    `${JSON.stringify({ machine, options: given, samples }, undefined, 1)}\n`,
+  );
+process.exit(0);
+
+async function openSource() {
+  const path = join(directory, "origin", "model.bin");
+  mkdirSync(join(directory, "origin"));
+  const ours = await openOrigin({ path, length });
+  if (findNginx() === undefined) return ours;
+  const nginx = await openNginx({ path, directory: join(directory, "nginx"), ip: "127.0.0.1" });
+  const close = async () => {
+    await nginx.close();
+    await ours.close();
+  };
+  return { ...ours, ...nginx, close };
+}
+
+async function measure(variant, round) {
+  const work = join(directory, `${variant.name}-${round}`);
+  const scheduler = await startScheduler({ directory: work, certificates });
+  const start = (name) =>
+    startDaemon({
+      name,
+      directory: work,
+      certificates,
+      protocol: given.protocol,
+      scheduler,
+      seed: name === "seed",
+      sections: variant.sections,
+      root: variant.root,
+    });
+  const [seed, child] = await Promise.all([start("seed"), start("child")]);
+  const probes = [seed, child].map(({ healthPort }) => probe(healthPort));
+  const transfer = async (node) => {
+    await settle(work, length);
+    const pids = [seed, child].flatMap((daemon) => treeOf(daemon.child.pid));
+    const usage = watchUsage(Object.fromEntries(pids.map((pid) => [pid, pid])));
+    const output = join(work, `${node.name}.out`);
+    const { seconds } = await download(node, { url: origin.url, output }).done;
+    const { cpuSeconds, peakBytes } = usage.take();
+    await assertSha256(output, origin.sha256);
+    rmSync(output);
+    return {
+      seconds,
+      cpuSeconds: sum(Object.values(cpuSeconds)),
+      peakBytes: sum(Object.values(peakBytes)) / 2,
+    };
+  };
+  const cold = await transfer(seed);
+  const peer = await transfer(child);
+  const latencies = (await Promise.all(probes.map((stop) => stop()))).flat();
+  await Promise.all([seed, child, scheduler].map((each) => each.child.stop()));
+  rmSync(work, { recursive: true, force: true });
+  const sorted = latencies.toSorted((a, b) => a - b);
+  return {
+    variant: variant.name,
+    cold,
+    peer,
+    probeCount: sorted.length,
+    healthP99Ms: sorted[Math.floor(sorted.length * 0.99)] ?? 0,
+    healthMaxMs: sorted.at(-1) ?? 0,
+  };
+}
+
+/** Asks for the health again and again, each time on a connection of its own. Call what is returned for how long each answer took, in ms. */
+function probe(port) {
+  const over = new AbortController();
+  const latencies = [];
+  const run = async () => {
+    while (!over.signal.aborted) {
+      const startedAt = performance.now();
+      await new Promise((resolve, reject) => {
+        const request = get(
+          { host: "127.0.0.1", port, path: "/healthy", agent: false },
+          (answer) => {
+            answer.resume().once("end", resolve);
+          },
+        );
+        request.once("error", reject);
+      });
+      latencies.push(performance.now() - startedAt);
+      await new Promise((resolve) => setTimeout(resolve, PROBE_MS));
+    }
+    return latencies;
+  };
+  const running = run();
+  return async () => {
+    over.abort();
+    return await running;
+  };
+}
+
+function format() {
+  const of = (name) => samples.filter(({ variant }) => variant === name);
+  const [base] = variants;
+  const rate = (name, pick) =>
+    length / MIB / median(of(name).map((sample) => pick(sample).seconds));
+  const cells = (name, pick) => [
+    rate(name, pick).toFixed(0),
+    (rate(name, pick) / rate(base.name, pick)).toFixed(2),
+    median(of(name).map((sample) => pick(sample).cpuSeconds)).toFixed(2),
+  ];
+  const rows = variants.map(({ name }) => [
+    name,
+    ...cells(name, ({ cold }) => cold),
+    ...cells(name, ({ peer }) => peer),
+    (Math.max(...of(name).map(({ peer }) => peer.peakBytes)) / MIB).toFixed(0),
+    median(of(name).map(({ healthP99Ms }) => healthP99Ms)).toFixed(0),
+    Math.max(...of(name).map(({ healthMaxMs }) => healthMaxMs)).toFixed(0),
+  ]);
+  const header = [
+    "",
+    "cold MiB/s",
+    `x ${base.name}`,
+    "CPU s",
+    "peer MiB/s",
+    `x ${base.name}`,
+    "CPU s",
+    "MiB a daemon",
+    "health p99 ms",
+    "max ms",
+  ];
+  return [
+    "",
+    `${length / MIB} MiB, ${given.protocol}, mutual TLS, medians of ${rounds} rounds; CPU and memory of both daemons with their processes`,
+    ...formatTable([header, ...rows]),
+  ];
+}
+
+function sum(values) {
+  return values.reduce((total, value) => total + value, 0);
+}
