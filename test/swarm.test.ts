@@ -188,6 +188,19 @@ describe("a seed and three nodes without certificates", () => {
     nodes[0] = await start("seed");
   });
 
+  it("finish although the seed is stopped half-way, which tells them to look elsewhere", async () => {
+    const { file, downloads } = await halfWay();
+    const givenUp = file.untilGivenUp();
+    nodes[0]!.child.kill("SIGTERM");
+    expect(await nodes[0]!.child.exited).toEqual({ code: 0, signal: null });
+    await givenUp;
+    file.release();
+    await expectComplete(downloads);
+    expectServedOnce(file.path);
+    for (const node of nodes.slice(1)) await node.untilLogged("it is being stopped");
+    nodes[0] = await start("seed");
+  });
+
   it("finish although a node is killed half-way, and fetch nothing twice", async () => {
     const { file, downloads } = await halfWay();
     await nodes[1]!.child.end();

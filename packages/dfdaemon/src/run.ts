@@ -183,6 +183,8 @@ export async function runDaemon(config: Config, options: RunOptions): Promise<vo
             stop.abort();
           },
         });
+  /** From then on nobody new is taken in. */
+  const over = AbortSignal.any([signal, stop.signal]);
   const parts: ServiceParts = {
     manager,
     dataPlane,
@@ -217,7 +219,7 @@ export async function runDaemon(config: Config, options: RunOptions): Promise<vo
   // Before anybody can ask for anything: whoever asks makes this host known.
   host.port = upload.address.port;
   const { socketPath, socketMode } = config.download.server;
-  await using _download = await namingSetting(
+  await using download = await namingSetting(
     "download.server.socketPath",
     serveRpc({
       address: { socketPath, mode: socketMode },
@@ -237,7 +239,18 @@ export async function runDaemon(config: Config, options: RunOptions): Promise<vo
     serveHttp(
       "health",
       reachable(config.health.server),
-      new Map([["/healthy", { contentType: "text/plain", render: async () => "ok\n" }]]),
+      new Map([
+        [
+          "/healthy",
+          {
+            contentType: "text/plain",
+            get statusCode() {
+              return over.aborted ? 503 : 200;
+            },
+            render: async () => (over.aborted ? "stopping\n" : "ok\n"),
+          },
+        ],
+      ]),
     ),
   );
   const { registry } = metrics;
@@ -286,10 +299,17 @@ export async function runDaemon(config: Config, options: RunOptions): Promise<vo
     schedulerAddress: schedulers.embedded?.address,
     statsAddress: stats.address,
   });
-  await aborted(AbortSignal.any([signal, stop.signal]));
+  await aborted(over);
   idle?.stop();
   logger.info({}, "stopping: running downloads may finish");
-  await scheduler?.leave();
+  // No scheduler names this host any more, its children are told to look elsewhere, and what runs has its time, all at once; what is left
+  // when that is over is cut off, last opened first.
+  await Promise.all([
+    scheduler?.leave(),
+    upload[Symbol.asyncDispose](),
+    download[Symbol.asyncDispose](),
+    dataPlane.drain(),
+  ]);
 }
 
 function requestLimits(config: RequestRateConfig): RequestLimits {

@@ -109,9 +109,9 @@ export function createUploadService(parts: ServiceParts): ImplementedService {
       const isTrusted = !tls || peerCertificate !== undefined;
       return translated(
         syncPieces(
-          { dataPlane, manager, ip: host.ip, isTrusted, plainPeers, children },
+          { dataPlane, manager, ip: host.ip, isTrusted, plainPeers, children, closing },
           request,
-          AbortSignal.any([signal, closing]),
+          signal,
         ),
         signal,
       );

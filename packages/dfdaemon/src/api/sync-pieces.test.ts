@@ -103,6 +103,43 @@ describe("syncPieces", () => {
     expect(responses[0]?.extension?.transports.map(({ protocol }) => protocol)).toContain("grpc");
   });
 
+  it("tells our own children last when it is being stopped, and Dragonfly's nothing that they would misunderstand", async () => {
+    let release: () => void = () => {};
+    const released = new Promise<void>((resolve) => (release = resolve));
+    origin.set("/held", { content: CONTENT, beforeChunk: () => released });
+    const daemon = await bench.start("sync-stopped", { "scheduler.embedded": false });
+    const filling = fill(daemon, { url: `${origin.url}/held` });
+    filling.catch(() => {});
+    const local = createDfdaemonDownloadClient(daemon);
+    const taskId = await expect
+      .poll(async () => (await local.listLocalTasks({})).tasks[0]?.taskId, { timeout: 10_000 })
+      .toBeTypeOf("string")
+      .then(async () => (await local.listLocalTasks({})).tasks[0]!.taskId);
+    await local[Symbol.asyncDispose]();
+    const request = { hostId: HOST_ID, taskId, interestedPieceNumbers: [0, 1] };
+    const client = createDfdaemonUploadClient(daemon.upload);
+    const ours = client.syncPieces({ ...request, extension: { version: 1 } });
+    const theirs = client.syncPieces(request);
+    const heard: SyncPiecesResponse__Output[] = [];
+    const listening = (async () => {
+      for await (const response of ours) heard.push(response);
+    })();
+    const listeningToo = (async () => {
+      const responses: SyncPiecesResponse__Output[] = [];
+      for await (const response of theirs) responses.push(response);
+      return responses;
+    })();
+    await expect.poll(() => heard.length).toBe(1);
+    const stopping = daemon.stop();
+    await listening;
+    expect(heard.map(({ extension }) => extension?.leaving)).toEqual([false, true]);
+    expect(await listeningToo).toEqual([]);
+    release();
+    await stopping;
+    await client[Symbol.asyncDispose]();
+    await filling.catch(() => {});
+  });
+
   it("knows no task that was never asked for", async () => {
     const daemon = await bench.start("sync-empty", { "scheduler.embedded": false });
     const request = { hostId: HOST_ID, taskId: "f".repeat(64), interestedPieceNumbers: [0] };

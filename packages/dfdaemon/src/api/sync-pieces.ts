@@ -16,7 +16,8 @@ export interface ChildCount {
 }
 
 /**
- * Tells a child which of the pieces it wants are here, as they come, until all of them are or no more will come.
+ * Tells a child which of the pieces it wants are here, as they come, until all of them are or no more will come, or this daemon is being
+ * stopped.
  *
  * A child of our own kind is told at once where to fetch, in a message without bytes; Dragonfly's children would take that for a piece,
  * and are told the TCP port with each piece instead.
@@ -31,11 +32,13 @@ export async function* syncPieces(
     /** Pieces are served without TLS. */
     readonly plainPeers: boolean;
     readonly children: ChildCount;
+    /** Aborts when this daemon is being stopped. */
+    readonly closing: AbortSignal;
   },
   request: SyncPiecesRequest__Output,
   signal: AbortSignal,
 ): AsyncGenerator<SyncPiecesResponse, void, undefined> {
-  const { dataPlane, manager, ip, isTrusted, plainPeers, children } = parts;
+  const { dataPlane, manager, ip, isTrusted, plainPeers, children, closing } = parts;
   const { hostId, taskId, interestedPieceNumbers } = request;
   const isOurs = request.extension !== null;
   if (!isOurs && !plainPeers) {
@@ -80,12 +83,18 @@ export async function* syncPieces(
     if (isOurs) yield { ip, extension };
     // No QUIC port: they would dial it, and what they speak there is not what we do.
     const tcpPort = isOurs ? undefined : plainTcpPort(dataPlane);
-    for await (const { piece } of followPieces(task, wanted, coming, signal)) {
+    const either = AbortSignal.any([signal, closing]);
+    for await (const { piece } of followPieces(task, wanted, coming, either)) {
       const { number, offset, length } = piece;
       yield { number, offset, length, ip, ...(tcpPort === undefined ? {} : { tcpPort }) };
     }
   } catch (error) {
     signal.throwIfAborted();
+    if (closing.aborted) {
+      // Others of Dragonfly's find out by themselves.
+      if (isOurs) yield { ip, extension: { version: 1, leaving: true } };
+      return;
+    }
     throw status("INTERNAL", `Cannot sync pieces: the download here failed: ${messageOf(error)}`);
   } finally {
     children.value -= 1;

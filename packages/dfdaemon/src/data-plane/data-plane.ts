@@ -95,6 +95,8 @@ export interface DataPlane extends AsyncDisposable {
   openSpool(spool: Spool): Promise<ContentStream>;
   /** How pieces travel at this moment, and why. */
   transportReport(): Promise<TransportReport>;
+  /** Takes no more children, and resolves when the pieces that are being served have been, or after the servers' bounds. Fetching goes on. */
+  drain(): Promise<void>;
 }
 
 /** With no more pieces missing than these, one that is late is what everybody waits for: nothing is tried out. */

@@ -115,6 +115,10 @@ export class InProcessDataPlane implements DataPlane {
     return this.#transports.report();
   }
 
+  async drain(): Promise<void> {
+    await this.#transports.drain();
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#transports[Symbol.asyncDispose]();
     await this.storage[Symbol.asyncDispose]();

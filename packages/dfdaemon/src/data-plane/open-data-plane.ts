@@ -6,6 +6,7 @@ import type { Identities } from "../config/load-identities.ts";
 import type { ListenPolicy } from "../config/listen-policy.ts";
 import type { TrafficMeter } from "../host/traffic-meter.ts";
 import type { Logger } from "../logger.ts";
+import { registerDataPlaneMetrics } from "../metrics/data-plane-metrics.ts";
 import { MeteredSource } from "../metrics/metered-source.ts";
 import type { Metrics } from "../metrics/metrics.ts";
 import type { Origin } from "../origins/origin.ts";
@@ -67,8 +68,7 @@ export async function openDataPlane(
         pieceUploadStarted: () => metrics.pieceUploadStarted(),
         pieceUploadEnded: (length) => metrics.pieceUploadEnded(length),
         sent: (length) => meter.sent(length),
-        dataPlaneReplaced: (end, replacedMs) => metrics.dataPlaneReplaced(end, replacedMs),
-        quicLeftOut: () => metrics.quicLeftOut(),
+        ...registerDataPlaneMetrics(metrics.registry),
       },
     });
     return remote;

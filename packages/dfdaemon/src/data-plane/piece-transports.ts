@@ -92,9 +92,13 @@ export class PieceTransports implements AsyncDisposable {
     };
   }
 
-  /** Pieces that are being served may finish, within the servers' bounds. */
+  /** Closes the servers: pieces that are being served may finish, within the servers' bounds. Idempotent. */
+  async drain(): Promise<void> {
+    await Promise.all(this.#servers.map((server) => server[Symbol.asyncDispose]()));
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#chooser[Symbol.asyncDispose]();
-    await Promise.all(this.#servers.map((server) => server[Symbol.asyncDispose]()));
+    await this.drain();
   }
 }

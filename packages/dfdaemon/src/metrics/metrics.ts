@@ -30,10 +30,6 @@ export interface Metrics extends OriginObserver {
   }): void;
   pieceUploadStarted(): void;
   pieceUploadEnded(length: number): void;
-  /** A data-plane process ended, and another one served so much later. */
-  dataPlaneReplaced(end: string, replacedMs: number): void;
-  /** QUIC is left out from now on, because data-plane processes ended again and again. */
-  quicLeftOut(): void;
   called(call: MeteredCall): void;
   callFailed(call: MeteredCall): void;
   /** Back to nothing, as `DELETE /metrics` does it at Dragonfly's; what is under way stays counted, and so do the blocked. */
@@ -67,8 +63,6 @@ const STANDARD = { type: "0" };
 const NEVER_RESET: readonly string[] = [
   "dragonfly_client_download_task_blocked_total",
   "dragonfly_client_upload_task_blocked_total",
-  // Not a count of what happened, but how things are.
-  "damselfly_quic_left_out",
 ];
 
 export function createMetrics(build: {
@@ -164,23 +158,6 @@ export function createMetrics(build: {
     originLabels,
   );
 
-  const replacements = new Counter({
-    name: "damselfly_data_plane_restarts_total",
-    help: "Data-plane processes that ended in the middle and were replaced, by how they ended",
-    labelNames: ["end"],
-    registers: [registry],
-  });
-  const replacementSeconds = new Counter({
-    name: "damselfly_data_plane_restart_seconds_total",
-    help: "Time from those ends to when another process served, added up",
-    registers: [registry],
-  });
-  const quicOff = new Gauge({
-    name: "damselfly_quic_left_out",
-    help: "1 when QUIC is left out because data-plane processes ended again and again",
-    registers: [registry],
-  });
-
   const calls = new Map<string, { readonly total: Counter; readonly failures: Counter }>();
   for (const [name, [failureName, help]] of Object.entries(CALLS)) {
     const labelNames = name === "delete_host" ? [] : ["type"];
@@ -232,13 +209,6 @@ export function createMetrics(build: {
     originAnswered(request, { failed, costMs }) {
       if (failed) originFailures.inc({ ...request });
       else originDuration.observe({ ...request }, costMs);
-    },
-    dataPlaneReplaced(end, replacedMs) {
-      replacements.inc({ end });
-      replacementSeconds.inc(replacedMs / 1000);
-    },
-    quicLeftOut() {
-      quicOff.set(1);
     },
     called(call) {
       calls.get(call)?.total.inc(labelsOfCall(call));

@@ -30,6 +30,7 @@ function extension(fields: Partial<PeerExtension__Output> = {}): PeerExtension__
     features: [],
     quinnKey: Buffer.alloc(0),
     contentVersion: "v1",
+    leaving: false,
     ...fields,
   };
 }

@@ -10,7 +10,9 @@ export type ParentEvent =
       readonly number: number;
       readonly offset: number;
       readonly length: number;
-    };
+    }
+  /** It is being stopped: what runs may finish, but nothing more is to be asked of it. Comes last. */
+  | { readonly kind: "leaving" };
 
 /** The control channel to parents: which pieces does each have now, and which does it get. */
 export interface ParentChannel {

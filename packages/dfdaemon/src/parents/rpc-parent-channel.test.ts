@@ -1,7 +1,12 @@
 import { once } from "node:events";
 import { createServer, type IncomingHttpHeaders } from "node:http2";
 import { createServer as createTcpServer, type AddressInfo } from "node:net";
-import { implementService, serveRpc, type RpcServer } from "@damselfly/rpc";
+import {
+  implementService,
+  serveRpc,
+  type RpcServer,
+  type SyncPiecesResponse,
+} from "@damselfly/rpc";
 import { createTestAuthority, type TestAuthority } from "@damselfly/rpc/testing";
 import type { TlsIdentity } from "@damselfly/transport";
 import { afterEach, beforeAll, describe, expect, it } from "vitest";
@@ -264,6 +269,16 @@ describe("a parent of our own kind", () => {
     );
   });
 
+  it("that is being stopped says so last, and nothing after it is listened to", async () => {
+    const server = await serveOurs(undefined, 0, "v1", [
+      { number: 0, offset: 0, length: 10, ip: LOOPBACK },
+      { ip: LOOPBACK, extension: { version: 1, leaving: true } },
+      { number: 1, offset: 10, length: 10, ip: LOOPBACK },
+    ]);
+    const events = await collect(sync(openChannel(), candidate(server.address)));
+    expect(events.map(({ kind }) => kind)).toEqual(["address", "piece", "leaving"]);
+  });
+
   it("that is gone is called so, without a word about TLS", async () => {
     const server = await serveOurs(undefined);
     await server[Symbol.asyncDispose]();
@@ -278,6 +293,7 @@ async function serveOurs(
   tls: TlsIdentity | undefined,
   port = 0,
   contentVersion = "v1",
+  more: readonly SyncPiecesResponse[] = [],
 ): Promise<RpcServer & { readonly address: { readonly ip: string; readonly port: number } }> {
   const transports = ["grpc", "tcp"].map((protocol, index) => ({
     protocol,
@@ -287,6 +303,7 @@ async function serveOurs(
   const service = implementService("dfdaemon.v2.DfdaemonUpload", {
     async *syncPieces() {
       yield { ip: LOOPBACK, extension: { version: 1, contentVersion, transports } };
+      yield* more;
     },
   });
   const address = { ip: LOOPBACK, port };

@@ -80,6 +80,10 @@ export class RpcParentChannel implements ParentChannel {
           yield { kind: "address", address: this.#address(held, parent, response, query) };
           met = true;
         }
+        if (response.extension?.leaving === true) {
+          yield { kind: "leaving" };
+          return;
+        }
         // A message without bytes only introduces the parent: it has no piece yet.
         if (response.length === 0) continue;
         const { number, offset, length } = response;

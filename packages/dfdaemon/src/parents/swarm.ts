@@ -186,6 +186,11 @@ export class Swarm implements AsyncDisposable {
           parent.address = event.address;
           continue;
         }
+        if (event.kind === "leaving") {
+          const message = `Cannot go on with parent ${parent.candidate.hostId}: it is being stopped`;
+          this.#drop(parent, new DaemonError("ERR_PARENT", message), { finishing: true });
+          return;
+        }
         this.#assertBounds(event);
         queue.offer(event.number, parent);
         events.changed();

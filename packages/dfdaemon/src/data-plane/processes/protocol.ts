@@ -52,6 +52,8 @@ export type WorkerMethods = {
   spool(params: { readonly content: number; readonly path: string }): number;
   close(params: { readonly content: number }): void;
   report(params: null): TransportReport;
+  /** Closes the servers: pieces that are being served may finish within the servers' bounds. Fetching goes on. */
+  drain(params: null): void;
   /** Notes: */
   admitPeer(params: { readonly peerKey: string }): void;
   dismissPeer(params: { readonly peerKey: string }): void;

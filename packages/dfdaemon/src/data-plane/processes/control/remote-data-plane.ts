@@ -155,6 +155,19 @@ export class RemoteDataPlane implements DataPlane {
     return { ...(merged ?? none), offers: this.offers };
   }
 
+  async drain(): Promise<void> {
+    for (const front of this.#init.fronts) await front[Symbol.asyncDispose]();
+    await Promise.all(
+      this.#workers.map(async ({ link }) => {
+        try {
+          await link.call("drain", null);
+        } catch {
+          // It has just ended, and serves nobody any more.
+        }
+      }),
+    );
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     for (const front of this.#init.fronts) await front[Symbol.asyncDispose]();
     await Promise.all(this.#init.slots.map((slot) => slot.stop()));

@@ -41,7 +41,7 @@ export async function openSocketFront(options: {
     address: boundAddress(server, address),
     async [Symbol.asyncDispose]() {
       // Not waited for: connections that were handed over are others' to close.
-      server.close();
+      if (server.listening) server.close();
     },
   };
 }

@@ -69,6 +69,7 @@ class Worker implements AsyncDisposable {
         spool: (params, signal) => this.#needed.desk.spool(params, signal),
         close: (params) => this.#needed.desk.close(params),
         report: () => this.#needed.pieces.report(),
+        drain: () => this.#needed.pieces.drain(),
         admitPeer: ({ peerKey }) => void this.#peerKeys.add(peerKey),
         dismissPeer: ({ peerKey }) => void this.#peerKeys.delete(peerKey),
         forget: ({ path }) => this.#files.forget(path),

@@ -3,7 +3,8 @@
 import type { TransportOffer as _damselfly_v1_TransportOffer, TransportOffer__Output as _damselfly_v1_TransportOffer__Output } from '../../damselfly/v1/TransportOffer.ts';
 
 /**
- * What a daemon can do, in the first message of a SyncPieces exchange in either direction. In
+ * What a daemon can do, in the first message of a SyncPieces exchange in either direction, and in the last one of a parent that is
+ * being stopped. In
  * scheduler.v2.RegisterPeerRequest its presence says that this peer takes candidate parents it did not ask for.
  */
 export interface PeerExtension {
@@ -28,10 +29,15 @@ export interface PeerExtension {
    * gave. Copies with different versions are never mixed. Empty: not known yet.
    */
   'contentVersion'?: (string) | undefined;
+  /**
+   * In the last message of a parent: it is being stopped. What it is sending it will send, but it is to be asked for nothing more.
+   */
+  'leaving'?: (boolean) | undefined;
 }
 
 /**
- * What a daemon can do, in the first message of a SyncPieces exchange in either direction. In
+ * What a daemon can do, in the first message of a SyncPieces exchange in either direction, and in the last one of a parent that is
+ * being stopped. In
  * scheduler.v2.RegisterPeerRequest its presence says that this peer takes candidate parents it did not ask for.
  */
 export interface PeerExtension__Output {
@@ -56,4 +62,8 @@ export interface PeerExtension__Output {
    * gave. Copies with different versions are never mixed. Empty: not known yet.
    */
   'contentVersion': (string);
+  /**
+   * In the last message of a parent: it is being stopped. What it is sending it will send, but it is to be asked for nothing more.
+   */
+  'leaving': (boolean);
 }
