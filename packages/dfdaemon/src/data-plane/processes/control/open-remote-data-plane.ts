@@ -1,5 +1,4 @@
 import { randomBytes } from "node:crypto";
-import type { Socket } from "node:net";
 import { createIdentity } from "@damselfly/quinn";
 import type { Storage } from "@damselfly/storage";
 import type { TlsIdentity } from "@damselfly/transport";
@@ -15,13 +14,12 @@ import {
   type WorkerReady,
 } from "../protocol.ts";
 import { RemoteDataPlane } from "./remote-data-plane.ts";
-import { BEAT_MS, type RunningWorker, type WorkerSurroundings } from "./running-worker.ts";
+import { BEAT_MS, type WorkerSurroundings } from "./running-worker.ts";
+import { SocketDispatch } from "./socket-dispatch.ts";
 import { openSocketFront } from "./socket-front.ts";
 import { type WorkerProcess } from "./worker-process.ts";
 import { type DataPlaneObserver, WorkerSlot } from "./worker-slot.ts";
 
-/** Connections that wait for a process to serve them; further ones are closed. */
-const WAITING_SOCKETS_MAX = 512;
 /** Every further process has its UDP ports so much above those of the one before. */
 const PORT_STEP = 10;
 
@@ -157,24 +155,4 @@ function portsAgain(quic: QuicConfig, former: WorkerReady | undefined): QuicConf
   if (former === undefined) return quic;
   const [port = quic.port] = former.offers.find(({ protocol }) => protocol === "quic")?.ports ?? [];
   return { ...quic, port, quinnPort: former.quinnPort ?? quic.quinnPort };
-}
-
-/** Hands each connection to one of the processes, in turns; while there is none, it waits. */
-class SocketDispatch {
-  readonly #workers: RunningWorker[] = [];
-  readonly #waiting: { readonly note: SocketNote; readonly socket: Socket }[] = [];
-  #turn = 0;
-
-  add(worker: RunningWorker): void {
-    this.#workers.push(worker);
-    void worker.ended.then(() => this.#workers.splice(this.#workers.indexOf(worker), 1));
-    for (const { note, socket } of this.#waiting.splice(0)) worker.handOver(note, socket);
-  }
-
-  take(note: SocketNote, socket: Socket): void {
-    const worker = this.#workers[this.#turn++ % Math.max(this.#workers.length, 1)];
-    if (worker !== undefined) worker.handOver(note, socket);
-    else if (this.#waiting.length < WAITING_SOCKETS_MAX) this.#waiting.push({ note, socket });
-    else socket.destroy();
-  }
 }

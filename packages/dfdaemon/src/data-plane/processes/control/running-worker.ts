@@ -126,6 +126,11 @@ export class RunningWorker {
     this.#process.handOver(note, socket);
   }
 
+  /** Connections that it has not taken yet; of one that has ended, those that it never will. */
+  untaken(): readonly (readonly [SocketNote, Socket])[] {
+    return this.#process.untaken();
+  }
+
   /** Ends it at once. @param reason as in "the process hung" */
   kill(reason: string): void {
     this.#reason = reason;

@@ -23,6 +23,8 @@ export interface WorkerProcess {
   readonly ended: Promise<ProcessEnd>;
   /** Hands over a connection of which nothing has been read. */
   handOver(note: SocketNote, socket: Socket): void;
+  /** Connections that it has not taken yet; of one that has ended, those that it never will. */
+  untaken(): readonly (readonly [SocketNote, Socket])[];
   /** Ends it at once, however it hangs. */
   kill(): void;
 }
@@ -36,23 +38,19 @@ export function spawnWorker(path: string): WorkerProcess {
   const pipe = child.stdio[CHANNEL_FD];
   if (!(pipe instanceof Duplex)) throw new TypeError("expected a pipe that goes both ways");
   const channel = openPipeChannel(pipe);
+  const untaken = new Map<Socket, SocketNote>();
   return {
     pid: child.pid,
     channel,
     ended: endOf(child),
-    handOver: (note, socket) => handOver(child, note, socket),
+    handOver(note, socket) {
+      untaken.set(socket, note);
+      // One after the other: each waits until the one before has been acknowledged.
+      if (child.connected) child.send(note, socket, {}, () => untaken.delete(socket));
+    },
+    untaken: () => [...untaken].map(([socket, note]) => [note, socket] as const),
     kill: () => void child.kill("SIGKILL"),
   };
-}
-
-function handOver(child: ChildProcess, note: SocketNote, socket: Socket): void {
-  if (!child.connected) {
-    socket.destroy();
-    return;
-  }
-  child.send(note, socket, {}, (error) => {
-    if (error !== null) socket.destroy();
-  });
 }
 
 function endOf(child: ChildProcess): Promise<ProcessEnd> {

@@ -59,6 +59,7 @@ export function createFakeWorkerProcess(): FakeWorkerProcess {
       onSocket(note, socket);
       socket.resume();
     },
+    untaken: () => [],
     kill: () => die("SIGKILL"),
     hang: () => {
       isHanging = true;
