@@ -100,6 +100,7 @@ describe("syncPieces", () => {
       { length: 0, extension: { version: 1 } },
       { number: 0, length: PIECE_LENGTH, extension: null },
     ]);
+    expect(responses[0]?.extension?.sourceDigest).toMatch(/^[0-9a-f]{64}$/);
     expect(responses[0]?.extension?.transports.map(({ protocol }) => protocol)).toContain("grpc");
   });
 

@@ -2,6 +2,7 @@ import { status, type SyncPiecesRequest__Output, type SyncPiecesResponse } from 
 import type { DataPlane } from "../data-plane/data-plane.ts";
 import { messageOf } from "../message-of.ts";
 import { followPieces } from "../tasks/follow-pieces.ts";
+import { sourceDigestOf } from "../tasks/is-same-source.ts";
 import type { TaskManager } from "../tasks/task-manager.ts";
 
 /** Pieces that one request may ask for: 64 TiB at 64 MiB each. */
@@ -64,6 +65,7 @@ export async function* syncPieces(
     ],
     ...(quinn === undefined ? {} : { quinnKey: quinn.publicKey }),
     contentVersion: task.facts.contentVersion,
+    sourceDigest: sourceDigestOf(task.facts),
   };
   if (children.value >= CHILD_COUNT_MAX) {
     throw status(

@@ -16,6 +16,7 @@ const SECURE: AddressOptions = {
   policy: { tls: true, plainPeers: false },
   isSecure: true,
   contentVersion: "v1",
+  sourceDigest: "",
   quinn: true,
 };
 
@@ -31,6 +32,7 @@ function extension(fields: Partial<PeerExtension__Output> = {}): PeerExtension__
     quinnKey: Buffer.alloc(0),
     contentVersion: "v1",
     leaving: false,
+    sourceDigest: "",
     ...fields,
   };
 }
@@ -53,6 +55,21 @@ describe("addressOf", () => {
       ip: "10.0.0.9",
       ports: { quic: [4006, 4016], grpc: 4007 },
     });
+  });
+
+  it("refuses a copy that was read elsewhere under the same task id, where both sides say where", () => {
+    const from = (ours: string, theirs: string): unknown =>
+      addressOf(PARENT, response({ extension: extension({ sourceDigest: theirs }) }), {
+        ...SECURE,
+        sourceDigest: ours,
+      });
+    expect(() => from("aa", "bb")).toThrow("read from another URL under the same task id");
+    for (const [ours, theirs] of [
+      ["aa", "aa"],
+      ["", "bb"],
+      ["aa", ""],
+    ] as const)
+      expect(from(ours, theirs)).toMatchObject({ hostId: PARENT.hostId });
   });
 
   it("takes a quinn port only with its key, and only where it may be used", () => {

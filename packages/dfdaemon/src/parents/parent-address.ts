@@ -19,6 +19,8 @@ export interface AddressOptions {
   readonly isSecure: boolean;
   /** Of our copy; empty: not known yet. */
   readonly contentVersion: string;
+  /** Where it is from; empty: that does not matter. */
+  readonly sourceDigest: string;
   /** The parent's quinn port may be used. */
   readonly quinn: boolean;
 }
@@ -55,6 +57,10 @@ export function addressOf(
   }
   if (extension.contentVersion !== options.contentVersion)
     throw refusal(parent, "it has another version of the file");
+  // Older daemons do not say.
+  const isKnown = options.sourceDigest !== "" && extension.sourceDigest !== "";
+  if (isKnown && extension.sourceDigest !== options.sourceDigest)
+    throw refusal(parent, "its copy was read from another URL under the same task id");
   const ports = portsOf(extension);
   if (policy.tls && !isSecure) {
     if (ports.tcp === undefined)

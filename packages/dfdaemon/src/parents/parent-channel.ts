@@ -29,6 +29,8 @@ export interface ParentChannel {
       readonly pieceNumbers: readonly number[];
       /** Ours; a parent that holds another version is refused. */
       readonly contentVersion: string;
+      /** Where ours is from, see `sourceDigestOf`; a parent whose copy is from elsewhere is refused. */
+      readonly sourceDigest: string;
       readonly signal: AbortSignal;
     },
   ): AsyncIterable<ParentEvent>;

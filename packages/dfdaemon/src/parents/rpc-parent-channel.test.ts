@@ -75,6 +75,7 @@ function sync(
     taskId: TASK_ID,
     pieceNumbers: options.pieceNumbers ?? [0, 1, 2, 3, 4],
     contentVersion: "v1",
+    sourceDigest: "",
     signal: options.signal ?? new AbortController().signal,
   });
 }

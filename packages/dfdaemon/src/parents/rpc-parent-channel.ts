@@ -23,6 +23,7 @@ interface Query {
   readonly taskId: string;
   readonly pieceNumbers: readonly number[];
   readonly contentVersion: string;
+  readonly sourceDigest: string;
   readonly signal: AbortSignal;
 }
 
@@ -131,13 +132,14 @@ export class RpcParentChannel implements ParentChannel {
     { isSecure }: HeldClient,
     parent: CandidateParent,
     response: SyncPiecesResponse__Output,
-    { contentVersion }: Query,
+    { contentVersion, sourceDigest }: Query,
   ): ReturnType<typeof addressOf> {
     const { policy, quinnKey } = this.#options;
     return addressOf(parent, response, {
       policy,
       isSecure,
       contentVersion,
+      sourceDigest,
       quinn: quinnKey !== undefined && (isSecure || !policy.tls),
     });
   }

@@ -6,6 +6,7 @@ import { DaemonError } from "../errors.ts";
 import type { Logger } from "../logger.ts";
 import { messageOf } from "../message-of.ts";
 import type { CandidateParent } from "../scheduling/scheduler-link.ts";
+import { sourceDigestOf } from "../tasks/is-same-source.ts";
 import { toError } from "../to-error.ts";
 import type { ParentChannel } from "./parent-channel.ts";
 import { Parent } from "./parent.ts";
@@ -179,6 +180,7 @@ export class Swarm implements AsyncDisposable {
         taskId: task.facts.taskId,
         pieceNumbers,
         contentVersion: task.facts.contentVersion,
+        sourceDigest: sourceDigestOf(task.facts),
         signal,
       };
       for await (const event of channel.syncPieces(parent.candidate, query)) {

@@ -14,6 +14,14 @@ export function namedVersion(contentVersion: string): string {
   return `${contentVersion}${NAMED_SUFFIX}`;
 }
 
+/** Whether this is the version of such a copy. */
+export function isNamedVersion(contentVersion: string): boolean {
+  const named = contentVersion.endsWith(UNCHECKED_SUFFIX)
+    ? contentVersion.slice(0, -UNCHECKED_SUFFIX.length)
+    : contentVersion;
+  return named.endsWith(NAMED_SUFFIX);
+}
+
 /** The version as the origin gives it, whether or not the origin was checked, and whatever the copy is called. */
 export function originVersion(contentVersion: string): string {
   return [UNCHECKED_SUFFIX, NAMED_SUFFIX].reduce(

@@ -33,6 +33,11 @@ export interface PeerExtension {
    * In the last message of a parent: it is being stopped. What it is sending it will send, but it is to be asked for nothing more.
    */
   'leaving'?: (boolean) | undefined;
+  /**
+   * SHA-256, in hex, of the server and path that this daemon's copy was read from, where the task id is a hash of its URL: an id can be
+   * had for another URL, and copies from two places are never mixed. Empty: it does not matter where it is from, or is not known.
+   */
+  'sourceDigest'?: (string) | undefined;
 }
 
 /**
@@ -66,4 +71,9 @@ export interface PeerExtension__Output {
    * In the last message of a parent: it is being stopped. What it is sending it will send, but it is to be asked for nothing more.
    */
   'leaving': (boolean);
+  /**
+   * SHA-256, in hex, of the server and path that this daemon's copy was read from, where the task id is a hash of its URL: an id can be
+   * had for another URL, and copies from two places are never mixed. Empty: it does not matter where it is from, or is not known.
+   */
+  'sourceDigest': (string);
 }
