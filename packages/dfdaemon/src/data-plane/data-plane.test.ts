@@ -316,10 +316,36 @@ describe.each<Kind>(["in this process", "in one process", "in two processes"])(
         },
       });
       expect(body.stat.etag).toBe('"1"');
-      await task.writePiece({ number: 1, ...FROM_ORIGIN }, body.next(bounds.length).content);
+      await task.writePiece({ number: 1, ...FROM_ORIGIN }, body.all().content);
       await body[Symbol.asyncDispose]();
       expect(received).toBe(bounds.length);
       expect([...task.pieces.keys()]).toEqual([1]);
+    });
+
+    it("reads answers to their ends, so that one connection does for one range after the other", async () => {
+      origin.set("/file", { content: CONTENT, etag: '"1"' });
+      const node = await openNode(kind === "in two processes" ? "in one process" : kind, "node");
+      const task = await createTask(node.storage);
+      for (let number = 0; number < task.pieceCount; number += 1) {
+        const expected = { etag: '"1"', lastModified: "", contentLength: CONTENT.byteLength };
+        const range = { ...task.bounds(number), expected };
+        await using body = await node.dataPlane.readOrigin({ request: request(), range });
+        await task.writePiece({ number, ...FROM_ORIGIN }, body.all().content);
+      }
+      expect((await contentOf(task)).equals(CONTENT)).toBe(true);
+      expect(origin.connectionCount).toBe(1);
+    });
+
+    it("reads pieces to their ends, so that one connection does for one after the other", async () => {
+      const parent = await openNode(kind, "parent");
+      await fill(await createTask(parent.storage));
+      const child = await openNode(kind, "child", { protocol: "tcp" });
+      const task = await createTask(child.storage);
+      const signal = new AbortController().signal;
+      for (let pieceNumber = 0; pieceNumber < task.pieceCount; pieceNumber += 1)
+        await child.dataPlane.fetchPiece({ task, pieceNumber, parent: parent.address, signal });
+      const { tcp } = await parent.dataPlane.transportReport();
+      expect(tcp?.server.acceptedCount).toBe(1);
     });
 
     it("passes on what an origin answers", async () => {

@@ -89,6 +89,7 @@ export class InProcessDataPlane implements DataPlane {
     return {
       stat: body.stat,
       next: (length) => stream.next(length),
+      all: () => stream.all(),
       end: () => stream.end(),
       async [Symbol.asyncDispose]() {
         await stream[Symbol.asyncDispose]();

@@ -101,7 +101,7 @@ export class OriginReader implements AsyncDisposable {
         signal,
         onBytes: (length) => events.progressed(length),
       });
-      const { content } = body.next(bounds.length);
+      const { content } = body.all();
       const piece = await task.writePiece(draft(number), content);
       queue.done(number);
       events.pieceFinished(piece);

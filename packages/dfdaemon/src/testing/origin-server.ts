@@ -63,6 +63,8 @@ export interface OriginServer extends AsyncDisposable {
   /** `http://127.0.0.1:12345`, without a slash at the end. */
   readonly url: string;
   readonly port: number;
+  /** Accepted so far. */
+  readonly connectionCount: number;
   /** In order of arrival. */
   readonly requests: readonly ServedRequest[];
   /** From now on `path` (without a query) is answered so; a function is asked for every request, told how many came before it. */
@@ -117,6 +119,10 @@ export async function openOriginServer(options: OriginServerOptions = {}): Promi
   };
   const server = tls === undefined ? createServer(listener) : createTlsServer(tls, listener);
   server.keepAliveTimeout = 60_000;
+  let connectionCount = 0;
+  server.on("connection", () => {
+    connectionCount += 1;
+  });
   server.listen(wantedPort, host);
   await once(server, "listening");
   // oxlint-disable-next-line no-unsafe-type-assertion -- a TCP server's address is one
@@ -125,6 +131,9 @@ export async function openOriginServer(options: OriginServerOptions = {}): Promi
   return {
     url: `${tls === undefined ? "http" : "https"}://${host}:${port}`,
     port,
+    get connectionCount() {
+      return connectionCount;
+    },
     requests,
     set: (path, behaviour) => void behaviours.set(path, behaviour),
     requestsTo: (path) => requests.filter((request) => request.path.split("?")[0] === path),

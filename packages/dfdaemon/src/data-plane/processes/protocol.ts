@@ -42,10 +42,14 @@ export type WorkerMethods = {
     readonly path: string;
     readonly length: number;
   }): void;
-  /** Writes the next bytes of a content to their place, `target.length` of them; answers with their digests. */
-  receive(params: { readonly content: number; readonly target: PieceTarget }): readonly string[];
-  /** Reads past the next bytes of a content. */
-  skip(params: { readonly content: number; readonly length: number }): void;
+  /** Writes the next bytes of a content, or all that is left, to their place; answers with their digests. */
+  receive(params: {
+    readonly content: number;
+    readonly target: PieceTarget;
+    readonly length: number | "all";
+  }): readonly string[];
+  /** Reads past the next bytes of a content, or all that is left. */
+  skip(params: { readonly content: number; readonly length: number | "all" }): void;
   /** Reads on to the end of a content, where nothing may be left. */
   end(params: { readonly content: number }): void;
   /** Writes all of a content to a file that is there and empty; answers with its length. */

@@ -25,26 +25,11 @@ export class RemoteContent implements ContentStream {
   }
 
   next(length: number): ContentSlice {
-    let left = length;
-    const content: ContentSender = {
-      sendTo: async (target, options) => {
-        const digests = await this.#call(options.signal, (signal) =>
-          this.#worker.link.call("receive", { content: this.#content, target }, { signal }),
-        );
-        left -= target.length;
-        return digests;
-      },
-      async close() {},
-    };
-    const rest = async (): Promise<void> => {
-      if (left <= 0) return;
-      const skipped = left;
-      left = 0;
-      await this.#call(undefined, (signal) =>
-        this.#worker.link.call("skip", { content: this.#content, length: skipped }, { signal }),
-      );
-    };
-    return { content, rest };
+    return this.#slice(length);
+  }
+
+  all(): ContentSlice {
+    return this.#slice("all");
   }
 
   async end(): Promise<void> {
@@ -72,6 +57,29 @@ export class RemoteContent implements ContentStream {
     } catch {
       // The process is gone, and the content with it.
     }
+  }
+
+  #slice(length: number | "all"): ContentSlice {
+    const { link } = this.#worker;
+    const id = this.#content;
+    let isTaken = false;
+    const content: ContentSender = {
+      sendTo: async (target, options) => {
+        isTaken = true;
+        return await this.#call(options.signal, (signal) =>
+          link.call("receive", { content: id, target, length }, { signal }),
+        );
+      },
+      async close() {},
+    };
+    const rest = async (): Promise<void> => {
+      if (isTaken) return;
+      isTaken = true;
+      await this.#call(undefined, (signal) =>
+        link.call("skip", { content: id, length }, { signal }),
+      );
+    };
+    return { content, rest };
   }
 
   /** With both signals: no `AbortSignal.any`, which would keep a trace of each piece on a signal that lives as long as a download. */

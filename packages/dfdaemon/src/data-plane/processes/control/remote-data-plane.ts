@@ -101,6 +101,7 @@ export class RemoteDataPlane implements DataPlane {
       return {
         stat,
         next: (length) => body.next(length),
+        all: () => body.all(),
         end: () => body.end(),
         [Symbol.asyncDispose]: () => body[Symbol.asyncDispose](),
       };
@@ -207,6 +208,6 @@ export class RemoteDataPlane implements DataPlane {
       trafficType: "REMOTE_PEER" as const,
       parentId: parent.hostId,
     };
-    return await task.writePiece(draft, body.next(length).content);
+    return await task.writePiece(draft, body.all().content);
   }
 }

@@ -68,16 +68,16 @@ export class ContentDesk implements AsyncDisposable {
   }
 
   async receive(
-    { content: id, target }: Params<"receive">,
+    { content: id, target, length }: Params<"receive">,
     signal: AbortSignal,
   ): Promise<readonly string[]> {
     return await this.#with(id, signal, ({ stream }) =>
-      this.#files.receive(target, stream.next(target.length).content),
+      this.#files.receive(target, sliceOf(stream, length).content),
     );
   }
 
   async skip({ content: id, length }: Params<"skip">, signal: AbortSignal): Promise<void> {
-    await this.#with(id, signal, ({ stream }) => stream.next(length).rest());
+    await this.#with(id, signal, ({ stream }) => sliceOf(stream, length).rest());
   }
 
   async end({ content: id }: Params<"end">, signal: AbortSignal): Promise<void> {
@@ -86,7 +86,7 @@ export class ContentDesk implements AsyncDisposable {
 
   async spool({ content: id, path }: Params<"spool">, signal: AbortSignal): Promise<number> {
     return await this.#with(id, signal, ({ stream }) =>
-      this.#files.spool(path, stream.next(Number.MAX_SAFE_INTEGER).content),
+      this.#files.spool(path, stream.all().content),
     );
   }
 
@@ -134,6 +134,13 @@ export class ContentDesk implements AsyncDisposable {
       this.#progress.flush();
     }
   }
+}
+
+function sliceOf(
+  stream: LocalContentStream,
+  length: number | "all",
+): ReturnType<LocalContentStream["next"]> {
+  return length === "all" ? stream.all() : stream.next(length);
 }
 
 /** A transfer that nobody waits for any more is ended; once it is open, whoever uses it says so. */
