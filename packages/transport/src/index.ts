@@ -5,6 +5,21 @@ export {
   type MemoryPieceServer,
   type MemoryTransport,
 } from "./memory-transport.ts";
+export { chainOf } from "./tls/socket-chain.ts";
+export { RefusalLog, type TlsLogger } from "./tls/refusal-log.ts";
+export { TICKET_AGE_MAX_MS, TlsAcceptor, type TlsAcceptorInit } from "./tls/tls-acceptor.ts";
+export { AdmittedPeers, type AdmittedPeersInit } from "./tls/admitted-peers.ts";
+export {
+  type CertificateChain,
+  expiryOf,
+  namesOf,
+  type PeerExpectation,
+  type PeerFault,
+  type PeerRefusal,
+  PeerTrust,
+} from "./tls/peer-trust.ts";
+export { formatSerial, NODE_CERTIFICATE_NAME, type TlsIdentity } from "./tls/tls-identity.ts";
+export { type Tls, type TlsSource, TlsStore, toTlsSource } from "./tls/tls-source.ts";
 export { createPieceDownload, type PieceDownloadInit } from "./piece-download.ts";
 export { type Refusal, type RefusalCode, toRefusal } from "./refusal.ts";
 export {
@@ -22,6 +37,5 @@ export {
   type Protocol,
   type ServerAddress,
   type ServerLimits,
-  type TlsIdentity,
 } from "./transport.ts";
 export { within } from "./within.ts";

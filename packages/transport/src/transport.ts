@@ -156,13 +156,3 @@ export const DEFAULT_DOWNLOADER_TIMEOUTS: DownloaderTimeouts = {
   announceMs: 360_000,
   stallMs: 15_000,
 };
-
-/** PEM texts of one node: with them every connection is TLS with both sides checked. */
-export interface TlsIdentity {
-  /** The certificate authorities to trust, one or several concatenated. */
-  readonly caCert: string;
-  /** This node's certificate chain, leaf first. */
-  readonly cert: string;
-  /** The leaf's private key. */
-  readonly key: string;
-}
