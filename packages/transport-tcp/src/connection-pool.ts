@@ -1,20 +1,23 @@
 import { performance } from "node:perf_hooks";
-import type { SecureContext } from "node:tls";
+import type { TlsSource } from "@damselfly/transport";
 import { ConnectTimes } from "./connect-times.ts";
 import { ParentConnection, type Target } from "./parent-connection.ts";
+import { SecureDials } from "./secure-dials.ts";
 import { SessionCache } from "./session-cache.ts";
 import { IDLE_MS } from "./socket-options.ts";
 import { watchDial } from "./watch-dial.ts";
 
 export interface ConnectionPoolOptions {
-  /** Of what is dialled with TLS. */
-  readonly secureContext: SecureContext | undefined;
+  /** For what is dialled with TLS. */
+  readonly tls: TlsSource | undefined;
   /** Connections kept, all parents together: beyond it, idle ones are closed. */
   readonly capacity: number;
   /** An idle connection is closed after this, in milliseconds; no later than a parent would. */
   readonly idleTimeoutMs: number;
   /** From the dial to a usable connection, in milliseconds. */
   readonly connectMs: number;
+  /** For dates in certificates: milliseconds since 1970. */
+  readonly now?: (() => number) | undefined;
 }
 
 /** What became of dials, since the start. */
@@ -58,7 +61,10 @@ export class ConnectionPool {
   readonly #options: ConnectionPoolOptions;
   readonly #parents = new Map<string, Parent>();
   readonly #sessions = new SessionCache(() => performance.now());
+  readonly #secureDials: SecureDials | undefined;
   readonly #connections = new Set<ParentConnection>();
+  /** Made under another identity of ours: they end with what runs on them. */
+  readonly #former = new WeakSet<ParentConnection>();
   /** Those that are idle, the one for the longest time first, and what will close each. */
   readonly #idle = new Map<ParentConnection, NodeJS.Timeout>();
   readonly #connectTimes = new ConnectTimes(() => performance.now());
@@ -68,8 +74,19 @@ export class ConnectionPool {
   #dialMs = 0;
   #isClosed = false;
 
+  /** @throws {TcpError} `ERR_TLS_CONFIG` */
   constructor(options: ConnectionPoolOptions) {
     this.#options = options;
+    const { tls, now } = options;
+    if (tls === undefined) return;
+    this.#secureDials = new SecureDials({
+      tls,
+      now,
+      onChange: ({ isOtherIdentity }) => {
+        this.#sessions.clear();
+        if (isOtherIdentity) this.#retireSecure();
+      },
+    });
   }
 
   /** Connections that are dialled or open, idle ones included. */
@@ -137,7 +154,16 @@ export class ConnectionPool {
   /** Closes everything. */
   close(): void {
     this.#isClosed = true;
+    this.#secureDials?.[Symbol.dispose]();
     for (const connection of this.#connections) connection.close();
+  }
+
+  #retireSecure(): void {
+    for (const connection of this.#connections) {
+      if (!connection.target.isSecure) continue;
+      this.#former.add(connection);
+      if (this.#idle.has(connection)) connection.close();
+    }
   }
 
   #parentOf(target: Target): Parent {
@@ -163,10 +189,12 @@ export class ConnectionPool {
     const key = keyOf(target);
     const connection = new ParentConnection({
       target,
-      secureContext: target.isSecure ? this.#options.secureContext : undefined,
+      secureDials: target.isSecure ? this.#secureDials : undefined,
       session: this.#sessions.find(key),
       onConnect: (ms) => this.#connectTimes.note(target.ip, ms),
-      onSession: (session) => this.#sessions.remember(key, session),
+      onSession: (session) => {
+        if (!this.#former.has(connection)) this.#sessions.remember(key, session);
+      },
       onFree: (freed) => this.#offer(parent, freed),
       onClosed: (closed) => this.#forget(parent, closed),
     });
@@ -198,7 +226,9 @@ export class ConnectionPool {
 
   /** Gives a free connection to who waits for one, or keeps it. */
   #offer(parent: Parent, connection: ParentConnection): void {
-    if (this.#isClosed) {
+    // One that was being dialled when our identity changed is for whom it was dialled.
+    const isSpent = this.#former.has(connection) && connection.requestCount > 0;
+    if (this.#isClosed || isSpent) {
       connection.close();
       return;
     }

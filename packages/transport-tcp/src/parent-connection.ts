@@ -1,19 +1,15 @@
 import { connect, type Socket, type TcpNetConnectOpts } from "node:net";
 import { performance } from "node:perf_hooks";
-import {
-  connect as connectTls,
-  type ConnectionOptions,
-  type SecureContext,
-  type TLSSocket,
-} from "node:tls";
-import { type PieceInfo, TransportError } from "@damselfly/transport";
+import { connect as connectTls, type ConnectionOptions, type TLSSocket } from "node:tls";
+import { chainOf, type PieceInfo, TransportError } from "@damselfly/transport";
 import { type Packet, PacketDecoder } from "@damselfly/vortex";
 import { ContentInbox } from "./content-inbox.ts";
 import { ConnectionLost } from "./connection-lost.ts";
 import type { RingBuffers } from "./ring-buffers.ts";
 import type { KnownSession } from "./session-cache.ts";
 import { SOCKET_OPTIONS } from "./socket-options.ts";
-import { ALPN, checkNodeIdentity } from "./tls-context.ts";
+import type { SecureDials } from "./secure-dials.ts";
+import { ALPN } from "./tls-context.ts";
 
 /** A parent's TCP port, and who is expected behind it. */
 export interface Target {
@@ -58,7 +54,7 @@ interface RunningAsking extends Asking {
 export interface ParentConnectionInit {
   readonly target: Target;
   /** With it the connection is secure. */
-  readonly secureContext: SecureContext | undefined;
+  readonly secureDials: SecureDials | undefined;
   /** Of an earlier connection to the same target. */
   readonly session: KnownSession | undefined;
   /** The systems at both ends have met, `ms` after the dial; TLS is still to come. */
@@ -103,9 +99,9 @@ export class ParentConnection {
   constructor(init: ParentConnectionInit) {
     this.#init = init;
     this.target = init.target;
-    const { secureContext } = init;
+    const { secureDials } = init;
     const dialledAt = performance.now();
-    this.#socket = secureContext === undefined ? this.#dial() : this.#dialSecure(secureContext);
+    this.#socket = secureDials === undefined ? this.#dial() : this.#dialSecure(secureDials);
     this.ready = this.#becomeReady();
     this.ready.catch(() => undefined); // `onClosed` says it too
     this.#socket.on("error", (error) => {
@@ -169,34 +165,44 @@ export class ParentConnection {
     return connect({ host, port, ...SOCKET_OPTIONS, onread: this.#onread() });
   }
 
-  #dialSecure(secureContext: SecureContext): TLSSocket {
+  #dialSecure(secureDials: SecureDials): TLSSocket {
     const { ip: host, port } = this.target;
     const { session: known, onSession } = this.#init;
     const options: ConnectionOptions & TcpNetConnectOpts = {
       host,
       port,
       ...SOCKET_OPTIONS,
-      secureContext,
+      secureContext: secureDials.context,
       ...(known === undefined ? {} : { session: known.session }),
       ALPNProtocols: [ALPN],
       rejectUnauthorized: true,
-      checkServerIdentity: (_, certificate) => checkNodeIdentity(certificate, this.target),
+      // Not asked when a session is resumed; what it would check is checked below in any case.
+      checkServerIdentity: () => undefined,
       onread: this.#onread(),
     };
     const socket = connectTls(options);
+    let chain = known?.chain ?? [];
     let checkedAt = known?.checkedAt ?? 0;
     socket.once("secureConnect", () => {
-      if (!socket.isSessionReused()) checkedAt = performance.now();
+      const isResumed = socket.isSessionReused();
+      if (!isResumed) {
+        chain = chainOf(socket);
+        checkedAt = performance.now();
+      }
+      const refusal = secureDials.admit(this, { chain, isResumed });
+      if (refusal !== undefined) this.close(new Error(refusal.reason));
     });
     // With TLS 1.3 they come after the handshake.
-    socket.on("session", (session) => onSession({ session, checkedAt }));
+    socket.on("session", (session) => onSession({ session, chain, checkedAt }));
     return socket;
   }
 
   async #becomeReady(): Promise<void> {
     const event = this.target.isSecure ? "secureConnect" : "connect";
     await new Promise<void>((resolve, reject) => {
-      this.#socket.once(event, resolve);
+      this.#socket.once(event, () => {
+        if (this.isOpen) resolve();
+      });
       this.#socket.once("close", () =>
         reject(this.#error ?? new Error("it closed the connection")),
       );
@@ -284,6 +290,7 @@ export class ParentConnection {
 
   #onClose(): void {
     this.#isOpen = false;
+    this.#init.secureDials?.release(this);
     const asking = this.#asking;
     this.#asking = undefined;
     asking?.reject(this.#lost(asking.receivedLength < HEADER_LENGTH));

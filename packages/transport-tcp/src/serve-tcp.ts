@@ -1,14 +1,16 @@
 import { once } from "node:events";
 import { createServer, type Server, type Socket } from "node:net";
 import { performance } from "node:perf_hooks";
-import { createServer as createTlsServer, type Server as TlsServer } from "node:tls";
 import {
   DEFAULT_SERVER_LIMITS,
   type PieceServer,
   type PieceSource,
   type ServerAddress,
   type ServerLimits,
-  type TlsIdentity,
+  NODE_CERTIFICATE_NAME,
+  type Tls,
+  TlsAcceptor,
+  toTlsSource,
 } from "@damselfly/transport";
 import { ChildConnection, type ChildConnectionInit } from "./child-connection.ts";
 import { TcpError } from "./errors.ts";
@@ -24,8 +26,8 @@ export interface ServeTcpOptions {
   readonly address: ServerAddress;
   /** Somebody else listens there, and hands over what he accepts: see `take`. */
   readonly isHandedOver?: boolean | undefined;
-  /** With it children may come with TLS 1.3, and must then show a certificate of the same authority. */
-  readonly tls?: TlsIdentity | undefined;
+  /** With it children may come with TLS 1.3, and must then show a node's certificate of the same authority. */
+  readonly tls?: Tls | undefined;
   /** Whether children may come without TLS, as Dragonfly's do. Both come to the same port. */
   readonly plain: boolean;
   /** Over `DEFAULT_SERVER_LIMITS`. */
@@ -40,6 +42,8 @@ export interface ServeTcpOptions {
    */
   readonly stallMs?: number | undefined;
   readonly logger?: TcpLogger | undefined;
+  /** For dates in certificates: milliseconds since 1970; default the system's clock. */
+  readonly now?: (() => number) | undefined;
 }
 
 export interface TcpPieceServer extends PieceServer {
@@ -99,7 +103,7 @@ class TcpServer implements TcpPieceServer {
   readonly #limits: ServerLimits;
   readonly #handler: PieceHandler;
   readonly #listener: Server;
-  readonly #secure: TlsServer | undefined;
+  readonly #secure: TlsAcceptor | undefined;
   #address: ServerAddress;
   /** Every connection, however far it has come. */
   readonly #sockets = new Set<Socket>();
@@ -186,6 +190,7 @@ class TcpServer implements TcpPieceServer {
     const closed = this.#stopListening();
     for (const socket of this.#sockets) socket.destroy();
     await Promise.all(this.#serving.values());
+    this.#secure?.[Symbol.dispose]();
     await closed;
   }
 
@@ -204,6 +209,7 @@ class TcpServer implements TcpPieceServer {
     await Promise.all(this.#serving.values());
     clearTimeout(timer);
     for (const socket of this.#sockets) socket.destroy(); // those that never asked
+    this.#secure?.[Symbol.dispose]();
     await closed;
   }
 
@@ -252,7 +258,7 @@ class TcpServer implements TcpPieceServer {
       socket.destroy();
     } else if (recognised.protocol === "tls" && this.#secure !== undefined) {
       socket.unshift(recognised.early);
-      this.#secure.emit("connection", socket);
+      this.#secure.accept(socket);
     } else if (recognised.protocol === "vortex" && plain) {
       const firstMs = this.#idleMs - (performance.now() - startedAt);
       this.#serve(socket, { isOurs: false, early: recognised.early, firstMs });
@@ -289,30 +295,23 @@ class TcpServer implements TcpPieceServer {
     });
   }
 
-  #createSecure(tls: TlsIdentity): TlsServer {
+  #createSecure(tls: Tls): TlsAcceptor {
+    const { logger, now } = this.#options;
     try {
-      const options = {
-        ...secureOptions(tls),
-        ALPNProtocols: [ALPN],
-        requestCert: true,
-        rejectUnauthorized: true,
-        handshakeTimeout: HANDSHAKE_MS,
-      };
-      const secure = createTlsServer(options, (socket) => {
-        // A resumed session vouches for a certificate that was good when it was made.
-        const { valid_to: end } = socket.getPeerCertificate();
-        if (Date.parse(end) < Date.now()) {
-          socket.destroy();
-          return;
-        }
-        if (socket.isSessionReused()) this.#resumedCount += 1;
-        this.#serve(socket, { isOurs: true, early: Buffer.alloc(0), firstMs: this.#idleMs });
+      return new TlsAcceptor({
+        tls: toTlsSource(tls),
+        toContext: secureOptions,
+        alpn: ALPN,
+        callerNames: [NODE_CERTIFICATE_NAME],
+        handshakeMs: HANDSHAKE_MS,
+        onSecure: (socket) => {
+          if (socket.isSessionReused()) this.#resumedCount += 1;
+          this.#serve(socket, { isOurs: true, early: Buffer.alloc(0), firstMs: this.#idleMs });
+        },
+        onFailed: (error) => logger?.debug({ err: error }, "Cannot trust a child"),
+        logger,
+        now,
       });
-      secure.on("tlsClientError", (error, socket) => {
-        this.#options.logger?.debug({ err: error }, "Cannot trust a child");
-        socket.destroy();
-      });
-      return secure;
     } catch (cause) {
       const reason = cause instanceof Error ? cause.message : String(cause);
       throw new TcpError("ERR_TLS_CONFIG", `Cannot use certificate and key: ${reason}`, { cause });

@@ -1,6 +1,10 @@
+import type { CertificateChain } from "@damselfly/transport";
+
 /** A TLS session to resume, and since when it is known who is behind it. */
 export interface KnownSession {
   readonly session: Buffer;
+  /** What was shown then: who resumes is shown nothing. */
+  readonly chain: CertificateChain;
   /** When the certificate was last seen and checked; on the clock of `performance.now`. */
   readonly checkedAt: number;
 }
@@ -39,5 +43,9 @@ export class SessionCache {
 
   forget(key: string): void {
     this.#sessions.delete(key);
+  }
+
+  clear(): void {
+    this.#sessions.clear();
   }
 }

@@ -8,7 +8,8 @@ import {
   type ParentAddress,
   type PieceDownload,
   type PieceRequest,
-  type TlsIdentity,
+  type Tls,
+  toTlsSource,
   TransportError,
   within,
 } from "@damselfly/transport";
@@ -16,12 +17,11 @@ import { ConnectionPool, type DialCounts } from "./connection-pool.ts";
 import { cutChunks } from "./cut-chunks.ts";
 import type { Answer, Target } from "./parent-connection.ts";
 import { PieceAsker } from "./piece-asker.ts";
-import { openSecureContext } from "./tls-context.ts";
 import { toTransportError } from "./to-transport-error.ts";
 
 export interface TcpDownloaderOptions {
   /** With it every parent but those that are `plain` is dialled with mutual TLS 1.3; without it none is. */
-  readonly tls?: TlsIdentity | undefined;
+  readonly tls?: Tls | undefined;
   /** Over `DEFAULT_DOWNLOADER_TIMEOUTS`. */
   readonly timeouts?: Partial<DownloaderTimeouts> | undefined;
   readonly pool?:
@@ -32,6 +32,8 @@ export interface TcpDownloaderOptions {
         readonly idleTimeoutMs?: number | undefined;
       }
     | undefined;
+  /** For dates in certificates: milliseconds since 1970; default the system's clock. */
+  readonly now?: (() => number) | undefined;
 }
 
 export interface TcpDownloader extends Downloader {
@@ -77,10 +79,11 @@ class PooledDownloader implements TcpDownloader {
     this.#isSecure = tls !== undefined;
     this.#timeouts = { ...DEFAULT_DOWNLOADER_TIMEOUTS, ...options.timeouts };
     this.#pool = new ConnectionPool({
-      secureContext: tls === undefined ? undefined : openSecureContext(tls),
+      tls: tls === undefined ? undefined : toTlsSource(tls),
       capacity,
       idleTimeoutMs,
       connectMs: this.#timeouts.connectMs,
+      now: options.now,
     });
     this.#asker = new PieceAsker(this.#pool, { silenceMs: this.#timeouts.connectMs });
   }

@@ -1,18 +1,9 @@
-import {
-  checkServerIdentity,
-  createSecureContext,
-  type PeerCertificate,
-  type SecureContext,
-  type SecureContextOptions,
-} from "node:tls";
+import { createSecureContext, type SecureContext, type SecureContextOptions } from "node:tls";
 import type { TlsIdentity } from "@damselfly/transport";
 import { TcpError } from "./errors.ts";
 
 /** Names the protocol in the TLS handshake (RFC 7301), its version included: other versions do not connect. */
 export const ALPN = "d7y-vortex/1";
-
-/** The name that every node certificate carries, whatever the node's own. */
-const NODE_CERTIFICATE_NAME = "d7y";
 
 /** TLS 1.3 only, both sides checked; AES-128 first, which is the fastest where the processor knows AES. */
 export function secureOptions({ caCert, cert, key }: TlsIdentity): SecureContextOptions {
@@ -33,24 +24,4 @@ export function openSecureContext(tls: TlsIdentity): SecureContext {
     const reason = cause instanceof Error ? cause.message : String(cause);
     throw new TcpError("ERR_TLS_CONFIG", `Cannot use certificate and key: ${reason}`, { cause });
   }
-}
-
-/**
- * With a hostname a node's certificate must name that; without, the IP dialled or the name that every node carries.
- *
- * @returns the reason why this is not the node that was meant, undefined if it is
- */
-export function checkNodeIdentity(
-  certificate: PeerCertificate,
-  node: { readonly ip: string; readonly hostname?: string | undefined },
-): Error | undefined {
-  const { ip, hostname } = node;
-  const altNames = certificate.subjectaltname ?? "";
-  const wanted = hostname === undefined ? [ip, NODE_CERTIFICATE_NAME] : [hostname];
-  // Without alternative names Node would look at the common name, which says nothing here.
-  const isNode = altNames !== "" && wanted.some((name) => !checkServerIdentity(name, certificate));
-  if (isNode) return undefined;
-  return new Error(
-    `its certificate names ${altNames || "nothing"}, expected ${wanted.join(" or ")}`,
-  );
 }
