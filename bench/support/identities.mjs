@@ -1,6 +1,6 @@
 import { createIdentity } from "@damselfly/quinn";
-import { NODE_CERTIFICATE_NAME } from "@damselfly/rpc";
 import { createTestAuthority } from "@damselfly/rpc/testing";
+import { NODE_CERTIFICATE_NAME } from "@damselfly/transport";
 
 /**
  * Who both ends of an open path are: `tls`, certificates of one authority, with which every connection is mutual TLS; and `quinn`, each

@@ -1,4 +1,4 @@
-import type { TlsIdentity } from "@damselfly/transport";
+import { type Tls, toTlsSource } from "@damselfly/transport";
 import {
   Client,
   credentials,
@@ -9,14 +9,14 @@ import {
 import { createDuplex, type RpcDuplex } from "./duplex.ts";
 import { loadService, type LoadedMethod, type ServiceName, type Services } from "./load-service.ts";
 import type { DuplexMethod, ServerStreamMethod, UnaryMethod } from "./method.ts";
+import { NodeCredentials } from "./node-credentials.ts";
 import { RpcError } from "./rpc-error.ts";
 import { channelTarget, formatTarget, type RpcTarget } from "./target.ts";
-import { createChannelCredentials, NODE_CERTIFICATE_NAME } from "./tls.ts";
 
 export interface RpcClientOptions {
   /** With it mutual TLS, without it plain. Unix sockets are always plain. */
-  readonly tls?: TlsIdentity | undefined;
-  /** The host that the server's certificate must name; see `createChannelCredentials`. */
+  readonly tls?: Tls | undefined;
+  /** The host that the server's certificate must name; absent: the IP dialled, or `d7y`. */
   readonly expectedHostname?: string | undefined;
   /** Over those of `defaultChannelOptions`. */
   readonly channelOptions?: ChannelOptions | undefined;
@@ -89,20 +89,16 @@ export function createRpcClient<Name extends ServiceName>(
   options: RpcClientOptions = {},
 ): RpcClient<Services[Name]> {
   const { tls, expectedHostname, channelOptions } = options;
-  const isSecure = tls !== undefined && "ip" in target;
-  const channelCredentials = isSecure
-    ? createChannelCredentials(tls, {
-        ip: target.ip,
-        ...(expectedHostname === undefined ? {} : { expectedHostname }),
-      })
-    : credentials.createInsecure();
-  const client = new Client(channelTarget(target), channelCredentials, {
-    ...defaultChannelOptions,
-    // TLS forbids an IP as the server's name; checkNodeIdentity knows which one was dialled.
-    ...(isSecure ? { "grpc.ssl_target_name_override": NODE_CERTIFICATE_NAME } : {}),
-    ...channelOptions,
-  });
-  const connection = createConnection(client, formatTarget(target));
+  const nodeCredentials =
+    tls === undefined || !("ip" in target)
+      ? undefined
+      : new NodeCredentials(toTlsSource(tls), { ip: target.ip, hostname: expectedHostname });
+  const client = new Client(
+    channelTarget(target),
+    nodeCredentials ?? credentials.createInsecure(),
+    { ...defaultChannelOptions, ...channelOptions },
+  );
+  const connection = createConnection(client, formatTarget(target), nodeCredentials);
   const methods = [...loadService(service).methods].map(
     ([name, method]) => [name, createMethod(connection, method)] as const,
   );
@@ -112,7 +108,11 @@ export function createRpcClient<Name extends ServiceName>(
   >;
 }
 
-function createConnection(client: Client, target: string): RpcConnection {
+function createConnection(
+  client: Client,
+  target: string,
+  nodeCredentials: NodeCredentials | undefined,
+): RpcConnection {
   return {
     target,
     channel: client,
@@ -124,7 +124,10 @@ function createConnection(client: Client, target: string): RpcConnection {
           return reject(new RpcError("UNAVAILABLE", reason, { target, method: "connect", cause }));
         });
       }),
-    [Symbol.asyncDispose]: async () => client.close(),
+    [Symbol.asyncDispose]: async () => {
+      client.close();
+      nodeCredentials?.[Symbol.dispose]();
+    },
   };
 }
 

@@ -51,4 +51,3 @@ export { serveRpc, type RpcServer, type ServeRpcOptions } from "./serve-rpc.ts";
 export type { StatusName } from "./status.ts";
 export { formatTarget, type RpcTarget } from "./target.ts";
 export { durationFromMs, durationToMs, timestampFromDate, timestampToDate } from "./time.ts";
-export { NODE_CERTIFICATE_NAME } from "./tls.ts";

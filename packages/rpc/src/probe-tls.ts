@@ -1,7 +1,13 @@
-import type { TlsIdentity } from "@damselfly/transport";
+import {
+  chainOf,
+  namesOf,
+  NODE_CERTIFICATE_NAME,
+  PeerTrust,
+  type TlsIdentity,
+} from "@damselfly/transport";
 import { connect as connectTcp } from "node:net";
 import { connect, type TLSSocket } from "node:tls";
-import { checkNodeIdentity, createNodeContext, NODE_CERTIFICATE_NAME } from "./tls.ts";
+import { ALPN, clientContext } from "./tls.ts";
 
 /** What somebody who listens there says to a TLS ClientHello. */
 export type TlsProbe =
@@ -34,8 +40,8 @@ export async function probeTls(
   const socket = connect({
     socket: tcp,
     servername: NODE_CERTIFICATE_NAME,
-    secureContext: createNodeContext(options.tls),
-    ALPNProtocols: ["h2"],
+    secureContext: clientContext(options.tls),
+    ALPNProtocols: [ALPN],
     // Looked at below: who shows a bad certificate does speak TLS.
     rejectUnauthorized: false,
   });
@@ -45,7 +51,7 @@ export async function probeTls(
         const error = new Error(`no answer to TLS within ${options.timeoutMs} ms`);
         resolve({ kind: "unknown", error });
       }, options.timeoutMs);
-      socket.once("secureConnect", () => resolve(judge(socket, server)));
+      socket.once("secureConnect", () => resolve(judge(socket, server, options.tls)));
       socket.once("error", (error: Error) => {
         if (!isConnected) resolve({ kind: "unknown", error });
         else resolve(isAlert(error) ? { kind: "untrusted", error } : { kind: "plain" });
@@ -66,11 +72,17 @@ export async function probeTls(
 function judge(
   socket: TLSSocket,
   server: { readonly ip: string; readonly expectedHostname?: string },
+  tls: TlsIdentity,
 ): TlsProbe {
-  const error = socket.authorized
-    ? checkNodeIdentity(socket.getPeerCertificate(), server)
-    : socket.authorizationError;
-  return error === undefined ? { kind: "trusted" } : { kind: "untrusted", error: toError(error) };
+  if (!socket.authorized) return { kind: "untrusted", error: toError(socket.authorizationError) };
+  const { ip, expectedHostname: hostname } = server;
+  const refusal = new PeerTrust(tls).refusalOf(chainOf(socket), {
+    isDialled: true,
+    names: namesOf({ ip, hostname }),
+    nowMs: Date.now(),
+  });
+  if (refusal === undefined) return { kind: "trusted" };
+  return { kind: "untrusted", error: new Error(`Cannot trust ${ip}: ${refusal.reason}`) };
 }
 
 /** Whether the other end said in TLS's own words that it will not go on. */

@@ -1,4 +1,4 @@
-import type { TlsIdentity } from "@damselfly/transport";
+import { NODE_CERTIFICATE_NAME, type Tls, TlsAcceptor, toTlsSource } from "@damselfly/transport";
 import {
   Server,
   ServerCredentials,
@@ -23,9 +23,9 @@ import type { RpcLogger } from "./logger.ts";
 import { createReflectionServices } from "./reflection.ts";
 import { RequestGate, type RequestLimits } from "./request-gate.ts";
 import { ServeError } from "./serve-error.ts";
-import { gateStreams } from "./stream-gate.ts";
+import { gateStreams, refuseCalls } from "./stream-gate.ts";
 import { formatTarget, type RpcTarget } from "./target.ts";
-import { createServerCredentials } from "./tls.ts";
+import { ALPN, serverContextOptions } from "./tls.ts";
 import { prepareSocketPath } from "./unix-socket.ts";
 
 export interface ServeRpcOptions {
@@ -37,8 +37,11 @@ export interface ServeRpcOptions {
   readonly isHandedOver?: boolean | undefined;
   /** Made with `implementService`. Health and reflection are added to them. */
   readonly services: readonly ImplementedService[];
-  /** With it mutual TLS on TCP. Unix sockets are always plain. */
-  readonly tls?: TlsIdentity | undefined;
+  /**
+   * With it mutual TLS on TCP: callers must show a certificate of the same authority, and without `plain`, where only
+   * our own are expected, one of a node (`d7y`). Unix sockets are always plain.
+   */
+  readonly tls?: Tls | undefined;
   /** With `tls`: callers without TLS are served on the same port, too. */
   readonly plain?: boolean | undefined;
   /** Takes over connections on this port that speak Vortex without TLS, with none of their bytes read. Absent: they are closed. */
@@ -54,6 +57,8 @@ export interface ServeRpcOptions {
   readonly connectionCountMax?: number | undefined;
   /** Over the defaults: 8 MiB a message, a ping every five minutes on an idle connection. */
   readonly channelOptions?: ChannelOptions | undefined;
+  /** For dates in certificates: milliseconds since 1970; default the system's clock. */
+  readonly now?: (() => number) | undefined;
 }
 
 /** Disposing it refuses new calls, lets running ones finish for `graceMs`, then cuts what is left. Idempotent. */
@@ -94,9 +99,17 @@ export async function serveRpc(options: ServeRpcOptions): Promise<RpcServer> {
   }
 
   const sockets = new Set<Socket>();
-  const accept = waysInto(server, options, (socket) => void sockets.delete(socket));
+  const acceptor = openAcceptor(server, options);
+  const accept = waysInto(server, options, {
+    acceptor,
+    release: (socket) => void sockets.delete(socket),
+  });
   gateStreams(server, { connectionCountMax });
   const listener = await listen(options, { sockets, connectionCountMax, accept });
+  const end = async (ms: number): Promise<void> => {
+    await close(server, listener, ms);
+    acceptor?.[Symbol.dispose]();
+  };
 
   let closed: Promise<void> | undefined;
   return {
@@ -108,12 +121,12 @@ export async function serveRpc(options: ServeRpcOptions): Promise<RpcServer> {
     abort: async () => {
       for (const socket of listener.sockets) socket.destroy();
       closing.abort();
-      closed ??= close(server, listener, 0);
+      closed ??= end(0);
       await closed;
     },
     [Symbol.asyncDispose]: () => {
       closing.abort();
-      closed ??= close(server, listener, graceMs);
+      closed ??= end(graceMs);
       return closed;
     },
   };
@@ -130,22 +143,54 @@ const defaultServerOptions: ChannelOptions = {
   "grpc.max_concurrent_streams": 1_000,
 };
 
+/** A caller that wants TLS has this long for the handshake. Milliseconds. */
+const HANDSHAKE_MS = 10_000;
+
+/** @throws {Error} Node's, if the identity cannot be used */
+function openAcceptor(
+  server: Server,
+  { address, tls, plain = tls === undefined, logger, now }: ServeRpcOptions,
+): TlsAcceptor | undefined {
+  if (tls === undefined || "socketPath" in address) return undefined;
+  // Its TLS is done by then: what grpc-js takes in is plain to it, and it still finds the certificate.
+  const injector = server.createConnectionInjector(ServerCredentials.createInsecure());
+  return new TlsAcceptor({
+    tls: toTlsSource(tls),
+    toContext: serverContextOptions,
+    alpn: ALPN,
+    callerNames: plain ? undefined : [NODE_CERTIFICATE_NAME],
+    handshakeMs: HANDSHAKE_MS,
+    onSecure: (socket) => injector.injectConnection(socket),
+    onMisnamed: (socket, { reason }) => {
+      refuseCalls(socket, `Cannot serve this peer: ${reason}`);
+      injector.injectConnection(socket);
+    },
+    logger,
+    now,
+  });
+}
+
 /**
  * Takes connections into the server: those on a unix socket as they are, others by their first bytes.
  *
- * @param release is told of a connection that is somebody else's from now on
+ * @param ways.acceptor takes those with TLS
+ * @param ways.release is told of a connection that is somebody else's from now on
  */
 function waysInto(
   server: Server,
   options: ServeRpcOptions,
-  release: (socket: Socket) => void,
+  ways: {
+    readonly acceptor: TlsAcceptor | undefined;
+    readonly release: (socket: Socket) => void;
+  },
 ): (socket: Socket) => void {
   const { address, tls, plain = tls === undefined, foreign, firstBytesMs = 10_000 } = options;
-  const wayInto = (credentials: ServerCredentials): ((socket: Socket) => void) => {
-    const injector = server.createConnectionInjector(credentials);
+  const { acceptor, release } = ways;
+  const plainWay = (): ((socket: Socket) => void) => {
+    const injector = server.createConnectionInjector(ServerCredentials.createInsecure());
     return (socket) => injector.injectConnection(socket);
   };
-  if ("socketPath" in address) return wayInto(ServerCredentials.createInsecure());
+  if ("socketPath" in address) return plainWay();
   const handOver = (socket: Socket): void => {
     // Dragonfly's older children say that no request will follow, and still want the rest of the answer.
     socket.allowHalfOpen = true;
@@ -154,8 +199,8 @@ function waysInto(
   };
   const sorter = new ConnectionSorter({
     takers: {
-      ...(tls === undefined ? {} : { tls: wayInto(createServerCredentials(tls)) }),
-      ...(plain ? { http2: wayInto(ServerCredentials.createInsecure()) } : {}),
+      ...(acceptor === undefined ? {} : { tls: (socket) => acceptor.accept(socket) }),
+      ...(plain ? { http2: plainWay() } : {}),
       ...(foreign === undefined ? {} : { vortex: handOver }),
     },
     firstBytesMs,

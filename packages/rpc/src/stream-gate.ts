@@ -6,8 +6,9 @@ import {
   type IncomingHttpHeaders,
   type ServerHttp2Stream,
 } from "node:http2";
+import type { Socket } from "node:net";
 import { resetOpenRequest } from "./reset-open-request.ts";
-import { statusCode } from "./status.ts";
+import { statusCode, type StatusName } from "./status.ts";
 
 /**
  * Calls whose deadline bounds the time until the headers only. Dragonfly's daemons send `grpc-timeout: 10S` on streams
@@ -18,9 +19,17 @@ const UNTIMED_PATHS = new Set([
   "/dfdaemon.v2.DfdaemonUpload/SyncHost",
 ]);
 
+/** Why whoever is at the other end of a socket is refused whatever it asks for. */
+const REFUSAL: unique symbol = Symbol("why its calls are refused");
+
+/** Has every call on a connection answered `PERMISSION_DENIED`; to be called before HTTP/2 takes it. */
+export function refuseCalls(socket: Socket, reason: string): void {
+  Object.defineProperty(socket, REFUSAL, { value: reason });
+}
+
 /**
  * Puts itself in front of grpc-js on the HTTP/2 servers that it made: takes the deadline off the calls that must outlive
- * it, has callers let go of calls that are over, and refuses what comes over a connection too many.
+ * it, has callers let go of calls that are over, and refuses what comes over a connection too many, or one refused.
  *
  * grpc-js 1.14 has no option for any of it, so this reaches for its private list of servers.
  */
@@ -29,13 +38,14 @@ export function gateStreams(
   { connectionCountMax }: { readonly connectionCountMax: number },
 ): void {
   const http2Servers = http2ServersOf(server);
-  const refused = refuseSessionsOver(connectionCountMax, http2Servers);
+  const refusals = refuseSessions(connectionCountMax, http2Servers);
   for (const http2Server of http2Servers) {
     const listeners = http2Server.listeners("stream");
     http2Server.removeAllListeners("stream");
     http2Server.on("stream", (stream, headers: IncomingHttpHeaders, flags) => {
-      if (stream.session !== undefined && refused.has(stream.session)) {
-        refuse(stream);
+      const refusal = stream.session === undefined ? undefined : refusals.get(stream.session);
+      if (refusal !== undefined) {
+        refuse(stream, refusal);
         return;
       }
       resetOpenRequest(stream);
@@ -45,35 +55,46 @@ export function gateStreams(
   }
 }
 
-/** Sessions beyond the limit on all servers; each may make one call, which is refused, and is closed then or after a while. */
-function refuseSessionsOver(
+interface Refusal {
+  readonly code: StatusName;
+  readonly message: string;
+}
+
+/** Sessions beyond the limit on all servers, and refused ones; each may make one call, which is refused, and is closed then or after a while. */
+function refuseSessions(
   countMax: number,
   http2Servers: readonly Http2Server[],
-): WeakSet<Http2Session> {
-  const refused = new WeakSet<Http2Session>();
+): WeakMap<Http2Session, Refusal> {
+  const refusals = new WeakMap<Http2Session, Refusal>();
   let count = 0;
   const countSession = (session: Http2Session): void => {
     count += 1;
     session.once("close", () => (count -= 1));
-    if (count <= countMax) return;
-    refused.add(session);
+    const reason: unknown = Reflect.get(session.socket, REFUSAL);
+    if (count <= countMax && typeof reason !== "string") return;
+    refusals.set(
+      session,
+      typeof reason === "string" ? { code: "PERMISSION_DENIED", message: reason } : TOO_MANY,
+    );
     session.setTimeout(REFUSED_SESSION_TIMEOUT_MS, () => session.close());
   };
   for (const http2Server of http2Servers) http2Server.on("session", countSession);
-  return refused;
+  return refusals;
 }
 
+const TOO_MANY: Refusal = { code: "RESOURCE_EXHAUSTED", message: "too many connections" };
 const REFUSED_SESSION_TIMEOUT_MS = 2_000;
 
 /** A whole answer in one header block, as gRPC's HTTP/2 mapping allows ("Trailers-Only"); then the connection ends. */
-function refuse(stream: ServerHttp2Stream): void {
+function refuse(stream: ServerHttp2Stream, { code, message }: Refusal): void {
   stream.on("error", () => {}); // the caller may have gone already
   stream.respond(
     {
       [constants.HTTP2_HEADER_STATUS]: 200,
       [constants.HTTP2_HEADER_CONTENT_TYPE]: "application/grpc",
-      "grpc-status": String(statusCode("RESOURCE_EXHAUSTED")),
-      "grpc-message": "too many connections",
+      "grpc-status": String(statusCode(code)),
+      // Percent-encoded, but for what may stand in a header (gRPC's HTTP/2 mapping, Status-Message).
+      "grpc-message": encodeURI(message).replaceAll("%20", " "),
     },
     { endStream: true },
   );

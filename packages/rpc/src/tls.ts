@@ -1,52 +1,30 @@
+import { constants } from "node:crypto";
+import { createSecureContext, type SecureContext, type SecureContextOptions } from "node:tls";
 import type { TlsIdentity } from "@damselfly/transport";
-import { credentials, ServerCredentials, type ChannelCredentials } from "@grpc/grpc-js";
-import {
-  checkServerIdentity,
-  createSecureContext,
-  type PeerCertificate,
-  type SecureContext,
-} from "node:tls";
 
-/** The name that every node certificate carries, whatever the node's own. */
-export const NODE_CERTIFICATE_NAME = "d7y";
+/** What grpc says inside of TLS (RFC 9113, section 3.1). */
+export const ALPN = "h2";
+
+const VERSIONS = { minVersion: "TLSv1.2" } as const;
 
 /**
- * Credentials of a channel to `ip`: mutual TLS 1.3, at least 1.2.
- *
- * The server's certificate must come from our authority. With `expectedHostname` it must name that host; without, the
- * IP dialled or `d7y`, the name that every node carries.
+ * Of a server. Sessions cannot be resumed: no client of ours does, and who is not resumed has to show a certificate each
+ * time.
  */
-export function createChannelCredentials(
-  tls: TlsIdentity,
-  server: { readonly ip: string; readonly expectedHostname?: string },
-): ChannelCredentials {
-  return credentials.createFromSecureContext(createNodeContext(tls), {
-    checkServerIdentity: (_, certificate) => checkNodeIdentity(certificate, server),
-  });
+export function serverContextOptions({ caCert, cert, key }: TlsIdentity): SecureContextOptions {
+  const secureOptions = constants.SSL_OP_NO_TICKET;
+  return { ca: caCert, cert, key, ...VERSIONS, secureOptions };
 }
 
-/** The other end: a client without a certificate from our authority is refused in the handshake. */
-export function createServerCredentials(tls: TlsIdentity): ServerCredentials {
-  const pair = { private_key: Buffer.from(tls.key), cert_chain: Buffer.from(tls.cert) };
-  return ServerCredentials.createSsl(Buffer.from(tls.caCert), [pair], true);
+/** Of what dials: made once for each identity. */
+export function clientContext(identity: TlsIdentity): SecureContext {
+  let context = contexts.get(identity);
+  if (context === undefined) {
+    const { caCert, cert, key } = identity;
+    context = createSecureContext({ ca: caCert, cert, key, ...VERSIONS });
+    contexts.set(identity, context);
+  }
+  return context;
 }
 
-/** @returns the reason why this is not the node that was meant, undefined if it is */
-export function checkNodeIdentity(
-  certificate: PeerCertificate,
-  server: { readonly ip: string; readonly expectedHostname?: string },
-): Error | undefined {
-  const { ip, expectedHostname } = server;
-  const altNames = certificate.subjectaltname ?? "";
-  const wanted = expectedHostname === undefined ? [ip, NODE_CERTIFICATE_NAME] : [expectedHostname];
-  // Without alternative names Node would look at the common name, which says nothing here.
-  const isNode = altNames !== "" && wanted.some((name) => !checkServerIdentity(name, certificate));
-  if (isNode) return undefined;
-  return new Error(
-    `Cannot trust ${ip}: its certificate names ${altNames || "nothing"}, expected ${wanted.join(" or ")}`,
-  );
-}
-
-export function createNodeContext({ caCert, cert, key }: TlsIdentity): SecureContext {
-  return createSecureContext({ ca: caCert, cert, key, minVersion: "TLSv1.2" });
-}
+const contexts = new WeakMap<TlsIdentity, SecureContext>();

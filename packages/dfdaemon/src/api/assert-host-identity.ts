@@ -1,5 +1,6 @@
 import type { PeerCertificate } from "node:tls";
-import { NODE_CERTIFICATE_NAME, status } from "@damselfly/rpc";
+import { status } from "@damselfly/rpc";
+import { NODE_CERTIFICATE_NAME } from "@damselfly/transport";
 
 /** What the names of a certificate are called in `subjectaltname`. */
 const DNS_PREFIX = "DNS:";
