@@ -3,7 +3,7 @@ import type { NativeConnection, NativeConnectionError } from "./binding.ts";
 import type { QuicCloseReason } from "./quic.ts";
 
 /** TLS alerts travel as transport error codes from here on (RFC 9001, section 4.8). */
-const TLS_ALERT_BASE = 0x100;
+export const TLS_ALERT_BASE: number = 0x100;
 const TLS_ALERT_MAX = 0x1ff;
 
 /** Alerts (RFC 8446, section 6) that are about a certificate, in words. */

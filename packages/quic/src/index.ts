@@ -25,6 +25,8 @@ export type {
   QuicEndpointStats,
   QuicLimits,
   QuicLogger,
+  QuicPeer,
+  QuicPeerRefusal,
   QuicStream,
   QuicTls,
   QuicUdp,

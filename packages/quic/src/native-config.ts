@@ -3,7 +3,7 @@ import type { NativeConfig, QuicheBinding } from "./binding.ts";
 import type { ResolvedOptions } from "./endpoint-options.ts";
 import { QuicError } from "./errors.ts";
 import { DATAGRAM_COUNT_MAX } from "./path-length.ts";
-import type { QuicCongestionControl } from "./quic.ts";
+import type { QuicCongestionControl, QuicTls } from "./quic.ts";
 import { createSelfSigned } from "./self-signed.ts";
 import { ACTIVE_ID_COUNT_MAX } from "./spare-ids.ts";
 
@@ -16,8 +16,10 @@ export interface Credentials {
 }
 
 /** @throws {QuicError} `ERR_TLS_CONFIG` */
-export function createCredentials(options: ResolvedOptions): Credentials {
-  const { tls } = options;
+export function createCredentials(
+  options: Pick<ResolvedOptions, "accept">,
+  tls: QuicTls | "insecure",
+): Credentials {
   if (tls !== "insecure") {
     assertKeyPair(tls);
     assertAuthorities(tls.caCert);

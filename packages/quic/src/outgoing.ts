@@ -4,7 +4,8 @@ import type { LengthPlan } from "./length-plan.ts";
 import { logKeys } from "./log-keys.ts";
 import type { NativeConfigs } from "./native-configs.ts";
 import { toKey } from "./packet-header.ts";
-import type { QuicAddress, QuicDialOptions } from "./quic.ts";
+import { PeerCheck } from "./peer-check.ts";
+import type { QuicAddress, QuicDialOptions, QuicTls } from "./quic.ts";
 import type { ConnectionInit } from "./quiche-connection.ts";
 import { openTicket, type TicketScope } from "./ticket.ts";
 import { assertCongestionControl, createSourceId } from "./wish.ts";
@@ -14,6 +15,8 @@ const DIAL_TIMEOUT_MS = 10_000;
 /** What an outgoing connection needs from its endpoint. */
 export interface OutgoingHost {
   readonly options: ResolvedOptions;
+  /** As it is at this moment. */
+  readonly tls: QuicTls | "insecure";
   readonly quiche: QuicheBinding;
   readonly configs: NativeConfigs;
   lengthsTo(ip: string): LengthPlan;
@@ -32,7 +35,8 @@ export function createOutgoing(
   options: QuicDialOptions,
 ): ConnectionInit {
   const { quiche, configs, local } = host;
-  const { alpn, tls, earlyData, congestionControl: pinned } = host.options;
+  const { tls } = host;
+  const { alpn, earlyData, congestionControl: pinned } = host.options;
   const { timeoutMs = DIAL_TIMEOUT_MS, serverName = host.options.serverName } = options;
   assertServerName(serverName);
   const { congestionControl: wish, ticket, peerKey } = options;
@@ -47,9 +51,15 @@ export function createOutgoing(
   const config = configs.get(lengths.max, congestionControl);
   config.setStatelessResetToken(null); // a client has none (RFC 9000, section 18.2)
   const peer = { host: target.ip, port: target.port };
-  const native = quiche.Connection.connect(serverName, sourceId, local, peer, config);
-  logKeys(native, host.options);
+  const connect = (): NativeConnection =>
+    quiche.Connection.connect(serverName, sourceId, local, peer, config);
+  let native = connect();
   const ticketScope = earlyData ? { alpn, tls, serverName } : undefined;
+  const ticketExpiresAt = resume(native, ticket, ticketScope);
+  const isDistrusted = ticketExpiresAt !== undefined && !isStillTrusted(native, tls);
+  // The peer may have another certificate by now: it is met as a stranger.
+  if (isDistrusted) native = connect();
+  logKeys(native, host.options);
   return {
     native,
     lengths,
@@ -59,7 +69,7 @@ export function createOutgoing(
     keys: [toKey(sourceId)],
     handshakeTimeoutMs: timeoutMs,
     ticketScope,
-    ticketExpiresAt: resume(native, ticket, ticketScope),
+    ticketExpiresAt: isDistrusted ? undefined : ticketExpiresAt,
   };
 }
 
@@ -78,4 +88,11 @@ function resume(
     return undefined; // a session of another build of the binding, or none at all
   }
   return opened.expiresAt;
+}
+
+/** A ticket is worth the certificate that was shown for it, which may have been revoked since. */
+function isStillTrusted(native: NativeConnection, tls: QuicTls | "insecure"): boolean {
+  const check = new PeerCheck(native, { isDialled: true });
+  check.learn(tls);
+  return check.refusal(tls, { isRunning: false }) === undefined;
 }

@@ -25,6 +25,17 @@ export interface QuicEndpoint extends AsyncDisposable {
    */
   dial(target: QuicAddress, options?: QuicDialOptions): Promise<QuicConnection>;
   stats(): QuicEndpointStats;
+  /**
+   * Another identity, or other checks, for connections from now on; no ticket from before is honoured. Connections that
+   * run go on under the identity they were made with, but their peers are checked anew by `tls.checkPeer`, and those
+   * that do not pass are closed.
+   *
+   * @throws {QuicError} `ERR_TLS_CONFIG`; the former identity stays in use
+   * @throws {TypeError} where there is none: an endpoint opened insecure stays so, and some backends know keys instead
+   */
+  useTls(tls: QuicTls): void;
+  /** Checks the peers of connections that run, and closes those that would not be let in any more. */
+  recheckPeers(): void;
   /** Closes without a word to the peers: they notice by their idle timeout. */
   abort(): Promise<void>;
   /** Lets finished streams reach their peers (one second at most), says goodbye on every connection, closes the socket. */
@@ -222,6 +233,27 @@ export interface QuicTls {
   /** Leaf first. */
   readonly cert: string;
   readonly key: string;
+  /**
+   * What else speaks against a peer whose certificates are good: asked at the end of each handshake, also of one that
+   * resumes an earlier session, and of one that runs by `useTls` and `recheckPeers`. Must not throw.
+   */
+  readonly checkPeer?: ((peer: QuicPeer) => QuicPeerRefusal | undefined) | undefined;
+}
+
+export interface QuicPeer {
+  /** DER, leaf first: as shown now, or in the handshake whose session is resumed. */
+  readonly certificates: readonly Uint8Array[];
+  /** Whether it was dialled from here. */
+  readonly isDialled: boolean;
+  /** Its connection has been let in before. */
+  readonly isRunning: boolean;
+}
+
+export interface QuicPeerRefusal {
+  /** What the peer is told: a TLS alert about certificates (RFC 8446, section 6.2), 44 for a revoked one. */
+  readonly alert: number;
+  /** For people at both ends. */
+  readonly reason: string;
 }
 
 export interface QuicLogger {
@@ -276,7 +308,8 @@ export interface QuicEndpointOptions {
   readonly earlyData?: boolean | undefined;
   /**
    * Seals the tickets issued here: 48 secret bytes. Endpoints with the same one honour each other's tickets, and an
-   * endpoint opened anew its former ones, so it must change with the authority. Default: random, and replaced daily.
+   * endpoint opened anew its former ones, so it must change with the authority, and tickets got by tickets are good for
+   * as long as it is used. Default: random, and replaced every hour and by `useTls`.
    */
   readonly ticketKey?: Uint8Array | undefined;
   /**

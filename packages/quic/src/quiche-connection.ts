@@ -1,11 +1,6 @@
 import { performance } from "node:perf_hooks";
 import type { HostPort, NativeConnection, ReceiveInfo } from "./binding.ts";
-import {
-  CERTIFICATE_EXPIRED,
-  CONNECTION_REFUSED,
-  closeError,
-  readCloseReason,
-} from "./close-reason.ts";
+import { CONNECTION_REFUSED, closeError, readCloseReason } from "./close-reason.ts";
 import { assertInteger, type ResolvedOptions } from "./endpoint-options.ts";
 import { QuicError } from "./errors.ts";
 import { Handshake } from "./handshake.ts";
@@ -13,6 +8,7 @@ import { KeepAlive } from "./keep-alive.ts";
 import type { LengthPlan } from "./length-plan.ts";
 import { PacketSender, toHostPort } from "./packet-sender.ts";
 import { PathLength } from "./path-length.ts";
+import { PeerCheck } from "./peer-check.ts";
 import type {
   QuicAddress,
   QuicCloseReason,
@@ -21,9 +17,10 @@ import type {
   QuicConnectionStats,
   QuicEarlyData,
   QuicStream,
+  QuicTls,
 } from "./quic.ts";
 import { QuicheStream, type StreamCarrier } from "./quiche-stream.ts";
-import { TICKET_AGE_MAX_MS, type TicketScope, toTicket, validUntil } from "./ticket.ts";
+import { TICKET_AGE_MAX_MS, type TicketScope, toTicket } from "./ticket.ts";
 import { SpareIds } from "./spare-ids.ts";
 import type { ResetTokens } from "./stateless-reset.ts";
 import type { UdpSocket } from "./udp-socket.ts";
@@ -67,6 +64,8 @@ interface Reset {
 /** What a connection needs from its endpoint. */
 export interface ConnectionHost {
   readonly options: ResolvedOptions;
+  /** As it is at this moment. */
+  readonly tls: QuicTls | "insecure";
   readonly socket: UdpSocket;
   readonly local: HostPort;
   readonly resetTokens: ResetTokens;
@@ -117,7 +116,6 @@ export class QuicheConnection implements QuicConnection, StreamCarrier {
   readonly closed: Promise<QuicCloseReason>;
   /** Whether the endpoint has it in its queue of turns; the endpoint's to change. */
   isQueued = false;
-  peerCertificates: readonly Uint8Array[] = [];
 
   readonly #host: ConnectionHost;
   readonly #sender: PacketSender;
@@ -126,6 +124,7 @@ export class QuicheConnection implements QuicConnection, StreamCarrier {
   /** Over on both ways, but the peer may not have everything yet. */
   readonly #lingering = new Set<QuicheStream>();
   readonly #handshake: Handshake;
+  readonly #peer: PeerCheck;
   readonly #init: ConnectionInit;
   readonly #spareIds: SpareIds;
   /** What the last packet came with; one object as long as nothing changes, for it is read on every packet. */
@@ -138,9 +137,8 @@ export class QuicheConnection implements QuicConnection, StreamCarrier {
   #settleClosed!: (reason: QuicCloseReason) => void;
   #onStream: ((stream: QuicStream) => void) | undefined;
 
-  /** These two in milliseconds since 1970. */
+  /** Milliseconds since 1970. */
   #establishedAt = 0;
-  #certificatesExpireAt = Number.POSITIVE_INFINITY;
   #handshakeTimer: NodeJS.Timeout | undefined;
   #timer: NodeJS.Timeout | undefined;
   #timerDueAt = Number.POSITIVE_INFINITY;
@@ -177,6 +175,7 @@ export class QuicheConnection implements QuicConnection, StreamCarrier {
     this.native = init.native;
     const isResuming = init.ticketExpiresAt !== undefined;
     this.#handshake = new Handshake(init.native, { isDialler: init.isDialler, isResuming });
+    this.#peer = new PeerCheck(init.native, { isDialled: init.isDialler });
     this.#lengths = new PathLength(init.native, init);
     this.#sender = new PacketSender(init.native, host.socket, {
       remote: init.remote,
@@ -229,6 +228,15 @@ export class QuicheConnection implements QuicConnection, StreamCarrier {
     return this.#handshake.earlyData;
   }
 
+  get peerCertificates(): readonly Uint8Array[] {
+    return this.#peer.certificates;
+  }
+
+  /** When the first of them runs out, in milliseconds since 1970. */
+  get certificatesExpireAt(): number {
+    return this.#peer.expireAt;
+  }
+
   get established(): Promise<void> {
     return this.#handshake.established;
   }
@@ -239,7 +247,7 @@ export class QuicheConnection implements QuicConnection, StreamCarrier {
     if (ticketScope === undefined || session === null) return undefined;
     const ownEnd = this.#establishedAt + TICKET_AGE_MAX_MS;
     const resumedEnd = this.native.isResumed() ? ticketExpiresAt : Number.POSITIVE_INFINITY;
-    const expiresAt = Math.min(ownEnd, resumedEnd, this.#certificatesExpireAt);
+    const expiresAt = Math.min(ownEnd, resumedEnd, this.#peer.expireAt);
     return expiresAt > Date.now() ? toTicket(session, ticketScope, expiresAt) : undefined;
   }
 
@@ -298,6 +306,13 @@ export class QuicheConnection implements QuicConnection, StreamCarrier {
   refuse(): void {
     this.#flush();
     this.#closeNow({ by: "here", isApplication: false, code: CONNECTION_REFUSED, text: "" });
+  }
+
+  /** Closes it if its peer is not to be let in any more. */
+  recheckPeer(): void {
+    if (this.#phase !== "open") return;
+    const refusal = this.#peer.refusal(this.#host.tls, { isRunning: true });
+    if (refusal !== undefined) this.#closeNow(refusal);
   }
 
   /** Forgets the connection without a word. */
@@ -521,9 +536,9 @@ export class QuicheConnection implements QuicConnection, StreamCarrier {
     const next = this.#handshake.next;
     if (next === undefined) return;
     this.#learnPeer();
-    // A ticket stands for a certificate that was good when it was issued.
-    if (this.native.isResumed() && this.#certificatesExpireAt <= Date.now()) {
-      this.#closeNow({ by: "here", isApplication: false, code: CERTIFICATE_EXPIRED, text: "" });
+    const refusal = this.#peer.refusal(this.#host.tls, { isRunning: false });
+    if (refusal !== undefined) {
+      this.#closeNow(refusal);
       return;
     }
     const isFirst = this.#phase === "handshake";
@@ -539,10 +554,7 @@ export class QuicheConnection implements QuicConnection, StreamCarrier {
   }
 
   #learnPeer(): void {
-    this.peerCertificates = this.native.peerCertChain() ?? [];
-    const { tls } = this.#host.options;
-    this.#certificatesExpireAt =
-      tls === "insecure" ? Number.POSITIVE_INFINITY : validUntil(this.peerCertificates);
+    this.#peer.learn(this.#host.tls);
     const { peerInitialMaxStreamDataBidiRemote, peerInitialMaxStreamDataBidiLocal } =
       this.native.stats();
     this.#firstCredit = [peerInitialMaxStreamDataBidiRemote, peerInitialMaxStreamDataBidiLocal];

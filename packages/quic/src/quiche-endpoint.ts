@@ -25,6 +25,7 @@ import type {
   QuicEndpoint,
   QuicEndpointOptions,
   QuicEndpointStats,
+  QuicTls,
 } from "./quic.ts";
 import { type ConnectionHost, type ConnectionInit, QuicheConnection } from "./quiche-connection.ts";
 import { createResetKey, ResetTokens } from "./stateless-reset.ts";
@@ -34,6 +35,8 @@ import type { UdpSocket, UdpSocketOptions } from "./udp-socket.ts";
 const REFUSING_COUNT_MAX = 64;
 /** Connections served before the event loop gets a look at its sockets and timers. */
 const TURNS_PER_TICK = 16;
+/** So long after its certificate has run out a connection may still be there, at most. */
+const SWEEP_MS = 30_000;
 /** How long a graceful close waits for finished streams to be acknowledged. */
 const FLUSH_TIMEOUT_MS = 1_000;
 
@@ -48,7 +51,7 @@ export async function openQuicEndpoint(options: QuicEndpointOptions): Promise<Qu
   const quiche = await loadQuiche();
   const endpoint = new QuicheEndpoint(
     quiche,
-    new NativeConfigs(quiche, createCredentials(resolved), resolved),
+    new NativeConfigs(quiche, createCredentials(resolved, resolved.tls), resolved),
     resolved,
   );
   try {
@@ -76,6 +79,7 @@ class QuicheEndpoint implements QuicEndpoint, ConnectionHost, ArrivalsHost, Outg
   readonly resetTokens: ResetTokens;
   readonly #arrivals: Arrivals;
   readonly configs: NativeConfigs;
+  tls: QuicTls | "insecure";
   readonly #connections = new Set<QuicheConnection>();
   readonly #table = new ConnectionTable();
   /** Being told that there is no room for them. */
@@ -87,6 +91,8 @@ class QuicheEndpoint implements QuicEndpoint, ConnectionHost, ArrivalsHost, Outg
   #queue: QuicheConnection[] = [];
   #isTickPlanned = false;
   #closing: Promise<void> | undefined;
+  /** Looks for peers whose certificates have run out. */
+  #sweep: NodeJS.Timeout | undefined;
   #dialledCount = 0;
   #acceptedCount = 0;
   #refusedCount = 0;
@@ -100,6 +106,7 @@ class QuicheEndpoint implements QuicEndpoint, ConnectionHost, ArrivalsHost, Outg
     this.quiche = quiche;
     this.configs = configs;
     this.options = options;
+    this.tls = options.tls;
     this.resetTokens = new ResetTokens(options.resetKey ?? createResetKey(options.tls));
     this.#arrivals = new Arrivals(this);
   }
@@ -124,6 +131,8 @@ class QuicheEndpoint implements QuicEndpoint, ConnectionHost, ArrivalsHost, Outg
     this.#socket = await udpSocketFactory(this.options.udp)(socketOptions);
     // The destination address of a datagram is not known under a wildcard: one constant stands for all of ours.
     this.#local = { host: this.#socket.address.ip, port: this.#socket.address.port };
+    if (this.tls === "insecure") return;
+    this.#sweep = setInterval(() => this.#closeExpired(), SWEEP_MS).unref();
   }
 
   get socket(): UdpSocket {
@@ -194,6 +203,19 @@ class QuicheEndpoint implements QuicEndpoint, ConnectionHost, ArrivalsHost, Outg
     const failure = connection.failure(what);
     if (failure !== undefined) throw failure;
     return connection;
+  }
+
+  useTls(tls: QuicTls): void {
+    if (this.tls === "insecure") {
+      throw new TypeError("Cannot use certificates: this endpoint was opened without any");
+    }
+    this.configs.useCredentials(createCredentials(this.options, tls));
+    this.tls = tls;
+    this.recheckPeers();
+  }
+
+  recheckPeers(): void {
+    for (const connection of this.#connections) connection.recheckPeer();
   }
 
   lengthsTo(ip: string): LengthPlan {
@@ -273,6 +295,13 @@ class QuicheEndpoint implements QuicEndpoint, ConnectionHost, ArrivalsHost, Outg
     }
   }
 
+  #closeExpired(): void {
+    const now = Date.now();
+    for (const connection of this.#connections) {
+      if (connection.certificatesExpireAt <= now) connection.recheckPeer();
+    }
+  }
+
   // What connections call.
 
   touch(connection: QuicheConnection): void {
@@ -342,6 +371,7 @@ class QuicheEndpoint implements QuicEndpoint, ConnectionHost, ArrivalsHost, Outg
   }
 
   abort(): Promise<void> {
+    clearInterval(this.#sweep);
     const cause = new QuicError("ERR_CLOSED", "The QUIC endpoint was closed abruptly");
     this.#closing = this.socket.close();
     for (const connection of this.#all()) connection.drop(cause);
@@ -354,6 +384,7 @@ class QuicheEndpoint implements QuicEndpoint, ConnectionHost, ArrivalsHost, Outg
   }
 
   async #close(): Promise<void> {
+    clearInterval(this.#sweep);
     const connections = this.#all();
     await Promise.all(connections.map((connection) => connection.flushed(FLUSH_TIMEOUT_MS)));
     for (const connection of connections) {
