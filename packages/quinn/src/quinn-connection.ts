@@ -51,6 +51,8 @@ export interface QuinnConnectionInit {
   readonly native: NativeConnection;
   readonly isDialler: boolean;
   readonly remote: QuicAddress;
+  /** The key that the peer has proven to hold. */
+  readonly peerKey: string;
   readonly handshakeMs: number;
   /** With it the peer is told so, and nothing of it is heard. */
   readonly refusal?: { readonly code: number; readonly text: string };
@@ -63,6 +65,7 @@ export interface QuinnConnectionInit {
 export class QuinnConnection implements QuicConnection, StreamCarrier {
   readonly isDialler: boolean;
   readonly remoteAddress: QuicAddress;
+  readonly peerKey: string;
   readonly peerCertificates: readonly Uint8Array[] = [];
   readonly isEarly = false;
   readonly ticket = undefined;
@@ -112,6 +115,7 @@ export class QuinnConnection implements QuicConnection, StreamCarrier {
     this.#meter = new TrafficMeter(init.native, host.traffic);
     this.isDialler = init.isDialler;
     this.remoteAddress = init.remote;
+    this.peerKey = init.peerKey;
     this.closed = new Promise((resolve) => {
       this.#settleClosed = resolve;
     });

@@ -180,6 +180,7 @@ class NativeQuinnEndpoint implements QuinnEndpoint, QuinnConnectionHost {
       native,
       isDialler: true,
       remote: remote.address,
+      peerKey,
       handshakeMs: performance.now() - startedAt,
     });
     this.#connections.add(connection);
@@ -188,6 +189,18 @@ class NativeQuinnEndpoint implements QuinnEndpoint, QuinnConnectionHost {
     if (failure !== undefined) throw failure;
     this.#dialledCount++;
     return connection;
+  }
+
+  useTls(): never {
+    throw new TypeError("Cannot use certificates: peers are known by their keys here");
+  }
+
+  /** Those that have dialled: whose key it is that was dialled, the dialler knows best. */
+  recheckPeers(): void {
+    for (const connection of this.#connections) {
+      if (connection.isDialler || this.#isKnownPeer(connection.peerKey)) continue;
+      connection.closeAs({ by: "here", isApplication: false, ...ACCESS_DENIED });
+    }
   }
 
   async #dialNative(
@@ -244,6 +257,7 @@ class NativeQuinnEndpoint implements QuinnEndpoint, QuinnConnectionHost {
       native,
       isDialler: false,
       remote: remote.address,
+      peerKey: remote.peerKey,
       handshakeMs: 0,
       ...(refusal === undefined ? {} : { refusal }),
     });

@@ -15,8 +15,8 @@ export interface QuinnEndpointOptions extends Omit<QuicEndpointOptions, "tls" | 
   /** libp2p's protobuf of an Ed25519 key; default: a new one, which nobody else has. */
   readonly privateKey?: Uint8Array | undefined;
   /**
-   * Whether a peer that has proven to hold this key may connect. Asked once a connection, before anything of it is
-   * read. Needed with `accept`.
+   * Whether a peer that has proven to hold this key may connect. Asked before anything of a connection is read, and
+   * again by `recheckPeers`. Needed with `accept`.
    */
   readonly isKnownPeer?: ((peerKey: string) => boolean) | undefined;
   /** Bytes that a peer may send unread on all streams of a connection together; default 128 MiB. */
