@@ -7,6 +7,8 @@ export const ConnectionCode = {
   Done: 0,
   /** The parent sees losses that its congestion control does not bear: the child dials again, asking for BBR. */
   Redial: 1,
+  /** The certificate under which the other side told its key is not trusted any more. */
+  Distrusted: 2,
 } as const;
 
 /** Application error codes of streams. They tell the other side why; nothing depends on them but messages. */

@@ -207,6 +207,11 @@ export class ConnectionGroup {
     this.#watch();
   }
 
+  /** Lets no further request use what is there. */
+  retireAll(): void {
+    for (const member of [...this.#members]) member.retire();
+  }
+
   /** No more periods; connections are the pool's to close. */
   close(): void {
     clearTimeout(this.#period?.timer);

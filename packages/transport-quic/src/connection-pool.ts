@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { LRUCache } from "lru-cache";
 import { ConnectionCode } from "./codes.ts";
 import { ConnectionGroup, type WishSetting } from "./connection-group.ts";
@@ -98,6 +99,11 @@ export class ConnectionPool {
     return group.lease(length);
   }
 
+  /** No further request uses what is there; it is closed with the last of those that run. */
+  retireAll(): void {
+    for (const group of [...this.#groups.values()]) group.retireAll();
+  }
+
   /** Closes everything, in use or not. */
   close(): void {
     for (const group of this.#groups.values()) group.close();
@@ -136,6 +142,9 @@ export class ConnectionPool {
   }
 }
 
-function keyOf({ ip, port, hostname, peerKey }: Target): string {
-  return `${ip} ${port} ${hostname ?? ""} ${peerKey ?? ""}`;
+/** Everything that is checked of whoever answers is part of it. */
+function keyOf({ ip, port, hostname, peerKey, keyCertificates }: Target): string {
+  const [leaf] = keyCertificates ?? [];
+  const teller = leaf === undefined ? "" : createHash("sha256").update(leaf).digest("base64");
+  return `${ip} ${port} ${hostname ?? ""} ${peerKey ?? ""} ${teller}`;
 }

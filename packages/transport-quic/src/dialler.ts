@@ -1,8 +1,14 @@
 import { X509Certificate } from "node:crypto";
 import { isIPv6 } from "node:net";
 import type { QuicConnection, QuicDialOptions, QuicEndpoint } from "@damselfly/quic";
-import { TransportError, type TlsIdentity } from "@damselfly/transport";
-import { ALPN } from "./codes.ts";
+import {
+  AdmittedPeers,
+  type CertificateChain,
+  TransportError,
+  type TlsSource,
+} from "@damselfly/transport";
+import { ALPN, ConnectionCode } from "./codes.ts";
+import { EndpointTls } from "./endpoint-tls.ts";
 import { type EndpointTuning, openerOf, tuningOf } from "./endpoint-tuning.ts";
 
 /** A parent's QUIC port, and who is expected behind it. */
@@ -13,6 +19,8 @@ export interface Target {
   readonly hostname: string | undefined;
   /** The key it must hold, where the endpoint's backend knows its peers by keys and not by certificates. */
   readonly peerKey?: string | undefined;
+  /** What was shown where the key was told. */
+  readonly keyCertificates?: CertificateChain | undefined;
 }
 
 /** How a path is dialled, by what is known of it. */
@@ -31,7 +39,7 @@ export interface Dialled {
 }
 
 export interface DiallerOptions extends EndpointTuning {
-  readonly tls: TlsIdentity | undefined;
+  readonly tls: TlsSource | undefined;
   readonly connectMs: number;
   /** Silence under running requests that means the parent is dead. */
   readonly deadAfterMs: number;
@@ -47,20 +55,32 @@ type Family = "0.0.0.0" | "::";
 export class Dialler implements AsyncDisposable {
   readonly #options: DiallerOptions;
   readonly #endpoints = new Map<Family, Promise<QuicEndpoint>>();
+  readonly #unfollow: (() => void)[] = [];
+  /** Whose keys were told under certificates. */
+  readonly #keyHolders: AdmittedPeers<QuicConnection> | undefined;
 
   constructor(options: DiallerOptions) {
     this.#options = options;
+    const { tls } = options;
+    if (tls === undefined || options.openEndpoint === undefined) return;
+    this.#keyHolders = new AdmittedPeers({
+      tls,
+      isDialled: true,
+      onDistrusted: (connection, { reason }) => connection.close(ConnectionCode.Distrusted, reason),
+    });
   }
 
   /**
    * @throws {QuicError}
-   * @throws {TransportError} `ERR_PARENT_UNTRUSTED` if somebody else answers
+   * @throws {TransportError} `ERR_PARENT_UNTRUSTED` if somebody else answers, or who told the key is trusted no more
    */
   async dial(target: Target, how: DialWish): Promise<Dialled> {
     const { ip, port, peerKey } = target;
+    this.#assertKeyTrusted(target);
     const endpoint = await this.#endpointFor(isIPv6(ip) ? "::" : "0.0.0.0");
     const timeoutMs = this.#options.connectMs;
     const connection = await endpoint.dial({ ip, port }, { ...how, timeoutMs, peerKey });
+    this.#admitKeyHolder(connection, target);
     const trusted = this.#checkIdentity(connection, target);
     if (connection.isEarly) trusted.catch(() => undefined); // who believes the content waits for it
     else await trusted;
@@ -81,7 +101,27 @@ export class Dialler implements AsyncDisposable {
     );
   }
 
+  #assertKeyTrusted({ ip, port, keyCertificates }: Target): void {
+    if (keyCertificates === undefined) return;
+    const refusal = this.#keyHolders?.refusalOf(keyCertificates);
+    if (refusal === undefined) return;
+    throw new TransportError(
+      "ERR_PARENT_UNTRUSTED",
+      `Cannot trust ${ip} port ${port}: ${refusal.reason}`,
+    );
+  }
+
+  #admitKeyHolder(connection: QuicConnection, { keyCertificates }: Target): void {
+    if (keyCertificates === undefined) return;
+    const holders = this.#keyHolders;
+    const refusal = holders?.admit(connection, keyCertificates, { isResumed: true });
+    if (refusal !== undefined) connection.close(ConnectionCode.Distrusted, refusal.reason);
+    void connection.closed.then(() => holders?.release(connection));
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#keyHolders?.[Symbol.dispose]();
+    for (const unfollow of this.#unfollow) unfollow();
     const endpoints = await Promise.allSettled(this.#endpoints.values());
     for (const opened of endpoints) {
       if (opened.status === "fulfilled") await opened.value[Symbol.asyncDispose]();
@@ -89,19 +129,9 @@ export class Dialler implements AsyncDisposable {
   }
 
   async #endpointFor(family: Family): Promise<QuicEndpoint> {
-    const { tls, idleTimeoutMs, deadAfterMs, connectionCountMax, earlyData } = this.#options;
     let opening = this.#endpoints.get(family);
     if (opening === undefined) {
-      opening = openerOf(this.#options)({
-        ...tuningOf(this.#options),
-        address: { ip: family, port: 0 },
-        alpn: ALPN,
-        tls: tls ?? "insecure",
-        idleTimeoutMs,
-        deadAfterMs,
-        ...(earlyData ? { earlyData } : {}),
-        limits: { connectionCountMax, streamCountMax: 0 },
-      });
+      opening = this.#open(family);
       this.#endpoints.set(family, opening);
     }
     try {
@@ -110,6 +140,27 @@ export class Dialler implements AsyncDisposable {
       this.#endpoints.delete(family); // what failed now may work later
       throw error;
     }
+  }
+
+  async #open(family: Family): Promise<QuicEndpoint> {
+    const { idleTimeoutMs, deadAfterMs, connectionCountMax, earlyData } = this.#options;
+    const { openEndpoint, logger } = this.#options;
+    const tls = new EndpointTls(this.#options.tls, {
+      hasKeys: openEndpoint !== undefined,
+      logger,
+    });
+    const endpoint = await openerOf(this.#options)({
+      ...tuningOf(this.#options),
+      address: { ip: family, port: 0 },
+      alpn: ALPN,
+      tls: tls.current,
+      idleTimeoutMs,
+      deadAfterMs,
+      ...(earlyData ? { earlyData } : {}),
+      limits: { connectionCountMax, streamCountMax: 0 },
+    });
+    if (openEndpoint === undefined) this.#unfollow.push(tls.follow(endpoint));
+    return endpoint;
   }
 }
 

@@ -11,7 +11,10 @@ import {
   type PieceDownload,
   type PieceInfo,
   type PieceRequest,
-  type TlsIdentity,
+  isOtherIdentity,
+  type Tls,
+  type TlsSource,
+  toTlsSource,
   TransportError,
 } from "@damselfly/transport";
 import { ByteBudget } from "./byte-budget.ts";
@@ -27,7 +30,7 @@ import { toTransportError } from "./to-transport-error.ts";
 
 export interface QuicDownloaderOptions extends EndpointTuning {
   /** With it mutual TLS; without it encrypted, but nobody is who they say. */
-  readonly tls?: TlsIdentity | undefined;
+  readonly tls?: Tls | undefined;
   /** Over `DEFAULT_DOWNLOADER_TIMEOUTS`. */
   readonly timeouts?: Partial<DownloaderTimeouts> | undefined;
   readonly pool?:
@@ -105,15 +108,17 @@ class PooledDownloader implements QuicDownloader {
   /** Ends each download that runs. */
   readonly #running = new Set<AbortController>();
   #closing: Promise<void> | undefined;
+  #unlisten: (() => void) | undefined;
 
   constructor(options: QuicDownloaderOptions) {
     const { capacity = 1000, idleTimeoutMs = 300_000 } = options.pool ?? {};
     this.#timeouts = { ...DEFAULT_DOWNLOADER_TIMEOUTS, ...options.timeouts };
     const now = (): number => performance.now();
     this.#backend = options.backend ?? "quiche";
+    const tls = options.tls && toTlsSource(options.tls);
     this.#dialler = new Dialler({
       ...options,
-      tls: options.tls,
+      tls,
       connectMs: this.#timeouts.connectMs,
       // Early enough to go on elsewhere before the piece counts as stalled.
       deadAfterMs: Math.max(DEAD_AFTER_MIN_MS, this.#timeouts.stallMs / 2),
@@ -133,6 +138,8 @@ class PooledDownloader implements QuicDownloader {
     });
     this.#asker = new PieceAsker(this.#pool, this.#timeouts);
     this.#budget = new ByteBudget(options.bytesInFlightMax ?? 64 * 1024 * 1024);
+    // Keys stay what they are.
+    if (tls !== undefined && this.#backend === "quiche") this.#renewWith(tls);
   }
 
   get connectionCount(): number {
@@ -203,7 +210,17 @@ class PooledDownloader implements QuicDownloader {
     return this.#closing;
   }
 
+  /** Requests go to new connections once our certificate is another; those that run end where they are. */
+  #renewWith(tls: TlsSource): void {
+    let former = tls.current;
+    this.#unlisten = tls.onChange(() => {
+      if (isOtherIdentity(tls.current, former)) this.#pool.retireAll();
+      former = tls.current;
+    });
+  }
+
   async #close(): Promise<void> {
+    this.#unlisten?.();
     for (const controller of this.#running) {
       controller.abort(closedError("Cannot download pieces"));
     }
@@ -264,8 +281,14 @@ function targetOf(
   { backend, what }: { readonly backend: QuicBackend; readonly what: string },
 ): Target {
   if (backend === "quinn" && parent.quinn !== undefined) {
-    const { port, key } = parent.quinn;
-    return { ip: parent.ip, port, hostname: parent.hostname, peerKey: key };
+    const { port, key, certificates } = parent.quinn;
+    return {
+      ip: parent.ip,
+      port,
+      hostname: parent.hostname,
+      peerKey: key,
+      keyCertificates: certificates,
+    };
   }
   const ports = (backend === "quiche" ? parent.ports.quic : undefined) ?? [];
   const port = ports[request.pieceNumber % ports.length];

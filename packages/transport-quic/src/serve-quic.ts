@@ -5,12 +5,14 @@ import {
   type PieceSource,
   type ServerAddress,
   type ServerLimits,
-  type TlsIdentity,
+  type Tls,
+  toTlsSource,
 } from "@damselfly/transport";
 import { ALPN } from "./codes.ts";
 import { ConnectionLedger, type QuicPeerStats, type QuicTotals } from "./connection-ledger.ts";
 import { PieceHandler } from "./piece-handler.ts";
 import { RedialWatch } from "./redial-watch.ts";
+import { EndpointTls } from "./endpoint-tls.ts";
 import { type EndpointTuning, openerOf, tuningOf } from "./endpoint-tuning.ts";
 
 export interface ServeQuicOptions extends EndpointTuning {
@@ -19,8 +21,11 @@ export interface ServeQuicOptions extends EndpointTuning {
   readonly address: ServerAddress;
   /** Over `DEFAULT_SERVER_LIMITS`. */
   readonly limits?: Partial<ServerLimits> | undefined;
-  /** With it mutual TLS; without it encrypted, but nobody is who they say. */
-  readonly tls?: TlsIdentity | undefined;
+  /**
+   * With it mutual TLS, and children must show a node's certificate; without it encrypted, but nobody is who they say.
+   * Where the endpoint's backend knows its peers by keys, these are looked at again when it changes.
+   */
+  readonly tls?: Tls | undefined;
   /** How long disposing waits for the pieces that run, in milliseconds; default 5 000. */
   readonly closeMs?: number | undefined;
   /** Silence that ends a connection, in milliseconds; default 300 000. The child's pool usually ends it before. */
@@ -60,7 +65,7 @@ const REFUSED_STREAM_COUNT = 1024;
  * @throws {QuicError} `ERR_QUIC_UNAVAILABLE`, `ERR_TLS_CONFIG`, `ERR_ADDRESS`
  */
 export async function serveQuic(options: ServeQuicOptions): Promise<QuicPieceServer> {
-  const { source, address, tls, closeMs = 5_000, idleTimeoutMs = 300_000 } = options;
+  const { source, address, closeMs = 5_000, idleTimeoutMs = 300_000 } = options;
   const limits = { ...DEFAULT_SERVER_LIMITS, ...options.limits };
   // Another backend has one congestion control, and an operator's choice stands.
   const isByPath =
@@ -70,6 +75,10 @@ export async function serveQuic(options: ServeQuicOptions): Promise<QuicPieceSer
   const { requestCountMax } = limits;
   const handler = new PieceHandler({ source, requestCountMax, logger, redialWatch });
   const ledger = new ConnectionLedger();
+  const tls = new EndpointTls(options.tls && toTlsSource(options.tls), {
+    hasKeys: options.openEndpoint !== undefined,
+    logger,
+  });
   const endpoint = await openerOf(options)({
     ...tuningOf(options),
     ...(options.openEndpoint === undefined
@@ -78,7 +87,7 @@ export async function serveQuic(options: ServeQuicOptions): Promise<QuicPieceSer
     idleTimeoutMs,
     address,
     alpn: ALPN,
-    tls: tls ?? "insecure",
+    tls: tls.current,
     limits: {
       connectionCountMax: limits.connectionCountMax,
       streamCountMax: requestCountMax + REFUSED_STREAM_COUNT,
@@ -88,7 +97,8 @@ export async function serveQuic(options: ServeQuicOptions): Promise<QuicPieceSer
       connection.onStream = (stream) => handler.serve(stream, connection);
     },
   });
-  return new QuicServer({ endpoint, handler, ledger, redialWatch, closeMs });
+  const unfollow = tls.follow(endpoint);
+  return new QuicServer({ endpoint, handler, ledger, redialWatch, closeMs, unfollow });
 }
 
 interface QuicServerParts {
@@ -97,6 +107,7 @@ interface QuicServerParts {
   readonly ledger: ConnectionLedger;
   readonly redialWatch: RedialWatch | undefined;
   readonly closeMs: number;
+  readonly unfollow: () => void;
 }
 
 class QuicServer implements QuicPieceServer {
@@ -128,6 +139,7 @@ class QuicServer implements QuicPieceServer {
   }
 
   async abort(): Promise<void> {
+    this.#parts.unfollow();
     await this.#parts.endpoint.abort();
   }
 
@@ -138,6 +150,7 @@ class QuicServer implements QuicPieceServer {
 
   async #close(): Promise<void> {
     await this.#parts.handler.finish(this.#parts.closeMs);
+    this.#parts.unfollow();
     await this.#parts.endpoint[Symbol.asyncDispose]();
   }
 }

@@ -2,6 +2,7 @@ import type { SecureContext } from "node:tls";
 import {
   AdmittedPeers,
   type CertificateChain,
+  isOtherIdentity,
   namesOf,
   type PeerRefusal,
   type TlsSource,
@@ -43,12 +44,10 @@ export class SecureDials implements Disposable {
     });
     let former = tls.current;
     this.#unlisten = tls.onChange(() => {
-      const { caCert, cert, key } = tls.current;
-      const isOtherIdentity =
-        caCert !== former.caCert || cert !== former.cert || key !== former.key;
-      if (isOtherIdentity) this.#context = openSecureContext(tls.current);
+      const isOther = isOtherIdentity(tls.current, former);
+      if (isOther) this.#context = openSecureContext(tls.current);
       former = tls.current;
-      options.onChange({ isOtherIdentity });
+      options.onChange({ isOtherIdentity: isOther });
     });
   }
 

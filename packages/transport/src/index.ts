@@ -18,7 +18,12 @@ export {
   type PeerRefusal,
   PeerTrust,
 } from "./tls/peer-trust.ts";
-export { formatSerial, NODE_CERTIFICATE_NAME, type TlsIdentity } from "./tls/tls-identity.ts";
+export {
+  formatSerial,
+  isOtherIdentity,
+  NODE_CERTIFICATE_NAME,
+  type TlsIdentity,
+} from "./tls/tls-identity.ts";
 export { type Tls, type TlsSource, TlsStore, toTlsSource } from "./tls/tls-source.ts";
 export { createPieceDownload, type PieceDownloadInit } from "./piece-download.ts";
 export { type Refusal, type RefusalCode, toRefusal } from "./refusal.ts";
@@ -27,6 +32,7 @@ export {
   DEFAULT_SERVER_LIMITS,
   type Downloader,
   type DownloaderTimeouts,
+  type KeyedPort,
   type ParentAddress,
   type PieceDownload,
   type PieceInfo,

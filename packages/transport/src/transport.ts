@@ -1,4 +1,5 @@
 import type { ByteRange } from "./byte-range.ts";
+import type { CertificateChain } from "./tls/peer-trust.ts";
 
 /** How pieces travel between two daemons. */
 export type Protocol = "quic" | "grpc" | "tcp";
@@ -25,8 +26,17 @@ export interface ParentAddress {
    * TCP alone.
    */
   readonly plain?: boolean;
-  /** Its second QUIC port, where peers are known by keys: `key` is the one it must show. Absent: not offered. */
-  readonly quinn?: { readonly port: number; readonly key: string };
+  /** Its second QUIC port, where peers are known by keys. Absent: not offered. */
+  readonly quinn?: KeyedPort;
+}
+
+/** A port where the key is proof of who is behind it, as far as whoever told the key is trusted. */
+export interface KeyedPort {
+  readonly port: number;
+  /** The one that must be shown. */
+  readonly key: string;
+  /** What was shown where the key was told: it is worth as much as they are. Absent: nobody shows any. */
+  readonly certificates?: CertificateChain | undefined;
 }
 
 export interface PieceRequest {

@@ -27,3 +27,8 @@ export function formatSerial(serial: string): string {
     .toUpperCase()
     .replace(/^0+(?=.)/, "");
 }
+
+/** Whether they differ in more than who is revoked: connections made under the one are not to be used for long under the other. */
+export function isOtherIdentity(one: TlsIdentity, other: TlsIdentity): boolean {
+  return one.caCert !== other.caCert || one.cert !== other.cert || one.key !== other.key;
+}

@@ -1,4 +1,4 @@
-import type { TlsIdentity } from "./tls-identity.ts";
+import { isOtherIdentity, type TlsIdentity } from "./tls-identity.ts";
 
 /** An identity that changes while servers and downloaders run: whoever holds the source pushes, they read no file themselves. */
 export interface TlsSource {
@@ -49,11 +49,9 @@ export function toTlsSource(tls: Tls): TlsSource {
 }
 
 function isSame(one: TlsIdentity, other: TlsIdentity): boolean {
-  const { revoked: ours = [], ...texts } = one;
+  const { revoked: ours = [] } = one;
   const { revoked: theirs = [] } = other;
-  const hasSameTexts =
-    texts.caCert === other.caCert && texts.cert === other.cert && texts.key === other.key;
-  if (!hasSameTexts || ours.length !== theirs.length) return false;
+  if (isOtherIdentity(one, other) || ours.length !== theirs.length) return false;
   const known = new Set(theirs);
   return ours.every((serial) => known.has(serial));
 }
