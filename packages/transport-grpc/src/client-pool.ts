@@ -1,8 +1,8 @@
 import { createPieceTransferClient, type PieceTransferClient } from "@damselfly/rpc";
-import type { ParentAddress, TlsIdentity } from "@damselfly/transport";
+import { isOtherIdentity, type ParentAddress, type TlsSource } from "@damselfly/transport";
 
 export interface ClientPoolOptions {
-  readonly tls: TlsIdentity | undefined;
+  readonly tls: TlsSource | undefined;
   /** Connections to one parent, at most. */
   readonly connectionCountMax: number;
   /** A connection nobody has used for this long is closed; milliseconds. */
@@ -30,8 +30,17 @@ export class ClientPool implements AsyncDisposable {
   readonly #options: ClientPoolOptions;
   readonly #parents = new Map<string, Set<Entry>>();
 
+  readonly #unlisten: (() => void) | undefined;
+
   constructor(options: ClientPoolOptions) {
     this.#options = options;
+    const { tls } = options;
+    let former = tls?.current;
+    this.#unlisten = tls?.onChange(() => {
+      const isOther = former === undefined || isOtherIdentity(tls.current, former);
+      former = tls.current;
+      if (isOther) this.#retireAll();
+    });
   }
 
   /** Connections, idle ones included. */
@@ -62,11 +71,23 @@ export class ClientPool implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#unlisten?.();
     const clients = [...this.#parents.values()].flatMap((entries) => [...entries]);
     this.#parents.clear();
     for (const { client, idleTimer } of clients) {
       clearTimeout(idleTimer);
       await client[Symbol.asyncDispose]();
+    }
+  }
+
+  /** No further call uses what is there; it is closed with the last of those that run. */
+  #retireAll(): void {
+    for (const [key, entries] of this.#parents) {
+      for (const entry of entries) {
+        clearTimeout(entry.idleTimer);
+        this.#remove(key, entries, entry);
+        if (entry.useCount === 0) void entry.client[Symbol.asyncDispose]();
+      }
     }
   }
 

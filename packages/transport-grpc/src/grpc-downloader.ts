@@ -9,14 +9,15 @@ import {
   type ParentAddress,
   type PieceDownload,
   type PieceRequest,
-  type TlsIdentity,
+  type Tls,
+  toTlsSource,
 } from "@damselfly/transport";
 import { ClientPool } from "./client-pool.ts";
 import { PieceCall } from "./piece-call.ts";
 
 export interface GrpcDownloaderOptions {
   /** With it mutual TLS, without it plain. */
-  readonly tls?: TlsIdentity | undefined;
+  readonly tls?: Tls | undefined;
   /** Over `DEFAULT_DOWNLOADER_TIMEOUTS`. */
   readonly timeouts?: Partial<DownloaderTimeouts> | undefined;
   /** A connection nobody has used for this long is closed; milliseconds, default 60,000. */
@@ -33,7 +34,11 @@ export interface GrpcDownloader extends Downloader {
 /** Fetches pieces from the servers that `serveGrpc` makes. */
 export function createGrpcDownloader(options: GrpcDownloaderOptions = {}): GrpcDownloader {
   const { tls, timeouts, idleTimeoutMs = 60_000, connectionCountMax = 4 } = options;
-  const pool = new ClientPool({ tls, idleTimeoutMs, connectionCountMax });
+  const pool = new ClientPool({
+    tls: tls && toTlsSource(tls),
+    idleTimeoutMs,
+    connectionCountMax,
+  });
   return new PooledDownloader(pool, { ...DEFAULT_DOWNLOADER_TIMEOUTS, ...timeouts });
 }
 

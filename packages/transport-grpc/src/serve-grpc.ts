@@ -20,7 +20,7 @@ import {
   type RefusalCode,
   type ServerAddress,
   type ServerLimits,
-  type TlsIdentity,
+  type Tls,
 } from "@damselfly/transport";
 import { CONTENT_LENGTH_MAX, serializeResponse } from "./content-message.ts";
 
@@ -33,7 +33,7 @@ export interface ServeGrpcOptions {
   /** Over `DEFAULT_SERVER_LIMITS`. */
   readonly limits?: Partial<ServerLimits> | undefined;
   /** With it mutual TLS, without it plain. */
-  readonly tls?: TlsIdentity | undefined;
+  readonly tls?: Tls | undefined;
   /** How long disposing waits for the pieces that run, in milliseconds; default 5,000. */
   readonly closeMs?: number | undefined;
   readonly logger?: RpcLogger | undefined;

@@ -209,7 +209,7 @@ export class ConnectionGroup {
 
   /** Lets no further request use what is there. */
   retireAll(): void {
-    for (const member of [...this.#members]) member.retire();
+    for (const member of this.#members) member.retire();
   }
 
   /** No more periods; connections are the pool's to close. */

@@ -101,7 +101,7 @@ export class ConnectionPool {
 
   /** No further request uses what is there; it is closed with the last of those that run. */
   retireAll(): void {
-    for (const group of [...this.#groups.values()]) group.retireAll();
+    for (const group of this.#groups.values()) group.retireAll();
   }
 
   /** Closes everything, in use or not. */
