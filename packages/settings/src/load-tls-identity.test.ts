@@ -1,12 +1,14 @@
 import "reflect-metadata";
-import { KeyObject, webcrypto } from "node:crypto";
+import { KeyObject, webcrypto, X509Certificate } from "node:crypto";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { X509CertificateGenerator } from "@peculiar/x509";
+import { formatSerial } from "@damselfly/transport";
+import { createTestAuthority, type TestNodeOptions } from "@damselfly/transport/testing";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { SettingsError } from "./errors.ts";
-import { loadTlsIdentity, type TlsPaths } from "./load-tls-identity.ts";
+import { type CertificateUse, loadTlsIdentity, type TlsPaths } from "./load-tls-identity.ts";
 
 const FROM = new Date("2026-01-01T00:00:00Z");
 const TO = new Date("2027-01-01T00:00:00Z");
@@ -148,5 +150,71 @@ describe("loadTlsIdentity", () => {
     expect(identity?.cert).toContain(node.cert);
     const only = await put("old.pem", old.cert);
     expect(await problemOf({ ...good, caCert: only })).toContain("(security.caCert) expired on");
+  });
+
+  it("wants a certificate that may be shown where it is to be", async () => {
+    const authority = await createTestAuthority();
+    const loadAs = async (
+      usages: TestNodeOptions["usages"],
+      uses: readonly CertificateUse[],
+    ): Promise<string | undefined> => {
+      const { caCert, cert, key } = await authority.issue({ usages });
+      const paths = {
+        caCert: await put("u-ca.pem", caCert),
+        cert: await put("u.pem", cert),
+        key: await put("u-key.pem", key),
+      };
+      return await loadTlsIdentity(paths, { name: "security", uses }).then(
+        () => undefined,
+        (error: unknown) => String(error),
+      );
+    };
+    expect(await loadAs(undefined, ["server", "client"])).toBeUndefined();
+    expect(await loadAs(["server"], ["server"])).toBeUndefined();
+    expect(await loadAs(["client"], ["client"])).toBeUndefined();
+    expect(await loadAs(["client"], ["server", "client"])).toMatch(
+      /u\.pem \(security\.cert\) is not for this use: its extended key usage lacks serverAuth, expected one for servers and clients/,
+    );
+    expect(await loadAs(["server"], ["client"])).toMatch(
+      /lacks clientAuth, expected one for clients/,
+    );
+  });
+
+  it("refuses a certificate whose key may not sign, which QUIC would find out much later", async () => {
+    const authority = await createTestAuthority();
+    const load = async (maySign: boolean): Promise<unknown> => {
+      const { caCert, cert, key } = await authority.issue({ maySign });
+      return await loadTlsIdentity(
+        {
+          caCert: await put("s-ca.pem", caCert),
+          cert: await put("s.pem", cert),
+          key: await put("s-key.pem", key),
+        },
+        { name: "security" },
+      ).catch(String);
+    };
+    expect(await load(true)).toHaveProperty("cert");
+    expect(await load(false)).toMatch(/s\.pem \(security\.cert\) .* lacks digitalSignature/);
+  });
+
+  it("uses the key that is the certificate's, of several in a file", async () => {
+    for (const text of [`${other.key}${node.key}`, `${node.key}${other.key}`]) {
+      const key = await put("keys.pem", text);
+      const identity = await loadTlsIdentity({ ...good, key }, { name: "security", nowMs });
+      expect(identity?.key).toBe(node.key);
+    }
+    const key = await put("keys.pem", `${other.key}${other.key}`);
+    expect(await problemOf({ ...good, key })).toContain("is not the key of the certificate in");
+  });
+
+  it("refuses a certificate that is revoked, or below one that is, naming the list", async () => {
+    const { serialNumber } = new X509Certificate(other.cert);
+    const revoked = { serials: [formatSerial(serialNumber)], path: "/r.txt", setting: "x.revoked" };
+    await expect(loadTlsIdentity(good, { name: "security", nowMs, revoked })).rejects.toThrow(
+      `is revoked: its serial number ${formatSerial(serialNumber)} stands in /r.txt (x.revoked)`,
+    );
+    const others = { ...revoked, serials: ["5A"] };
+    const identity = await loadTlsIdentity(good, { name: "security", nowMs, revoked: others });
+    expect(identity?.revoked).toEqual(["5A"]);
   });
 });

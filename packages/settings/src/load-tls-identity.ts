@@ -1,7 +1,9 @@
-import { createPrivateKey, X509Certificate, type KeyObject } from "node:crypto";
+import { createPrivateKey, type KeyObject, X509Certificate } from "node:crypto";
 import { readFile } from "node:fs/promises";
-import type { TlsIdentity } from "@damselfly/transport";
+import { createSecureContext } from "node:tls";
+import { formatSerial, type TlsIdentity } from "@damselfly/transport";
 import { SettingsError } from "./errors.ts";
+import { maySign } from "./key-usage.ts";
 
 /** Paths of PEM files, as a section of the settings gives them. Empty counts as absent. */
 export interface TlsPaths {
@@ -9,29 +11,42 @@ export interface TlsPaths {
   readonly caCert?: string | undefined;
   /** The node's certificate, its chain behind it. */
   readonly cert?: string | undefined;
-  /** The private key of the first certificate in `cert`; not encrypted. */
+  /**
+   * The private key of the first certificate in `cert`; not encrypted. With several in the file the one that fits counts,
+   * so that a certificate can be replaced under another key without a moment in which the two files do not fit.
+   */
   readonly key?: string | undefined;
 }
+
+/** What a certificate is shown for: to those who dial this node, or to those it dials. */
+export type CertificateUse = "server" | "client";
 
 export interface TlsIdentityOptions {
   /** The section the paths come from, as in `security`; messages name it. */
   readonly name: string;
+  /** Default both. */
+  readonly uses?: readonly CertificateUse[] | undefined;
   /** Unix milliseconds that the certificates must be valid at; now unless given. */
-  readonly nowMs?: number;
+  readonly nowMs?: number | undefined;
+  /** Serial numbers of certificates that are trusted no more, and where they are listed. */
+  readonly revoked?:
+    | { readonly serials: readonly string[]; readonly path: string; readonly setting: string }
+    | undefined;
 }
 
 /**
  * Reads and checks the three files of a TLS identity: all of them or none. Undefined when none is given.
  *
  * Everything that would otherwise show as a failed handshake much later is found here: files that are missing or no PEM,
- * certificates out of date, a key that is not the certificate's.
+ * certificates out of date, revoked or not for what they are to be shown for, a key that is not the certificate's.
  *
  * @throws {SettingsError} `ERR_SETTINGS_TLS` naming the missing key or the file at fault
  */
 export async function loadTlsIdentity(
   paths: TlsPaths,
-  { name, nowMs = Date.now() }: TlsIdentityOptions,
+  options: TlsIdentityOptions,
 ): Promise<TlsIdentity | undefined> {
+  const { name, uses = ["server", "client"], nowMs = Date.now(), revoked } = options;
   const given = KEYS.filter((key) => (paths[key] ?? "") !== "");
   if (given.length === 0) return undefined;
   const missing = KEYS.filter((key) => !given.includes(key));
@@ -46,12 +61,13 @@ export async function loadTlsIdentity(
     KEYS.map(async (one) => await readText(name, one, paths[one] ?? "")),
   );
   assertAuthorities(caCert!, nowMs);
-  const leaf = assertChain(cert!, nowMs);
-  if (!leaf.checkPrivateKey(parseKey(key!)))
-    throw refusal(
-      `${describe(key!)} is not the key of the certificate in ${cert!.path}, expected the one it was issued for`,
-    );
-  return { caCert: caCert!.text, cert: cert!.text, key: key!.text };
+  const chain = parseCertificates(cert!);
+  assertChain(chain, cert!, { nowMs, revoked });
+  const leaf = chain[0]!;
+  assertUses(leaf, cert!, uses);
+  const identity = { caCert: caCert!.text, cert: cert!.text, key: keyOf(leaf, key!, cert!) };
+  assertUsable(identity, cert!);
+  return revoked === undefined ? identity : { ...identity, revoked: revoked.serials };
 }
 
 const KEYS = ["caCert", "cert", "key"] as const;
@@ -81,14 +97,74 @@ function assertAuthorities(file: PemFile, nowMs: number): void {
     throw refusal(`the certificate in ${describe(file)} ${first}`);
 }
 
-/** Returns the first certificate, the node's own. */
-function assertChain(file: PemFile, nowMs: number): X509Certificate {
-  const chain = parseCertificates(file);
+function assertChain(
+  chain: readonly X509Certificate[],
+  file: PemFile,
+  { nowMs, revoked }: Pick<TlsIdentityOptions, "revoked"> & { readonly nowMs: number },
+): void {
+  const serials = new Set(revoked?.serials);
   for (const certificate of chain) {
     const problem = problemOf(certificate, nowMs);
     if (problem !== undefined) throw refusal(`the certificate in ${describe(file)} ${problem}`);
+    const serial = formatSerial(certificate.serialNumber);
+    if (revoked !== undefined && serials.has(serial)) {
+      throw refusal(
+        `the certificate in ${describe(file)} is revoked: its serial number ${serial} stands in ${revoked.path} (${revoked.setting})`,
+      );
+    }
   }
-  return chain[0]!;
+}
+
+/** RFC 5280, section 4.2.1.12. A certificate that does not say what it is for is for everything. */
+const USES: Readonly<Record<CertificateUse, { readonly oid: string; readonly name: string }>> = {
+  server: { oid: "1.3.6.1.5.5.7.3.1", name: "serverAuth" },
+  client: { oid: "1.3.6.1.5.5.7.3.2", name: "clientAuth" },
+};
+const ANY_USE = "2.5.29.37.0";
+
+function assertUses(leaf: X509Certificate, file: PemFile, uses: readonly CertificateUse[]): void {
+  const allowed: readonly string[] | undefined = leaf.keyUsage;
+  const missing = uses.filter(
+    (use) =>
+      allowed !== undefined && !allowed.includes(USES[use].oid) && !allowed.includes(ANY_USE),
+  );
+  if (missing.length > 0) {
+    const names = missing.map((use) => USES[use].name).join(" and ");
+    const wanted = uses.map((use) => `${use}s`).join(" and ");
+    throw refusal(
+      `the certificate in ${describe(file)} is not for this use: its extended key usage lacks ${names}, expected one for ${wanted}`,
+    );
+  }
+  if (!maySign(leaf)) {
+    throw refusal(
+      `the certificate in ${describe(file)} is not for TLS: its key usage lacks digitalSignature`,
+    );
+  }
+}
+
+/** The key that is the certificate's, of those in the file. */
+function keyOf(leaf: X509Certificate, file: PemFile, cert: PemFile): string {
+  const blocks = file.text.match(PRIVATE_KEY) ?? [];
+  // What is not cut out as a block is still tried: its refusal says what is wrong.
+  const texts = blocks.length > 1 ? blocks.map((block) => `${block}\n`) : [file.text];
+  const fitting = texts.find((text) => leaf.checkPrivateKey(parseKey(text, file)));
+  if (fitting !== undefined) return fitting;
+  throw refusal(
+    `${describe(file)} is not the key of the certificate in ${cert.path}, expected the one it was issued for`,
+  );
+}
+
+const PRIVATE_KEY = /-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?-----END [A-Z ]*PRIVATE KEY-----/g;
+
+/** What only OpenSSL knows: keys that are too short, algorithms that it does not take. */
+function assertUsable({ caCert, cert, key }: TlsIdentity, file: PemFile): void {
+  try {
+    createSecureContext({ ca: caCert, cert, key });
+  } catch (error) {
+    // Without the cause: it could quote what it was given.
+    const why = error instanceof Error && "code" in error ? String(error.code) : "TLS refuses it";
+    throw refusal(`the certificate in ${describe(file)} cannot be used: ${why}`);
+  }
 }
 
 /** At least one. */
@@ -119,11 +195,11 @@ function problemOf(certificate: X509Certificate, nowMs: number): string | undefi
 }
 
 /** The cause is left out: OpenSSL's errors could quote what they were given. */
-function parseKey(file: PemFile): KeyObject {
-  if (/-----BEGIN ENCRYPTED |Proc-Type: 4,ENCRYPTED/.test(file.text))
+function parseKey(text: string, file: PemFile): KeyObject {
+  if (/-----BEGIN ENCRYPTED |Proc-Type: 4,ENCRYPTED/.test(text))
     throw refusal(`${describe(file)} is encrypted, expected a key without a passphrase`);
   try {
-    return createPrivateKey(file.text);
+    return createPrivateKey(text);
   } catch {
     throw refusal(`${describe(file)} holds no private key that can be read, expected PEM`);
   }
