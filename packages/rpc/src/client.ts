@@ -1,4 +1,4 @@
-import { type Tls, toTlsSource } from "@damselfly/transport";
+import { type CertificateChain, type Tls, toTlsSource } from "@damselfly/transport";
 import {
   Client,
   credentials,
@@ -58,6 +58,8 @@ export interface RpcConnection extends AsyncDisposable {
    * @throws {RpcError} `UNAVAILABLE` when there is no connection after `timeoutMs`
    */
   connect(options: { readonly timeoutMs: number }): Promise<void>;
+  /** What the server has shown on the latest connection, leaf first; undefined without TLS, and before there was one. */
+  readonly serverCertificates: CertificateChain | undefined;
   /** Lower layer, for what this one has no words for. */
   readonly channel: Client;
 }
@@ -116,6 +118,9 @@ function createConnection(
   return {
     target,
     channel: client,
+    get serverCertificates() {
+      return nodeCredentials?.serverCertificates;
+    },
     connect: ({ timeoutMs }) =>
       new Promise((resolve, reject) => {
         client.waitForReady(Date.now() + timeoutMs, (cause) => {

@@ -3,6 +3,7 @@ import type { Socket } from "node:net";
 import { connect, type TLSSocket } from "node:tls";
 import {
   AdmittedPeers,
+  type CertificateChain,
   chainOf,
   namesOf,
   NODE_CERTIFICATE_NAME,
@@ -29,6 +30,7 @@ export class NodeCredentials extends ChannelCredentials implements Disposable {
   readonly #tls: TlsSource;
   readonly #server: ExpectedServer;
   readonly #peers: AdmittedPeers<TLSSocket>;
+  #serverCertificates: CertificateChain | undefined;
 
   constructor(tls: TlsSource, server: ExpectedServer) {
     super();
@@ -39,6 +41,11 @@ export class NodeCredentials extends ChannelCredentials implements Disposable {
       isDialled: true,
       onDistrusted: (socket, { reason }) => socket.destroy(this.#distrust(reason)),
     });
+  }
+
+  /** As shown on the latest connection; undefined before there was one. */
+  get serverCertificates(): CertificateChain | undefined {
+    return this.#serverCertificates;
   }
 
   override _isSecure(): boolean {
@@ -83,13 +90,15 @@ export class NodeCredentials extends ChannelCredentials implements Disposable {
       socket.once("error", reject);
       socket.once("close", () => reject(new Error("the connection was closed in its handshake")));
     });
+    const chain = chainOf(socket);
     const names = namesOf(this.#server);
-    const refusal = this.#peers.admit(socket, chainOf(socket), { names, isResumed: false });
+    const refusal = this.#peers.admit(socket, chain, { names, isResumed: false });
     if (refusal !== undefined) {
       socket.destroy();
       throw this.#distrust(refusal.reason);
     }
     socket.once("close", () => this.#peers.release(socket));
+    this.#serverCertificates = chain;
     return socket;
   }
 
