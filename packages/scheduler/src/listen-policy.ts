@@ -1,32 +1,59 @@
 import { isIP } from "node:net";
-import { loadTlsIdentity } from "@damselfly/settings";
-import type { TlsIdentity } from "@damselfly/transport";
+import { openTlsFiles, type TlsFiles, type TlsFilesLogger } from "@damselfly/settings";
+import type { TlsSource } from "@damselfly/transport";
 import type { SchedulerSettings } from "./settings.ts";
 
 /** Whom this scheduler serves, where, and how it is protected. */
-export interface ListenPolicy {
+export interface ListenPolicy extends AsyncDisposable {
   readonly listenIp: string;
   /** For those who dial it; undefined: plain. */
-  readonly tls: TlsIdentity | undefined;
+  readonly tls: TlsSource | undefined;
   /** Callers without a certificate are served too, and their seeds asked without TLS. Always so where `tls` is not. */
   readonly plainPeers: boolean;
   /** For calls to seeds; undefined: plain. */
-  readonly seedTls: TlsIdentity | undefined;
+  readonly seedTls: TlsSource | undefined;
   /** One sentence each, to be logged at every start. */
   readonly warnings: readonly string[];
+  /** What the certificates come from. Disposing stops looking at them. */
+  readonly files: TlsFiles;
 }
 
 /**
  * Without certificates a scheduler serves its own machine only, unless `security.insecure` says otherwise. With them it
- * speaks mutual TLS; with `security.plainPeers` also plain, on the same port, as Dragonfly's daemons do.
+ * speaks mutual TLS; with `security.plainPeers` also plain, on the same port, as Dragonfly's daemons do. The certificates
+ * are looked at again while it runs.
  *
  * @throws {SettingsError} `ERR_SETTINGS_TLS` if a section is half given or its files do not fit
  */
-export async function loadListenPolicy(settings: SchedulerSettings): Promise<ListenPolicy> {
+export async function openListenPolicy(
+  settings: SchedulerSettings,
+  logger: TlsFilesLogger,
+): Promise<ListenPolicy> {
   const { security, server, seedPeer } = settings;
-  const common = await loadTlsIdentity(security, { name: "security" });
-  const tls = (await loadTlsIdentity(server.tls, { name: "server.tls" })) ?? common;
-  const seedTls = (await loadTlsIdentity(seedPeer.tls, { name: "seedPeer.tls" })) ?? common;
+  const files = await openTlsFiles({
+    sections: [
+      { name: "security", paths: security, uses: ["server", "client"] },
+      { name: "server.tls", paths: server.tls, uses: ["server"] },
+      { name: "seedPeer.tls", paths: seedPeer.tls, uses: ["client"] },
+    ],
+    revoked: { path: security.revoked, setting: "security.revoked" },
+    intervalMs: security.reloadInterval,
+    logger,
+  });
+  return {
+    ...policyOf(settings, files),
+    files,
+    [Symbol.asyncDispose]: () => files[Symbol.asyncDispose](),
+  };
+}
+
+function policyOf(
+  { security, server }: SchedulerSettings,
+  files: TlsFiles,
+): Omit<ListenPolicy, "files" | keyof AsyncDisposable> {
+  const common = files.source("security");
+  const tls = files.source("server.tls") ?? common;
+  const seedTls = files.source("seedPeer.tls") ?? common;
   const listenIp = server.listenIP;
   if (tls !== undefined) {
     const warnings = [

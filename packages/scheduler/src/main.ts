@@ -9,10 +9,20 @@ for (const signal of ["SIGINT", "SIGTERM"] as const) {
   });
 }
 
+let reload = (): void => {};
+process.on("SIGHUP", () => {
+  // Who closes the terminal that this runs in wants it to end.
+  if (process.stderr.isTTY) controller.abort();
+  else reload();
+});
+
 process.exitCode = await runScheduler(process.argv.slice(2), {
   stdout: process.stdout,
   stderr: process.stderr,
   stderrIsTerminal: process.stderr.isTTY,
   env: process.env,
   signal: controller.signal,
+  onReload: (look) => {
+    reload = look;
+  },
 });

@@ -42,6 +42,7 @@ Tells the peers of a cluster which parents to try. Reads Dragonfly's scheduler.y
   -V, --version          print the version
 
 Every setting is also an environment variable: DFSCHEDULER_SERVER_PORT=8002.
+SIGHUP has the certificates looked at; SIGTERM ends it.
 `;
 
 /** @throws {UsageError} naming the flag, and the nearest known one if there is no such flag */

@@ -1,3 +1,4 @@
+import { X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
@@ -23,6 +24,7 @@ afterEach(() => rm(directory, { recursive: true }));
 class Run {
   stdout = "";
   stderr = "";
+  reload: () => void = () => {};
   readonly exitCode: Promise<number>;
   readonly #controller = new AbortController();
 
@@ -32,6 +34,9 @@ class Run {
       stderr: { write: (text) => (this.stderr += text) },
       env: { DFSCHEDULER_SERVER_PORT: "0", ...env },
       signal: this.#controller.signal,
+      onReload: (reload) => {
+        this.reload = reload;
+      },
     });
   }
 
@@ -113,6 +118,40 @@ describe("dfscheduler", () => {
     await using secure = createSchedulerClient(address, { tls: await authority.issue() });
     await expect(plain.listHosts({})).rejects.toMatchObject({ code: "UNAVAILABLE" });
     expect((await secure.listHosts({})).hosts).toEqual([]);
+    await run.stop();
+  });
+
+  it("shows a new certificate, and keeps out whom the list names, without being started anew", async () => {
+    const authority = await createTestAuthority();
+    const [first, next, child] = await Promise.all([
+      authority.issue(),
+      authority.issue(),
+      authority.issue(),
+    ]);
+    const revoked = await write("revoked.txt", "");
+    const security = { ...(await writeIdentity(first)), revoked };
+    const server = { listenIP: "127.0.0.1" };
+    const run = new Run(["-c", await write("a.yaml", JSON.stringify({ security, server }))]);
+    const address = await run.ready();
+    await using client = createSchedulerClient(address, { tls: child });
+    expect((await client.listHosts({})).hosts).toEqual([]);
+    const shown = (): string => new X509Certificate(client.serverCertificates![0]!).serialNumber;
+    expect(shown()).toBe(new X509Certificate(first.cert).serialNumber);
+
+    await writeIdentity(next);
+    run.reload();
+    await expect.poll(() => run.stderr).toContain("a new certificate is in use");
+    expect((await client.listHosts({})).hosts).toEqual([]); // on the connection that runs
+    await using other = createSchedulerClient(address, { tls: child });
+    await other.listHosts({});
+    const { serialNumber } = new X509Certificate(next.cert);
+    expect(new X509Certificate(other.serverCertificates![0]!).serialNumber).toBe(serialNumber);
+
+    await write("revoked.txt", new X509Certificate(child.cert).serialNumber);
+    run.reload();
+    await expect.poll(() => run.stderr).toContain("is revoked");
+    for (const each of [client, other])
+      await expect(each.listHosts({})).rejects.toMatchObject({ code: "UNAVAILABLE" });
     await run.stop();
   });
 

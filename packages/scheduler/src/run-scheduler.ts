@@ -2,7 +2,7 @@ import { readFile } from "node:fs/promises";
 import { once } from "node:events";
 import { ServeError } from "@damselfly/rpc";
 import { loadSettings, openLog, SettingsError } from "@damselfly/settings";
-import { loadListenPolicy } from "./listen-policy.ts";
+import { openListenPolicy } from "./listen-policy.ts";
 import { HELP, parseArguments, type RunOptions, UsageError } from "./parse-arguments.ts";
 import type { SchedulerConfig } from "./scheduler-config.ts";
 import { serveScheduler } from "./serve-scheduler.ts";
@@ -24,6 +24,8 @@ export interface SchedulerIo {
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Stops the scheduler gracefully. */
   readonly signal: AbortSignal;
+  /** Is given what has the certificates looked at, once there are any. */
+  readonly onReload?: (reload: () => void) => void;
 }
 
 /**
@@ -55,7 +57,6 @@ async function run(options: RunOptions, io: SchedulerIo): Promise<void> {
     envPrefix: "DFSCHEDULER",
     ignoredEnv: FLAG_VARIABLES,
   });
-  const policy = await loadListenPolicy(settings);
   const logger = openLog({
     name: "dfscheduler",
     level: options.logLevel,
@@ -63,6 +64,8 @@ async function run(options: RunOptions, io: SchedulerIo): Promise<void> {
     isTerminal: io.stderrIsTerminal ?? false,
     stderr: io.stderr,
   });
+  await using policy = await openListenPolicy(settings, logger);
+  io.onReload?.(() => void policy.files.look());
   for (const warning of [...warnings, ...policy.warnings]) logger.warn({}, warning);
   await using server = await serveScheduler({
     address: { ip: policy.listenIp, port: settings.server.port },

@@ -1,12 +1,12 @@
 import { createDfdaemonUploadClient, type Download, type Download__Output } from "@damselfly/rpc";
-import type { TlsIdentity } from "@damselfly/transport";
+import type { Tls } from "@damselfly/transport";
 import type { Host } from "./host.ts";
 import type { Logger } from "./logger.ts";
 import type { Task } from "./task.ts";
 
 export interface SeedAskerOptions {
   /** For the calls to seeds; absent: plain. */
-  readonly tls: TlsIdentity | undefined;
+  readonly tls: Tls | undefined;
   /** Seeds that were announced without a certificate are asked without TLS. */
   readonly plainPeers: boolean;
   readonly logger: Logger;

@@ -1,5 +1,5 @@
 import { serveRpc } from "@damselfly/rpc";
-import type { TlsIdentity } from "@damselfly/transport";
+import type { Tls } from "@damselfly/transport";
 import type { Logger } from "./logger.ts";
 import { DEFAULT_SCHEDULER_CONFIG, type SchedulerConfig } from "./scheduler-config.ts";
 import { createSchedulerService } from "./scheduler-service.ts";
@@ -10,11 +10,11 @@ export interface ServeSchedulerOptions {
   /** An IP literal; port 0 picks a free one. */
   readonly address: { readonly ip: string; readonly port: number };
   /** With it mutual TLS; each caller may then speak only for hosts that its certificate names. */
-  readonly tls?: TlsIdentity | undefined;
+  readonly tls?: Tls | undefined;
   /** With TLS: callers without a certificate, as Dragonfly's daemons, are served on the same port. */
   readonly plainPeers?: boolean | undefined;
   /** For calls to seeds; absent: plain. */
-  readonly seedTls?: TlsIdentity | undefined;
+  readonly seedTls?: Tls | undefined;
   readonly config?: Partial<SchedulerConfig> | undefined;
   readonly logger: Logger & { error(fields: object, message: string): void };
   /** Milliseconds since 1970. Default: the system's clock. */

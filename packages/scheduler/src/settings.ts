@@ -44,6 +44,10 @@ export interface SchedulerSettings {
     readonly insecure: boolean;
     /** With certificates: daemons without any, as Dragonfly's are, are served all the same. */
     readonly plainPeers: boolean;
+    /** File with the serial numbers of certificates that are trusted no more; empty: none are. */
+    readonly revoked: string;
+    /** How often certificates and that list are looked at again. */
+    readonly reloadInterval: number;
   };
 }
 
@@ -106,6 +110,8 @@ export const settingsSchema: z.ZodType<SchedulerSettings> = z.object({
       ...tlsFiles,
       insecure: z.boolean().default(false),
       plainPeers: z.boolean().default(false),
+      revoked: z.string().default(""),
+      reloadInterval: duration({ minMs: 1_000 }).default(10_000),
     })
     .prefault({}),
   manager: inert,
