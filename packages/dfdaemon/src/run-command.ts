@@ -20,6 +20,12 @@ export async function runCommand(options: RunOptions): Promise<number> {
       stop.abort(new Error(`stopped by ${signal}`));
     });
   }
+  let reload: () => void = () => {};
+  process.on("SIGHUP", () => {
+    // Who closes the terminal that this runs in wants it to end.
+    if (process.stderr.isTTY) stop.abort(new Error("stopped by SIGHUP"));
+    else reload();
+  });
   try {
     const { config, warnings, inert, notes } = await loadConfig({
       path: options.configPath,
@@ -51,6 +57,9 @@ export async function runCommand(options: RunOptions): Promise<number> {
       proxy: proxySettings(process.env),
       instanceName: podName(process.env),
       spawnWorker: () => spawnWorker(WORKER_PATH),
+      onReady: (daemon) => {
+        reload = () => void daemon.reload();
+      },
     });
     return 0;
   } catch (error) {

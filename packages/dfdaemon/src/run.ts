@@ -4,9 +4,10 @@ import { serveRpc, type RequestLimits } from "@damselfly/rpc";
 import { SettingsError } from "@damselfly/settings";
 import { createDownloadService, createUploadService, type ServiceParts } from "./api/services.ts";
 import type { Config, ServerConfig, RequestRateConfig } from "./config/config.ts";
+import { certificateWarnings } from "./config/certificate-warnings.ts";
 import { listenPolicy } from "./config/listen-policy.ts";
-import { loadIdentities } from "./config/load-identities.ts";
 import { namingSetting } from "./config/naming-setting.ts";
+import { openIdentities } from "./config/open-identities.ts";
 import type { DataPlane } from "./data-plane/data-plane.ts";
 import { openDataPlane } from "./data-plane/open-data-plane.ts";
 import type { WorkerProcess } from "./data-plane/processes/control/worker-process.ts";
@@ -22,6 +23,7 @@ import { messageOf } from "./message-of.ts";
 import { createMetrics } from "./metrics/metrics.ts";
 import { serveHttp } from "./metrics/serve-http.ts";
 import { statsPages } from "./metrics/stats-pages.ts";
+import { registerCertificateMetrics } from "./metrics/certificate-metrics.ts";
 import { registerTransportMetrics } from "./metrics/transport-metrics.ts";
 import { openHttpOrigin } from "./origins/http-origin.ts";
 import type { ProxySettings } from "./origins/proxies.ts";
@@ -60,6 +62,8 @@ export interface RunningDaemon {
   readonly schedulerAddress: { readonly ip: string; readonly port: number } | undefined;
   /** Where `/api/transports` is. */
   readonly statsAddress: { readonly ip: string; readonly port: number };
+  /** Looks at the certificates now, as it does every `security.reloadInterval`. Never rejects. */
+  reload(): Promise<void>;
 }
 
 /**
@@ -70,9 +74,10 @@ export interface RunningDaemon {
 export async function runDaemon(config: Config, options: RunOptions): Promise<void> {
   const { logger, signal } = options;
   signal.throwIfAborted();
-  const identities = await loadIdentities(config);
+  await using identities = await openIdentities(config, logger);
   const policy = listenPolicy(config, identities.server);
-  for (const warning of policy.warnings) logger.warn({}, warning);
+  const warnings = [...policy.warnings, ...certificateWarnings(config, identities)];
+  for (const warning of warnings) logger.warn({}, warning);
 
   const meter = new TrafficMeter();
   const metrics = createMetrics({
@@ -256,6 +261,7 @@ export async function runDaemon(config: Config, options: RunOptions): Promise<vo
   const { registry } = metrics;
   const transportReport = (): Promise<TransportReport> => dataPlane.transportReport();
   registerTransportMetrics(registry, transportReport);
+  registerCertificateMetrics(registry, identities.files);
   await using stats = await namingSetting(
     "stats.server.port",
     serveHttp("stats", reachable(config.stats.server), statsPages(transportReport)),
@@ -298,6 +304,7 @@ export async function runDaemon(config: Config, options: RunOptions): Promise<vo
     tcp: { ip: policy.pieceBindIp, port: tcpPortOf(dataPlane) },
     schedulerAddress: schedulers.embedded?.address,
     statsAddress: stats.address,
+    reload: () => identities.files.look(),
   });
   await aborted(over);
   idle?.stop();

@@ -109,7 +109,16 @@ export function createUploadService(parts: ServiceParts): ImplementedService {
       const isTrusted = !tls || peerCertificate !== undefined;
       return translated(
         syncPieces(
-          { dataPlane, manager, ip: host.ip, isTrusted, plainPeers, children, closing },
+          {
+            dataPlane,
+            manager,
+            ip: host.ip,
+            isTrusted,
+            certificates: peerCertificate === undefined ? [] : [peerCertificate.raw],
+            plainPeers,
+            children,
+            closing,
+          },
           request,
           signal,
         ),

@@ -1,4 +1,5 @@
 import { status, type SyncPiecesRequest__Output, type SyncPiecesResponse } from "@damselfly/rpc";
+import type { CertificateChain } from "@damselfly/transport";
 import type { DataPlane } from "../data-plane/data-plane.ts";
 import { messageOf } from "../message-of.ts";
 import { followPieces } from "../tasks/follow-pieces.ts";
@@ -30,6 +31,8 @@ export async function* syncPieces(
     readonly ip: string;
     /** Both sides of this call have shown certificates, or the operator has said that nobody needs any. */
     readonly isTrusted: boolean;
+    /** What the child has shown on this call. */
+    readonly certificates: CertificateChain;
     /** Pieces are served without TLS. */
     readonly plainPeers: boolean;
     readonly children: ChildCount;
@@ -39,7 +42,7 @@ export async function* syncPieces(
   request: SyncPiecesRequest__Output,
   signal: AbortSignal,
 ): AsyncGenerator<SyncPiecesResponse, void, undefined> {
-  const { dataPlane, manager, ip, isTrusted, plainPeers, children, closing } = parts;
+  const { dataPlane, manager, ip, isTrusted, certificates, plainPeers, children, closing } = parts;
   const { hostId, taskId, interestedPieceNumbers } = request;
   const isOurs = request.extension !== null;
   if (!isOurs && !plainPeers) {
@@ -77,7 +80,7 @@ export async function* syncPieces(
   const leave = manager.attend(taskId);
   // Before it hears of our port: it may dial at once.
   const childKey = request.extension?.quinnKey;
-  const dismiss = childKey === undefined ? undefined : quinn?.admit(childKey);
+  const dismiss = childKey === undefined ? undefined : quinn?.admit(childKey, certificates);
   // Without a download under way no more will come than what is here.
   const coming = manager.endOf(taskId) ?? Promise.resolve(undefined);
   children.value += 1;

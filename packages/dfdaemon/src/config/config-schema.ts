@@ -232,6 +232,8 @@ const settings = z.object({
       ...tlsFiles,
       insecure: z.boolean().default(false),
       plainPeers: z.boolean().default(false),
+      revoked: z.string().default(""),
+      reloadInterval: duration({ minMs: 1_000 }).default(10_000),
       enable: inert("TLS is on when security.caCert, cert and key are given"),
     })
     .prefault({}),

@@ -90,6 +90,10 @@ export interface SecurityConfig extends TlsFiles {
   readonly insecure: boolean;
   /** Besides TLS with our own, talk plain to Dragonfly's daemons and scheduler. */
   readonly plainPeers: boolean;
+  /** File with the serial numbers of certificates that are trusted no more; empty: none are. */
+  readonly revoked: string;
+  /** How often certificates and that list are looked at again. */
+  readonly reloadInterval: number;
 }
 
 export interface DownloadConfig {

@@ -1,5 +1,5 @@
 import { isIP } from "node:net";
-import type { TlsIdentity } from "@damselfly/transport";
+import type { Tls } from "@damselfly/transport";
 import { isLoopback } from "../identity/is-loopback.ts";
 import type { Config } from "./config.ts";
 import { expectsDynconfig } from "./expects-dynconfig.ts";
@@ -13,7 +13,7 @@ export interface ListenPolicy {
   /** Where others are told to reach this host. */
   readonly announceIp: string;
   /** With it every connection between our own is mutual TLS. */
-  readonly tls: TlsIdentity | undefined;
+  readonly tls: Tls | undefined;
   /** Peers without TLS are served, and dialled. */
   readonly plainPeers: boolean;
   /** One sentence each, to be logged at every start. */
@@ -24,7 +24,7 @@ export interface ListenPolicy {
  * Without certificates a daemon serves its own machine only, unless `security.insecure` says otherwise; with certificates
  * it serves whoever shows one, and plain peers only with `security.plainPeers`.
  */
-export function listenPolicy(config: Config, tls: TlsIdentity | undefined): ListenPolicy {
+export function listenPolicy(config: Config, tls: Tls | undefined): ListenPolicy {
   const { security } = config;
   if (tls !== undefined) {
     return {

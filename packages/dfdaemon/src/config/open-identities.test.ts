@@ -1,10 +1,11 @@
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { createTestAuthority } from "@damselfly/transport/testing";
+import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { createAuthority, issueCertificate } from "../certs/certificates.ts";
 import { configSchema } from "./config-schema.ts";
-import { loadIdentities, type Identities } from "./load-identities.ts";
+import { openIdentities, type Identities } from "./open-identities.ts";
 
 let dir: string;
 const NAMES = ["common", "server", "client", "scheduler"] as const;
@@ -31,43 +32,97 @@ function files(name: (typeof NAMES)[number]): object {
   };
 }
 
-async function load(given: object): Promise<Identities> {
-  return await loadIdentities(configSchema.parse(given));
+const SILENT = { info: () => {}, warn: () => {}, error: () => {} };
+const opened: Identities[] = [];
+afterEach(async () => {
+  for (const each of opened.splice(0)) await each[Symbol.asyncDispose]();
+});
+
+async function open(given: object): Promise<Identities> {
+  const identities = await openIdentities(configSchema.parse(given), SILENT);
+  opened.push(identities);
+  return identities;
 }
 
-describe("loadIdentities", () => {
+describe("openIdentities", () => {
   it("has none without certificates", async () => {
-    expect(await load({})).toEqual({ server: undefined, client: undefined, scheduler: undefined });
+    const { server, client, scheduler, manager } = await open({});
+    expect([server, client, scheduler, manager]).toEqual(Array.from({ length: 4 }));
   });
 
   it("uses those of security everywhere", async () => {
-    const { server, client, scheduler } = await load({ security: files("common") });
-    expect(server?.cert).toContain("BEGIN CERTIFICATE");
+    const { server, client, scheduler, manager } = await open({ security: files("common") });
+    expect(server?.current.cert).toContain("BEGIN CERTIFICATE");
     expect([client, scheduler]).toEqual([server, server]);
+    expect(manager).toBeUndefined();
   });
 
   it("lets each of Dragonfly's sections override them", async () => {
-    const common = await load({ security: files("common") });
-    const each = await load({
+    const common = await open({ security: files("common") });
+    const each = await open({
       security: files("common"),
       upload: { server: files("server"), client: files("client") },
       scheduler: files("scheduler"),
     });
-    const certs = [common.server, each.server, each.client, each.scheduler].map((one) => one?.cert);
+    const certs = [common.server, each.server, each.client, each.scheduler].map(
+      (one) => one?.current.cert,
+    );
     expect(new Set(certs).size).toBe(4);
   });
 
   it("talks plain to a Dragonfly scheduler, unless that has certificates of its own", async () => {
     const security = { ...files("common"), plainPeers: true };
-    expect((await load({ security })).scheduler).toBeUndefined();
-    expect((await load({ security, scheduler: files("scheduler") })).scheduler).toBeDefined();
+    expect((await open({ security })).scheduler).toBeUndefined();
+    expect((await open({ security, scheduler: files("scheduler") })).scheduler).toBeDefined();
   });
 
   it("refuses a section that is half given, naming what is missing", async () => {
     const upload = { server: { ...files("server"), key: "" } };
-    await expect(load({ upload })).rejects.toMatchObject({
+    await expect(open({ upload })).rejects.toMatchObject({
       code: "ERR_SETTINGS_TLS",
       message: expect.stringContaining("upload.server.key is missing"),
     });
+  });
+
+  it("wants of each section what its certificate is shown for", async () => {
+    const authority = await createTestAuthority();
+    const write = async (name: string, usage: "server" | "client"): Promise<object> => {
+      const { caCert, cert, key } = await authority.issue({ usages: [usage] });
+      const paths = { caCert: `${name}-ca.pem`, cert: `${name}.pem`, key: `${name}-key.pem` };
+      const texts = { caCert, cert, key };
+      for (const field of ["caCert", "cert", "key"] as const)
+        await writeFile(join(dir, paths[field]), texts[field]);
+      return Object.fromEntries(
+        Object.entries(paths).map(([field, path]) => [field, join(dir, path)]),
+      );
+    };
+    const forServers = await write("for-servers", "server");
+    const forClients = await write("for-clients", "client");
+    await open({ upload: { server: forServers, client: forClients }, scheduler: forClients });
+    await expect(open({ security: forServers })).rejects.toThrow("lacks clientAuth");
+    await expect(open({ upload: { server: forClients } })).rejects.toThrow("lacks serverAuth");
+    await expect(open({ manager: forServers })).rejects.toThrow("lacks clientAuth");
+    // It is shown to those who dial the one inside.
+    await expect(open({ scheduler: { ...forClients, embedded: true } })).rejects.toThrow(
+      "lacks serverAuth",
+    );
+  });
+
+  it("hands the list of the revoked to all of them", async () => {
+    const revoked = join(dir, "revoked.txt");
+    await writeFile(revoked, "5A # n3");
+    const {
+      server,
+      scheduler,
+      files: read,
+    } = await open({
+      security: { ...files("common"), revoked },
+      scheduler: files("scheduler"),
+    });
+    expect([server?.current.revoked, scheduler?.current.revoked]).toEqual([["5A"], ["5A"]]);
+    expect(read.revokedCount).toBe(1);
+    await expect(
+      open({ security: { ...files("common"), revoked: join(dir, "missing.txt") } }),
+    ).rejects.toThrow(/missing\.txt \(security\.revoked\)/);
   });
 });

@@ -1,6 +1,6 @@
 import type { Socket } from "node:net";
 import type { PieceRecord, Spool, Storage, StoredTask } from "@damselfly/storage";
-import type { ParentAddress, Protocol } from "@damselfly/transport";
+import type { CertificateChain, ParentAddress, Protocol } from "@damselfly/transport";
 import type { OriginRequest, OriginStat } from "../origins/origin.ts";
 import type { ContentStream } from "./content-stream.ts";
 import type { TransportReport } from "./transport-report.ts";
@@ -20,9 +20,9 @@ export interface QuinnOffer {
   readonly publicKey: Uint8Array;
   /**
    * Lets the holder of a key fetch from us, until a while after the returned function is called. Only of a key that came
-   * over a channel where both sides are known.
+   * over a channel where both sides are known: with certificates, what was shown there, which the key is worth as much as.
    */
-  admit(publicKey: Uint8Array): () => void;
+  admit(publicKey: Uint8Array, certificates?: CertificateChain): () => void;
 }
 
 /** One piece to fetch from one parent. */

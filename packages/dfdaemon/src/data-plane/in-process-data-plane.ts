@@ -42,7 +42,7 @@ export class InProcessDataPlane implements DataPlane {
     const { quinnPort: port } = this.#transports;
     if (port === undefined || parts.quinn === undefined) return;
     const { publicKey, peers } = parts.quinn;
-    this.quinn = { ports: [port], publicKey, admit: (key) => peers.admit(key) };
+    this.quinn = { ports: [port], publicKey, admit: peers.admit.bind(peers) };
   }
 
   get offers(): readonly TransportOffer[] {

@@ -1,4 +1,7 @@
+import { X509Certificate } from "node:crypto";
 import { createIdentity } from "@damselfly/quinn";
+import { type TlsIdentity, TlsStore } from "@damselfly/transport";
+import { createTestAuthority } from "@damselfly/transport/testing";
 import { expect, it, vi } from "vitest";
 import { KnownPeers, readPeerKey } from "./known-peers.ts";
 
@@ -30,4 +33,61 @@ it("KnownPeers takes no more than it may, and nothing that is no key", () => {
   peers.admit(Buffer.from("key"))();
   expect(peers.count).toBe(2);
   expect(readPeerKey(new Uint8Array(0))).toBeUndefined();
+});
+
+const leafOf = ({ cert }: TlsIdentity): Uint8Array[] => [new X509Certificate(cert).raw];
+
+it("KnownPeers lets a key in for as long as the certificate is trusted that was shown with it", async () => {
+  const authority = await createTestAuthority();
+  const [ours, child, renewed] = await Promise.all([
+    authority.issue(),
+    authority.issue(),
+    authority.issue(),
+  ]);
+  const tls = new TlsStore(ours);
+  let nowMs = Date.now();
+  const peers = new KnownPeers({ tls, now: () => nowMs });
+  const { publicKey, peerKey } = createIdentity();
+  peers.admit(publicKey);
+  expect(peers.has(peerKey)).toBe(false);
+  peers.admit(publicKey, leafOf(child));
+  expect(peers.has(peerKey)).toBe(true);
+
+  tls.update({ ...ours, revoked: [new X509Certificate(child.cert).serialNumber] });
+  expect(peers.has(peerKey)).toBe(false);
+  peers.admit(publicKey, leafOf(renewed));
+  expect(peers.has(peerKey)).toBe(true);
+
+  nowMs += 2 * 3_600_000;
+  expect(peers.has(peerKey)).toBe(false);
+  nowMs -= 2 * 3_600_000;
+  const next = await createTestAuthority();
+  tls.update({ ...ours, caCert: `${ours.caCert}\n${next.caCert}` });
+  expect(peers.has(peerKey)).toBe(true);
+  tls.update({ ...ours, caCert: next.caCert });
+  expect(peers.has(peerKey)).toBe(false);
+});
+
+it("KnownPeers takes no certificate for a client's that is not one", async () => {
+  const authority = await createTestAuthority();
+  const peers = new KnownPeers({ tls: await authority.issue() });
+  const { publicKey, peerKey } = createIdentity();
+  peers.admit(publicKey, leafOf(await authority.issue({ usages: ["server"] })));
+  expect(peers.has(peerKey)).toBe(false);
+});
+
+it("KnownPeers remembers no more of many streams under one certificate than of one", () => {
+  vi.useFakeTimers();
+  try {
+    const peers = new KnownPeers({ graceMs: 100 });
+    const { publicKey, peerKey } = createIdentity();
+    const releases = Array.from({ length: 1_000 }, () => peers.admit(publicKey));
+    for (const release of releases) release();
+    vi.advanceTimersByTime(99);
+    expect([peers.has(peerKey), peers.count]).toEqual([true, 1]);
+    vi.advanceTimersByTime(1);
+    expect([peers.has(peerKey), peers.count]).toEqual([false, 0]);
+  } finally {
+    vi.useRealTimers();
+  }
 });

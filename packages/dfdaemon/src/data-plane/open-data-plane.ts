@@ -2,8 +2,8 @@ import { availableParallelism } from "node:os";
 import { createIdentity } from "@damselfly/quinn";
 import { openStorage } from "@damselfly/storage";
 import type { Config } from "../config/config.ts";
-import type { Identities } from "../config/load-identities.ts";
 import type { ListenPolicy } from "../config/listen-policy.ts";
+import type { Identities } from "../config/open-identities.ts";
 import type { TrafficMeter } from "../host/traffic-meter.ts";
 import type { Logger } from "../logger.ts";
 import { registerDataPlaneMetrics } from "../metrics/data-plane-metrics.ts";
@@ -83,9 +83,9 @@ async function openInProcess(
   options: OpenDataPlaneOptions,
   storage: DataPlane["storage"],
 ): Promise<DataPlane> {
-  const { meter, metrics, origin, policy, logger } = options;
+  const { identities, meter, metrics, origin, policy, logger } = options;
   const { privateKey, publicKey } = createIdentity();
-  const peers = new KnownPeers();
+  const peers = new KnownPeers({ tls: identities.server });
   const transports = await openTransports({
     ...commonOptions(config, options),
     source: new MeteredSource(storage, { meter, metrics }),

@@ -1,10 +1,4 @@
-import type {
-  Downloader,
-  PieceServer,
-  PieceSource,
-  Protocol,
-  TlsIdentity,
-} from "@damselfly/transport";
+import type { Downloader, PieceServer, PieceSource, Protocol, Tls } from "@damselfly/transport";
 import type { QuinnEndpointOptions } from "@damselfly/quinn";
 import { createGrpcDownloader, type GrpcPieceServer, serveGrpc } from "@damselfly/transport-grpc";
 import { createTcpDownloader, serveTcp } from "@damselfly/transport-tcp";
@@ -20,9 +14,9 @@ export interface OpenTransportsOptions {
   /** Where the servers listen. */
   readonly bindIp: string;
   /** To those who dial us. */
-  readonly serverTls: TlsIdentity | undefined;
+  readonly serverTls: Tls | undefined;
   /** To those we dial. */
-  readonly clientTls: TlsIdentity | undefined;
+  readonly clientTls: Tls | undefined;
   /** Children without TLS are served too: Dragonfly's have none. Over TCP alone, where there are certificates. */
   readonly plainPeers: boolean;
   /** How long a parent may take to announce a piece that it is still receiving. Milliseconds. */

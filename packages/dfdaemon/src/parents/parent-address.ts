@@ -1,6 +1,6 @@
 import { isIP } from "node:net";
 import type { PeerExtension__Output, SyncPiecesResponse__Output } from "@damselfly/rpc";
-import type { ParentAddress } from "@damselfly/transport";
+import type { CertificateChain, ParentAddress } from "@damselfly/transport";
 import { readPeerKey } from "../data-plane/known-peers.ts";
 import { DaemonError } from "../errors.ts";
 import type { CandidateParent } from "../scheduling/scheduler-link.ts";
@@ -17,6 +17,8 @@ export interface AddressOptions {
   readonly policy: ParentPolicy;
   /** Both ends of the control channel have shown certificates. */
   readonly isSecure: boolean;
+  /** What the parent has shown there; a key that it tells is worth as much. */
+  readonly certificates?: CertificateChain | undefined;
   /** Of our copy; empty: not known yet. */
   readonly contentVersion: string;
   /** Where it is from; empty: that does not matter. */
@@ -67,7 +69,7 @@ export function addressOf(
       throw refusal(parent, "it shows no certificate and serves no pieces over TCP");
     return { hostId, ip, hostname, ports: { tcp: ports.tcp }, plain: true };
   }
-  const quinn = options.quinn ? quinnOf(extension) : undefined;
+  const quinn = options.quinn ? quinnOf(extension, options.certificates) : undefined;
   return { hostId, ip, hostname, ports, ...(quinn === undefined ? {} : { quinn }) };
 }
 
@@ -75,13 +77,16 @@ function refusal(parent: CandidateParent, why: string): DaemonError {
   return new DaemonError("ERR_PARENT", `Cannot use parent ${parent.hostId}: ${why}`);
 }
 
-function quinnOf({ transports, quinnKey }: PeerExtension__Output): ParentAddress["quinn"] {
+function quinnOf(
+  { transports, quinnKey }: PeerExtension__Output,
+  certificates: CertificateChain | undefined,
+): ParentAddress["quinn"] {
   const ports = transports.find(({ protocol }) => protocol === "quinn")?.ports.filter(isPort) ?? [];
   // Of several processes one is as good as another: children spread over them by chance.
   const port = ports[Math.floor(Math.random() * ports.length)];
   const key = readPeerKey(quinnKey);
   if (key === undefined || port === undefined) return undefined;
-  return { port, key };
+  return { port, key, ...(certificates === undefined ? {} : { certificates }) };
 }
 
 function portsOf(extension: PeerExtension__Output): ParentAddress["ports"] {

@@ -1,5 +1,5 @@
 import { probeTls, type TlsProbe } from "@damselfly/rpc";
-import type { TlsIdentity } from "@damselfly/transport";
+import { type Tls, toTlsSource } from "@damselfly/transport";
 
 /** Whether to speak TLS with a daemon. */
 export type Manners = "tls" | "plain";
@@ -21,7 +21,7 @@ export interface Daemon {
 
 export interface PeerMannersOptions {
   /** Ours, to those we dial; undefined: nobody speaks TLS. */
-  readonly tls: TlsIdentity | undefined;
+  readonly tls: Tls | undefined;
   /** `security.plainPeers`: daemons without TLS are dialled. */
   readonly plainPeers: boolean;
   /** Milliseconds; default the system's clock. */
@@ -36,7 +36,7 @@ export interface PeerMannersOptions {
  * not who it was.
  */
 export class PeerManners {
-  readonly #tls: TlsIdentity | undefined;
+  readonly #tls: Tls | undefined;
   readonly #plainPeers: boolean;
   readonly #now: () => number;
   readonly #probe: (daemon: Daemon) => Promise<TlsProbe>;
@@ -107,10 +107,13 @@ export class PeerManners {
   }
 }
 
-async function probe(daemon: Daemon, tls: TlsIdentity | undefined): Promise<TlsProbe> {
+async function probe(daemon: Daemon, tls: Tls | undefined): Promise<TlsProbe> {
   if (tls === undefined) return { kind: "unknown", error: new Error("no certificate to show") };
   const { ip, port, hostname } = daemon;
-  return await probeTls({ ip, port, expectedHostname: hostname }, { tls, timeoutMs: PROBE_MS });
+  return await probeTls(
+    { ip, port, expectedHostname: hostname },
+    { tls: toTlsSource(tls).current, timeoutMs: PROBE_MS },
+  );
 }
 
 function addressOf({ ip, port }: Daemon): string {

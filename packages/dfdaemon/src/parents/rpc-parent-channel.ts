@@ -129,7 +129,7 @@ export class RpcParentChannel implements ParentChannel {
   }
 
   #address(
-    { isSecure }: HeldClient,
+    { client, isSecure }: HeldClient,
     parent: CandidateParent,
     response: SyncPiecesResponse__Output,
     { contentVersion, sourceDigest }: Query,
@@ -140,6 +140,7 @@ export class RpcParentChannel implements ParentChannel {
       isSecure,
       contentVersion,
       sourceDigest,
+      certificates: client.serverCertificates,
       quinn: quinnKey !== undefined && (isSecure || !policy.tls),
     });
   }

@@ -1,5 +1,5 @@
 import { createDfdaemonUploadClient, type DfdaemonUploadClient } from "@damselfly/rpc";
-import type { TlsIdentity } from "@damselfly/transport";
+import type { Tls } from "@damselfly/transport";
 import { PeerManners, type Daemon } from "./peer-manners.ts";
 
 /** A connection nobody uses is kept this long for the next task. Milliseconds. */
@@ -7,13 +7,13 @@ const IDLE_MS = 60_000;
 
 /** Control connections to other daemons, one each, shared by all tasks. */
 export class UploadClients implements AsyncDisposable {
-  readonly #tls: TlsIdentity | undefined;
+  readonly #tls: Tls | undefined;
   readonly #manners: PeerManners;
   readonly #entries = new Map<string, Entry>();
 
   /** @param options.plainPeers daemons that do not speak TLS are spoken to without it */
   constructor(options: {
-    readonly tls?: TlsIdentity | undefined;
+    readonly tls?: Tls | undefined;
     readonly plainPeers?: boolean;
     readonly manners?: PeerManners;
   }) {

@@ -7,7 +7,7 @@ import {
   type ManagerClient,
   type Scheduler__Output,
 } from "@damselfly/rpc";
-import type { TlsIdentity } from "@damselfly/transport";
+import type { Tls } from "@damselfly/transport";
 import { DaemonError } from "../errors.ts";
 import type { Logger } from "../logger.ts";
 import { messageOf } from "../message-of.ts";
@@ -23,7 +23,7 @@ const SCHEDULERS_MAX = 1_000;
 export interface ManagerSourceOptions {
   /** `http://host:65003`; the scheme may be left out, and says nothing: TLS is a matter of certificates. */
   readonly address: string;
-  readonly tls?: TlsIdentity;
+  readonly tls?: Tls;
   /** Who asks: the manager chooses a cluster by it. */
   readonly host: {
     readonly hostname: string;

@@ -4,7 +4,7 @@ import {
   type SchedulerServer,
   type ServeSchedulerOptions,
 } from "@damselfly/scheduler";
-import type { TlsIdentity } from "@damselfly/transport";
+import type { Tls } from "@damselfly/transport";
 import type { Config } from "../config/config.ts";
 import { expectsDynconfig } from "../config/expects-dynconfig.ts";
 import { formatPeerId } from "../identity/peer-id.ts";
@@ -19,11 +19,11 @@ export interface OpenSchedulersOptions {
   readonly host: ManagerSourceOptions["host"] & { readonly id: string };
   readonly describeHost: () => Promise<Host>;
   /** For what we dial. */
-  readonly tls: TlsIdentity | undefined;
+  readonly tls: Tls | undefined;
   /** For those who dial the embedded one, and for its calls to seeds. */
   readonly embedded: Pick<ServeSchedulerOptions, "tls" | "plainPeers" | "seedTls">;
   /** For the manager's. */
-  readonly managerTls: TlsIdentity | undefined;
+  readonly managerTls: Tls | undefined;
   /** Where an embedded scheduler that serves others listens. */
   readonly bindIp: string;
   readonly logger: Logger;

@@ -1,5 +1,5 @@
 import type { Host, SchedulerClient } from "@damselfly/rpc";
-import type { TlsIdentity } from "@damselfly/transport";
+import type { Tls } from "@damselfly/transport";
 import { DaemonError } from "../errors.ts";
 import type { Logger } from "../logger.ts";
 import { messageOf } from "../message-of.ts";
@@ -25,7 +25,7 @@ export interface SchedulerClientOptions {
   readonly source: SchedulerSource;
   /** Between two looks at the source, and at the health of each scheduler. */
   readonly refreshIntervalMs: number;
-  readonly tls?: TlsIdentity;
+  readonly tls?: Tls;
   readonly hostId: string;
   /** Another one each time. */
   readonly newPeerId: () => string;

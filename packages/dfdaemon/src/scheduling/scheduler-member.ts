@@ -7,7 +7,7 @@ import {
   type Host,
   type SchedulerClient,
 } from "@damselfly/rpc";
-import type { TlsIdentity } from "@damselfly/transport";
+import type { Tls } from "@damselfly/transport";
 import { isLoopback } from "../identity/is-loopback.ts";
 import type { Logger } from "../logger.ts";
 import { messageOf } from "../message-of.ts";
@@ -26,7 +26,7 @@ const RETRY_FIRST_MS = 1_000;
 const RETRY_MAX_MS = 30_000;
 
 export interface SchedulerMemberOptions {
-  readonly tls?: TlsIdentity;
+  readonly tls?: Tls;
   readonly hostId: string;
   /** This host as it is at this moment. */
   readonly describeHost: () => Promise<Host>;

@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { createIdentity } from "@damselfly/quinn";
 import type { Storage } from "@damselfly/storage";
-import type { TlsIdentity } from "@damselfly/transport";
+import { type Tls, toTlsSource } from "@damselfly/transport";
 import type { StorageConfig } from "../../../config/config.ts";
 import { namingSetting } from "../../../config/naming-setting.ts";
 import type { Logger } from "../../../logger.ts";
@@ -31,8 +31,8 @@ export interface OpenRemoteDataPlaneOptions {
   readonly config: StorageConfig["server"];
   /** Where the piece servers listen. */
   readonly bindIp: string;
-  readonly serverTls: TlsIdentity | undefined;
-  readonly clientTls: TlsIdentity | undefined;
+  readonly serverTls: Tls | undefined;
+  readonly clientTls: Tls | undefined;
   readonly plainPeers: boolean;
   /** How long a parent may take to announce a piece that it is still receiving. Milliseconds. */
   readonly announceMs: number;
@@ -67,7 +67,7 @@ export async function openRemoteDataPlane(
     const ports = { tcpPort: tcp.address.port, grpcPort: grpc.address.port };
     const identity = createIdentity();
     const resetKey = randomBytes(32);
-    const peers = new KnownPeers();
+    const peers = new KnownPeers({ tls: options.serverTls });
     const slots = Array.from({ length: count }, (_, number) => {
       const quic = portsOf(config.quic, number);
       return new WorkerSlot({
@@ -128,8 +128,8 @@ function initOf(
     transports: {
       config,
       bindIp,
-      serverTls,
-      clientTls,
+      serverTls: serverTls && toTlsSource(serverTls).current,
+      clientTls: clientTls && toTlsSource(clientTls).current,
       plainPeers,
       announceMs,
       resetKey,

@@ -65,7 +65,7 @@ export class RemoteDataPlane implements DataPlane {
       .map(({ ready }) => ready?.quinnPort)
       .filter((port) => port !== undefined);
     if (ports.length === 0) return undefined;
-    return { ports, publicKey, admit: (key) => peers.admit(key) };
+    return { ports, publicKey, admit: peers.admit.bind(peers) };
   }
 
   acceptForeign(socket: Socket): void {
