@@ -57,16 +57,14 @@ export async function loadTlsIdentity(
     );
   }
 
-  const [caCert, cert, key] = await Promise.all(
-    KEYS.map(async (one) => await readText(name, one, paths[one] ?? "")),
-  );
-  assertAuthorities(caCert!, nowMs);
-  const chain = parseCertificates(cert!);
-  assertChain(chain, cert!, { nowMs, revoked });
+  const { caCert, cert, key } = await readTexts(paths, name);
+  assertAuthorities(caCert, nowMs);
+  const chain = parseCertificates(cert);
+  assertChain(chain, cert, { nowMs, revoked });
   const leaf = chain[0]!;
-  assertUses(leaf, cert!, uses);
-  const identity = { caCert: caCert!.text, cert: cert!.text, key: keyOf(leaf, key!, cert!) };
-  assertUsable(identity, cert!);
+  assertUses(leaf, cert, uses);
+  const identity = { caCert: caCert.text, cert: cert.text, key: keyOf(leaf, key, cert) };
+  assertUsable(identity, cert);
   return revoked === undefined ? identity : { ...identity, revoked: revoked.serials };
 }
 
@@ -77,6 +75,29 @@ interface PemFile {
   readonly setting: string;
   readonly path: string;
   readonly text: string;
+}
+
+/** More than anybody replaces files while they are read. */
+const READ_COUNT_MAX = 5;
+
+/**
+ * Who replaces a certificate and its key has the key file hold both keys until the certificate is the new one: so a key
+ * that was read while the certificate was the same has the one for it.
+ */
+async function readTexts(
+  paths: TlsPaths,
+  name: string,
+): Promise<Readonly<Record<(typeof KEYS)[number], PemFile>>> {
+  const read = (one: (typeof KEYS)[number]): Promise<PemFile> =>
+    readText(name, one, paths[one] ?? "");
+  const caCert = await read("caCert");
+  let cert = await read("cert");
+  for (let count = 1; ; count++) {
+    const key = await read("key");
+    const again = await read("cert");
+    if (again.text === cert.text || count === READ_COUNT_MAX) return { caCert, cert: again, key };
+    cert = again;
+  }
 }
 
 async function readText(name: string, key: string, path: string): Promise<PemFile> {
