@@ -1,5 +1,6 @@
 import { createPrivateKey, KeyObject, randomBytes, webcrypto, X509Certificate } from "node:crypto";
 import { isIP } from "node:net";
+import { NODE_CERTIFICATE_NAME } from "@damselfly/transport";
 import type { Extension } from "@peculiar/x509";
 import { loadX509 } from "./x509.ts";
 
@@ -17,6 +18,8 @@ export interface NodeNames {
   readonly hostname: string;
   /** IP literals it is dialled at. */
   readonly ips: readonly string[];
+  /** Other names of it. */
+  readonly dnsNames?: readonly string[] | undefined;
 }
 
 export interface Validity {
@@ -25,9 +28,6 @@ export interface Validity {
   /** Unix milliseconds; the present unless given. */
   readonly nowMs?: number;
 }
-
-/** A name in every node's certificate: QUIC's check of the server name, which knows the node only by its address, asks for it. */
-export const NODE_NAME = "d7y";
 
 /** A new authority: ECDSA P-256, for ten years unless told otherwise. */
 export async function createAuthority(
@@ -65,10 +65,34 @@ export async function issueCertificate(
   authority: Authority,
   options: NodeNames & Validity,
 ): Promise<CertificateAndKey> {
+  const keys = await createKeys();
+  const cert = await certifyKey(authority, { ...options, publicKey: keys.publicKey });
+  return { cert, key: exportKey(keys.privateKey) };
+}
+
+/**
+ * Another certificate for the key of a former one, which need not be at hand.
+ *
+ * @param options.formerCert PEM; ECDSA P-256, P-384 or RSA
+ * @returns PEM
+ * @throws as `issueCertificate`
+ */
+export async function reissueCertificate(
+  authority: Authority,
+  options: NodeNames & Validity & { readonly formerCert: string },
+): Promise<string> {
+  const { publicKey } = new X509Certificate(options.formerCert);
+  return await certifyKey(authority, { ...options, publicKey: await importPublicKey(publicKey) });
+}
+
+async function certifyKey(
+  authority: Authority,
+  options: NodeNames & Validity & { readonly publicKey: webcrypto.CryptoKey },
+): Promise<string> {
   const x509 = await loadX509();
   const signer = importAuthority(authority);
   const issuer = new x509.X509Certificate(authority.cert);
-  const keys = await createKeys();
+  const { publicKey } = options;
   const { notBefore, notAfter } = validity({ days: NODE_DAYS, ...options });
   const certificate = await x509.X509CertificateGenerator.create({
     notBefore,
@@ -76,15 +100,21 @@ export async function issueCertificate(
     serialNumber: createSerialNumber(),
     subject: nameOf(options.hostname),
     issuer: issuer.subjectName,
-    publicKey: keys.publicKey,
+    publicKey,
     signingKey: await signer.key,
     signingAlgorithm: signer.algorithm,
     extensions: [
-      ...(await nodeExtensions(options, keys.publicKey)),
+      ...(await nodeExtensions(options, publicKey)),
       await x509.AuthorityKeyIdentifierExtension.create(issuer),
     ],
   });
-  return { cert: `${certificate.toString("pem")}\n`, key: exportKey(keys.privateKey) };
+  return `${certificate.toString("pem")}\n`;
+}
+
+async function importPublicKey(key: KeyObject): Promise<webcrypto.CryptoKey> {
+  const bytes = key.export({ type: "spki", format: "der" });
+  const algorithm = algorithmOf(key, "the certificate's key");
+  return await webcrypto.subtle.importKey("spki", bytes, algorithm, true, ["verify"]);
 }
 
 const AUTHORITY_DAYS = 3650;
@@ -96,7 +126,7 @@ const ECDSA_P256 = { name: "ECDSA", namedCurve: "P-256" };
 const ECDSA_SHA256 = { name: "ECDSA", hash: "SHA-256" };
 
 async function nodeExtensions(
-  { hostname, ips }: NodeNames,
+  { hostname, ips, dnsNames = [] }: NodeNames,
   publicKey: webcrypto.CryptoKey,
 ): Promise<Extension[]> {
   const x509 = await loadX509();
@@ -104,7 +134,7 @@ async function nodeExtensions(
     if (isIP(ip) === 0)
       throw new RangeError(`Cannot make a certificate: '${ip}' is not an IP address`);
   }
-  const names = new Set([hostname, NODE_NAME]);
+  const names = new Set([hostname, NODE_CERTIFICATE_NAME, ...dnsNames]);
   return [
     new x509.BasicConstraintsExtension(false, undefined, true),
     new x509.KeyUsagesExtension(x509.KeyUsageFlags.digitalSignature, true),
@@ -171,19 +201,23 @@ function importAuthority(authority: Authority): {
     throw new TypeError(
       "Cannot issue a certificate: the authority's key is not that of its certificate",
     );
-  const namedCurve = CURVES.get(key.asymmetricKeyDetails?.namedCurve ?? "");
-  const algorithm =
-    namedCurve === undefined
-      ? { name: "RSASSA-PKCS1-v1_5", hash: "SHA-256" }
-      : { ...ECDSA_SHA256, namedCurve };
-  if (namedCurve === undefined && key.asymmetricKeyType !== "rsa") {
-    const kind = key.asymmetricKeyDetails?.namedCurve ?? key.asymmetricKeyType;
-    throw new TypeError(
-      `Cannot issue a certificate: the authority's key is ${kind}, expected ECDSA P-256, P-384 or RSA`,
-    );
-  }
+  const algorithm = algorithmOf(key, "the authority's key");
   const bytes = key.export({ type: "pkcs8", format: "der" });
   return { key: webcrypto.subtle.importKey("pkcs8", bytes, algorithm, false, ["sign"]), algorithm };
+}
+
+/** What WebCrypto calls a key's kind. */
+function algorithmOf(
+  key: KeyObject,
+  what: string,
+): { readonly name: string; readonly hash: string; readonly namedCurve?: string } {
+  const namedCurve = CURVES.get(key.asymmetricKeyDetails?.namedCurve ?? "");
+  if (namedCurve !== undefined) return { ...ECDSA_SHA256, namedCurve };
+  if (key.asymmetricKeyType === "rsa") return { name: "RSASSA-PKCS1-v1_5", hash: "SHA-256" };
+  const kind = key.asymmetricKeyDetails?.namedCurve ?? key.asymmetricKeyType;
+  throw new TypeError(
+    `Cannot issue a certificate: ${what} is ${kind}, expected ECDSA P-256, P-384 or RSA`,
+  );
 }
 
 /** Without the cause for a key: OpenSSL's errors could quote what they were given. */

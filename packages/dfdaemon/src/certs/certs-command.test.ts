@@ -43,6 +43,7 @@ describe("runCertsCommand", () => {
     expect((await readdir(deep)).toSorted()).toEqual([
       "ca-key.pem",
       "ca.pem",
+      "issued.txt",
       "node-1-key.pem",
       "node-1.pem",
     ]);
@@ -92,7 +93,7 @@ describe("runCertsCommand", () => {
   });
 
   it.each([
-    [["isue"], "expected init or issue"],
+    [["isue"], "expected init, issue, renew, show or revoke"],
     [["init", "--hostname", "a"], "init has no such flag"],
     [["issue", "--hostnme", "a"], "did you mean --hostname?"],
     [["issue", "--ip", "::1"], "--hostname is missing"],
@@ -101,6 +102,15 @@ describe("runCertsCommand", () => {
     [["init", "stray"], "stray"],
     [["init", "--days", "0"], "expected 1 to 36500"],
     [["init", "--days", "99999"], "expected 1 to 36500"],
+    [["renew"], "no file is given"],
+    [["renew", "a.pem", "b.pem", "--key", "k"], "it is for one certificate"],
+    [["renew", "a.pem", "--key", "k", "--keep-key"], "without --keep-key"],
+    [["renew", "a.pem", "--force"], "renew has no such flag"],
+    [["revoke"], "expected files, --serial or --hostname"],
+    [["revoke", "--serial", "xyz"], "it is no number in hex"],
+    [["revoke", "--serial", "ab".repeat(32)], "it is a fingerprint"],
+    [["revoke", "--sereal", "1"], "did you mean --serial?"],
+    [["show", "--dir", "a"], "show has no such flag"],
   ])("ends with 2 for %j", async (argv, message) => {
     const { code, out, err } = await run(...argv);
     expect({ code, out }).toEqual({ code: 2, out: "" });

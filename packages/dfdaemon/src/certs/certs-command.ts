@@ -1,16 +1,20 @@
 import { X509Certificate } from "node:crypto";
-import { existsSync } from "node:fs";
-import { mkdir, readFile } from "node:fs/promises";
+import { mkdir } from "node:fs/promises";
 import { join, resolve } from "node:path";
-import { parseArgs } from "node:util";
-import { nearestName } from "@damselfly/settings";
+import { formatSerial } from "@damselfly/transport";
+import { createAuthority, issueCertificate, type CertificateAndKey } from "./certificates.ts";
 import {
-  createAuthority,
-  issueCertificate,
-  type Authority,
-  type CertificateAndKey,
-} from "./certificates.ts";
-import { createFile } from "./create-file.ts";
+  CERTS_VERBS,
+  type CertsFlags,
+  CertsUsageError,
+  type CertsVerb,
+  parseCertsFlags,
+} from "./certs-flags.ts";
+import { noteIssued } from "./issued-list.ts";
+import { assertAbsent, pathsOf, readAuthority, writePair, type PairPaths } from "./node-files.ts";
+import { renew } from "./renew.ts";
+import { revoke } from "./revoke.ts";
+import { show } from "./show.ts";
 
 /** Where the command's output goes. */
 export interface CertsOutput {
@@ -30,7 +34,7 @@ export async function runCertsCommand(
   { stdout, stderr = stdout }: CertsOutput,
 ): Promise<number> {
   try {
-    stdout.write(await run(argv));
+    await run(argv, (text) => stdout.write(text));
     return 0;
   } catch (error) {
     if (!(error instanceof Error)) throw error;
@@ -40,48 +44,93 @@ export async function runCertsCommand(
 }
 
 /** What `dfdaemon certs --help` prints. */
-export const CERTS_HELP = `Usage: dfdaemon certs init  [--dir DIR] [--days N] [--force]
-       dfdaemon certs issue --hostname NAME --ip IP [--ip IP ...]
-                            [--dir DIR] [--out PREFIX] [--days N] [--force]
+export const CERTS_HELP = `Usage: dfdaemon certs init   [--dir DIR] [--days N] [--force]
+       dfdaemon certs issue  --hostname NAME --ip IP [--ip IP ...]
+                             [--dir DIR] [--out PREFIX] [--days N] [--force]
+       dfdaemon certs renew  FILE [FILE ...] [--dir DIR] [--days N]
+                             [--key FILE | --keep-key] [--list FILE]
+       dfdaemon certs show   [FILE|DIR ...] [--json] [--list FILE]
+       dfdaemon certs revoke [FILE ...] [--serial HEX ...] [--hostname NAME]
+                             [--dir DIR] [--list FILE] [--reason TEXT]
 
 init makes a certificate authority: DIR/ca.pem and DIR/ca-key.pem. Keep the key
 to yourself: who has it can join the cluster.
 issue makes a certificate for one node, signed by the authority in DIR:
-PREFIX.pem and PREFIX-key.pem.
+PREFIX.pem and PREFIX-key.pem. What is issued is written down in DIR/issued.txt.
+renew puts another certificate in the place of each FILE, with the same names,
+signed by the authority in DIR, and another key in the place of its key. A daemon
+that uses them takes them while it runs; it finds a pair that fits at any moment.
+show says who a certificate is for, by whom, its names, until when it is good,
+its serial number and fingerprint, and whether it is revoked. A DIR stands for
+the .pem files in it; without any it is this one.
+revoke adds certificates to a list, DIR/revoked.txt. Copy it to the nodes, where
+security.revoked names it: they refuse these certificates from then on, and close
+their connections.
 
   --dir DIR        where the authority lies (default: here)
-  --hostname NAME  as the node announces it (host.hostname)
+  --hostname NAME  as the node announces it (host.hostname); revoke: everything
+                   that was issued for it and is still good
   --ip IP          an address it is reached at; repeatable
   --out PREFIX     default: DIR/NAME
   --days N         default: 3650 for the authority, 365 for a node
   --force          replace files that are there
+  --key FILE       the certificate's key; default: X-key.pem for X.pem
+  --keep-key       a certificate for the same key, which need not be at hand
+  --serial HEX     as show prints it; repeatable
+  --list FILE      the list of revoked certificates; default: revoked.txt in DIR,
+                   for show beside each certificate, if there is one
+  --reason TEXT    a remark in the list
+  --json           for programs
+
+Exit codes: 0 done, 1 could not be done, 2 wrong usage.
 `;
 
-/** A command line that cannot be understood. */
-class CertsUsageError extends Error {
-  override readonly name = "CertsUsageError";
+async function run(argv: readonly string[], write: (text: string) => void): Promise<void> {
+  const [verb, ...args] = argv;
+  if (verb === undefined || argv.includes("--help") || argv.includes("-h")) {
+    write(CERTS_HELP);
+    return;
+  }
+  if (!isVerb(verb))
+    throw new CertsUsageError(
+      `Cannot run '${verb}': expected ${CERTS_VERBS.slice(0, -1).join(", ")} or ${CERTS_VERBS.at(-1)}`,
+    );
+  const flags = parseCertsFlags(verb, args);
+  switch (verb) {
+    case "init":
+      write(await init(flags));
+      return;
+    case "issue":
+      write(await issue(flags));
+      return;
+    case "renew":
+      await renew(flags, write);
+      return;
+    case "show":
+      write(await show(flags, Date.now()));
+      return;
+    case "revoke":
+      write(await revoke(flags, Date.now()));
+      return;
+  }
 }
 
-async function run(argv: readonly string[]): Promise<string> {
-  const [verb, ...flags] = argv;
-  if (verb === undefined || argv.includes("--help") || argv.includes("-h")) return CERTS_HELP;
-  if (verb === "init") return await init(parseFlags(verb, flags));
-  if (verb === "issue") return await issue(parseFlags(verb, flags));
-  throw new CertsUsageError(`Cannot run '${verb}': expected init or issue`);
+function isVerb(text: string): text is CertsVerb {
+  return CERTS_VERBS.some((verb) => verb === text);
 }
 
-async function init(flags: Flags): Promise<string> {
+async function init(flags: CertsFlags): Promise<string> {
   const paths = pathsOf(join(flags.dir, "ca"));
   await mkdir(flags.dir, { recursive: true });
   const authority = await createAuthority(flags.days === undefined ? {} : { days: flags.days });
-  await write(paths, authority, flags.force);
+  await writePair(paths, authority, { replace: flags.force });
   return `${describe(paths, authority)}
 Now make a certificate for every node:
   dfdaemon certs issue --dir ${flags.dir} --hostname NAME --ip IP
 `;
 }
 
-async function issue(flags: Flags): Promise<string> {
+async function issue(flags: CertsFlags): Promise<string> {
   const { hostname, ips, days } = flags;
   if (hostname === undefined)
     throw new CertsUsageError("Cannot issue a certificate: --hostname is missing");
@@ -89,12 +138,14 @@ async function issue(flags: Flags): Promise<string> {
   const authorityPaths = pathsOf(join(flags.dir, "ca"));
   const paths = pathsOf(flags.out ?? join(flags.dir, hostname));
   const authority = await readAuthority(authorityPaths);
+  if (!flags.force) assertAbsent(paths);
   const node = await issueCertificate(authority, {
     hostname,
     ips,
     ...(days === undefined ? {} : { days }),
   });
-  await write(paths, node, flags.force);
+  await noteIssued(flags.dir, node.cert, hostname);
+  await writePair(paths, node, { replace: flags.force });
   return `${describe(paths, node)}
 On ${hostname}, in dfdaemon.yaml (ca.pem goes there too, ca-key.pem does not):
 security:
@@ -104,94 +155,10 @@ security:
 `;
 }
 
-/** The flags of both verbs, checked. */
-interface Flags {
-  readonly dir: string;
-  readonly out: string | undefined;
-  readonly hostname: string | undefined;
-  readonly ips: readonly string[];
-  readonly days: number | undefined;
-  readonly force: boolean;
-}
-
-const FLAGS = {
-  dir: { type: "string" },
-  days: { type: "string" },
-  force: { type: "boolean" },
-  hostname: { type: "string" },
-  ip: { type: "string", multiple: true },
-  out: { type: "string" },
-} as const;
-const INIT_FLAGS: readonly string[] = ["dir", "days", "force"];
-
-function parseFlags(verb: "init" | "issue", args: readonly string[]): Flags {
-  const known = verb === "init" ? INIT_FLAGS : Object.keys(FLAGS);
-  const { tokens } = parseArgs({ args: [...args], options: FLAGS, strict: false, tokens: true });
-  for (const token of tokens) {
-    if (token.kind === "option" && !known.includes(token.name)) {
-      const nearest = nearestName(token.name, known);
-      const hint =
-        nearest === undefined ? "see dfdaemon certs --help" : `did you mean --${nearest}?`;
-      throw new CertsUsageError(`Cannot use ${token.rawName}: ${verb} has no such flag; ${hint}`);
-    }
-  }
-  try {
-    const { values } = parseArgs({ args: [...args], options: FLAGS });
-    return {
-      dir: values.dir ?? ".",
-      out: values.out,
-      hostname: values.hostname,
-      ips: values.ip ?? [],
-      days: values.days === undefined ? undefined : parseDays(values.days),
-      force: values.force ?? false,
-    };
-  } catch (cause) {
-    if (!(cause instanceof TypeError)) throw cause;
-    throw new CertsUsageError(`Cannot run ${verb}: ${cause.message}`, { cause });
-  }
-}
-
-function parseDays(text: string): number {
-  if (!/^[1-9]\d{0,4}$/.test(text) || Number(text) > 36_500)
-    throw new CertsUsageError(`Cannot use --days: it is '${text}', expected 1 to 36500`);
-  return Number(text);
-}
-
-interface Paths {
-  readonly cert: string;
-  readonly key: string;
-}
-
-function pathsOf(prefix: string): Paths {
-  return { cert: `${prefix}.pem`, key: `${prefix}-key.pem` };
-}
-
-async function readAuthority(paths: Paths): Promise<Authority> {
-  try {
-    const [cert, key] = await Promise.all([
-      readFile(paths.cert, "utf8"),
-      readFile(paths.key, "utf8"),
-    ]);
-    return { cert, key };
-  } catch (cause) {
-    const why = cause instanceof Error ? cause.message : String(cause);
-    throw new Error(`Cannot read the authority: ${why}; dfdaemon certs init makes one`, { cause });
-  }
-}
-
-/** The key first: a certificate without its key would be in the way of the next try. */
-async function write(paths: Paths, made: CertificateAndKey, replace: boolean): Promise<void> {
-  for (const path of [paths.key, paths.cert]) {
-    if (!replace && existsSync(path))
-      throw new Error(`Cannot write ${path}: it is there already, give --force to replace it`);
-  }
-  await createFile(paths.key, made.key, { mode: 0o600, replace });
-  await createFile(paths.cert, made.cert, { mode: 0o644, replace });
-}
-
-function describe(paths: Paths, { cert }: CertificateAndKey): string {
-  const { validTo, fingerprint256 } = new X509Certificate(cert);
+function describe(paths: PairPaths, { cert }: CertificateAndKey): string {
+  const { validTo, fingerprint256, serialNumber } = new X509Certificate(cert);
   return `Wrote ${paths.cert} and ${paths.key}, valid to ${validTo}
+serial ${formatSerial(serialNumber)}
 SHA-256 ${fingerprint256}
 `;
 }

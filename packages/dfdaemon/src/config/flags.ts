@@ -95,7 +95,8 @@ export function formatHelp(): string {
   const width = Math.max(...names.map((name) => name.length)) + 2;
   const lines = FLAGS.map(({ help }, index) => `${names[index]!.padEnd(width)}${help}`);
   return `Usage: dfdaemon [flags]
-       dfdaemon certs init|issue [flags]   make certificates; see dfdaemon certs --help
+       dfdaemon certs init|issue|renew|show|revoke [flags]
+                                    make certificates; see dfdaemon certs --help
 
 Serves files to this machine's dfget and to other daemons.
 
@@ -104,5 +105,6 @@ ${lines.join("\n")}
 Every setting can be given in the file, as an environment variable
 (storage.server.protocol is DFDAEMON_STORAGE_SERVER_PROTOCOL) or with --set.
 Flags win over the environment, the environment over the file.
+SIGHUP has the certificates looked at; SIGTERM ends the daemon.
 `;
 }
