@@ -135,7 +135,7 @@ async function begin(
   const end = readPiece(download);
   end.catch(() => undefined);
   await source.until(() => source.pulledLength >= 100_000, "the piece has begun");
-  return { goOn: gate.open, end };
+  return { goOn: () => gate.open(), end };
 }
 
 async function fetch({ downloader, parent }: Ends, number: number): Promise<number> {

@@ -19,7 +19,9 @@ import { createTcpDownloader } from "@damselfly/transport-tcp";
 import { encodePacket, Tag } from "@damselfly/vortex";
 import { createUploadService } from "../api/services.ts";
 import { configSchema } from "../config/config-schema.ts";
-import type { DataPlane } from "../data-plane/data-plane.ts";
+import type { QuinnOffer } from "../data-plane/data-plane.ts";
+import { InProcessDataPlane } from "../data-plane/in-process-data-plane.ts";
+import { KnownPeers } from "../data-plane/known-peers.ts";
 import { openTransports, type Transports } from "../data-plane/open-transports.ts";
 import { TrafficMeter } from "../host/traffic-meter.ts";
 import { type Logger, SILENT_LOGGER } from "../logger.ts";
@@ -49,6 +51,7 @@ export type Way = (typeof WAYS)[number];
 /** A node that others dial, with every port that it has for them. */
 export interface DialledNode extends AsyncDisposable {
   readonly transports: Transports;
+  readonly quinn: QuinnOffer | undefined;
   readonly upload: { readonly ip: string; readonly port: number };
   readonly scheduler: { readonly ip: string; readonly port: number };
   /** Pieces that somebody has got to read so far. */
@@ -78,7 +81,7 @@ export async function openDialledNode(options: {
   const log: string[] = [];
   const logger = loggerInto(log);
   const plain = tls === undefined;
-  const storage = keep(await openFilledStorage(options.directory));
+  const storage = await openFilledStorage(options.directory);
   let pieceCount = 0;
   const source: PieceSource = {
     openPiece: async (...request) => {
@@ -87,6 +90,8 @@ export async function openDialledNode(options: {
       return reader;
     },
   };
+  const { privateKey, publicKey } = createIdentity();
+  const peers = new KnownPeers({ tls });
   const transports = await openTransports({
     config: serverConfig(),
     source,
@@ -95,23 +100,20 @@ export async function openDialledNode(options: {
     clientTls: tls,
     plainPeers: plain,
     announceMs: PATIENCE_MS,
+    quinn: { privateKey, isKnownPeer: (key) => peers.has(key) },
     logger,
   });
-  const { servers, quinn, downloaders } = transports;
-  for (const each of [...downloaders, ...servers]) keep(each);
-  if (quinn !== undefined) keep(quinn.server);
-  const dataPlane: DataPlane = {
-    storage,
-    offers: servers.map(({ protocol, address }) => ({
-      protocol,
-      ports: [address.port],
+  const origin = keep(openHttpOrigin({ userAgent: "test", logger }));
+  const dataPlane = keep(
+    new InProcessDataPlane({
+      storage,
+      origin,
+      ...transports,
+      quinn: { publicKey, peers },
       tls: !plain,
-    })),
-    quinn,
-    fetchPiece: () => Promise.reject(new Error("nothing is fetched here")),
-    transportReport: () => Promise.reject(new Error("nothing is reported here")),
-    [Symbol.asyncDispose]: async () => {},
-  };
+      logger,
+    }),
+  );
   const host = {
     id: `${LOOPBACK}-${hostname}`,
     hostname,
@@ -127,7 +129,6 @@ export async function openDialledNode(options: {
     linkBitsPerSecond: 0,
     version: "0",
   };
-  const origin = keep(openHttpOrigin({ userAgent: "test", logger }));
   const clients = keep(new UploadClients({ tls, plainPeers: plain }));
   const policy = { tls: !plain, plainPeers: plain };
   const channel = new RpcParentChannel({
@@ -159,6 +160,7 @@ export async function openDialledNode(options: {
   if (!("ip" in upload.address)) throw new TypeError("a port was asked for");
   return {
     transports,
+    quinn: dataPlane.quinn,
     upload: upload.address,
     scheduler: scheduler.address,
     get pieceCount() {
@@ -262,6 +264,7 @@ async function meetByKey(
     taskId: TASK_ID,
     pieceNumbers: [0],
     contentVersion: "v1",
+    sourceDigest: "",
     signal: AbortSignal.timeout(PATIENCE_MS),
   };
   let told: ParentAddress | undefined;
@@ -290,10 +293,10 @@ async function meetByKey(
   throw refusal;
 }
 
-function quinnOf({ transports }: DialledNode): { port: number; peerKey: string } {
-  const { quinn } = transports;
-  if (quinn === undefined) throw new Error("quinn is not served");
-  return { port: quinn.port, peerKey: peerKeyOf(quinn.publicKey) };
+function quinnOf({ quinn }: DialledNode): { port: number; peerKey: string } {
+  const [port] = quinn?.ports ?? [];
+  if (quinn === undefined || port === undefined) throw new Error("quinn is not served");
+  return { port, peerKey: peerKeyOf(quinn.publicKey) };
 }
 
 /** TLS that shows nothing: by hand, for no downloader of ours would. */
