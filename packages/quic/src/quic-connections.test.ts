@@ -1,6 +1,6 @@
 import { createSocket } from "node:dgram";
 import { once } from "node:events";
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { mkdtemp, readFile, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import * as fc from "fast-check";
@@ -391,6 +391,7 @@ describe.each(UDP_KINDS)("QuicConnection over %s", (udp) => {
       expect(await readFile(keyLogPath, "utf8")).toMatch(
         /^CLIENT_TRAFFIC_SECRET_0 [0-9a-f]+ [0-9a-f]+$/m,
       );
+      expect((await stat(keyLogPath)).mode & 0o777).toBe(0o600);
     });
     await rm(directory, { recursive: true });
   });

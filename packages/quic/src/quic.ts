@@ -318,7 +318,10 @@ export interface QuicEndpointOptions {
    * private key; random where there is none.
    */
   readonly resetKey?: Uint8Array | undefined;
-  /** TLS secrets are appended to this file for packet analysers. Debugging only: it gives everything away. */
+  /**
+   * TLS secrets are appended to this file for packet analysers, which is made readable for its owner alone; with one that
+   * cannot be, there is no log. Debugging only: it gives everything away. The environment (`SSLKEYLOGFILE`) is not looked at.
+   */
   readonly keyLogPath?: string | undefined;
   /** Asked of the kernel for the socket's buffers, in bytes each way; default 4 MiB. */
   readonly bufferLength?: number | undefined;

@@ -11,6 +11,7 @@ import {
 } from "./endpoint-options.ts";
 import { QuicError } from "./errors.ts";
 import { type LengthPlan, planLengths } from "./length-plan.ts";
+import { prepareKeyLog } from "./key-log-file.ts";
 import { loadQuiche } from "./load-quiche.ts";
 import { ConnectionTable } from "./connection-table.ts";
 import { localInterfaces } from "./local-interfaces.ts";
@@ -47,8 +48,9 @@ const FLUSH_TIMEOUT_MS = 1_000;
  * @throws {RangeError} for an option out of bounds
  */
 export async function openQuicEndpoint(options: QuicEndpointOptions): Promise<QuicEndpoint> {
-  const resolved = resolveOptions(options);
+  const given = resolveOptions(options);
   const quiche = await loadQuiche();
+  const resolved = { ...given, keyLogPath: prepareKeyLog(given.keyLogPath, given.logger) };
   const endpoint = new QuicheEndpoint(
     quiche,
     new NativeConfigs(quiche, createCredentials(resolved, resolved.tls), resolved),
