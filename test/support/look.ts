@@ -1,13 +1,15 @@
 import { createDfdaemonUploadClient, createSchedulerClient } from "@damselfly/rpc";
+import type { TlsIdentity } from "@damselfly/transport";
 import { LOOPBACK, type RunningDaemon, type RunningScheduler } from "./daemon.ts";
 import { eventually } from "./eventually.ts";
 
-/** Resolves when the scheduler knows all of these daemons: from then on they find each other. Without TLS. */
+/** Resolves when the scheduler knows all of these daemons: from then on they find each other. Without TLS unless it is given. */
 export async function untilAnnounced(
   scheduler: Pick<RunningScheduler, "port">,
   daemons: readonly Pick<RunningDaemon, "hostId">[],
+  options: { readonly tls?: TlsIdentity } = {},
 ): Promise<void> {
-  await using client = createSchedulerClient({ ip: LOOPBACK, port: scheduler.port });
+  await using client = createSchedulerClient({ ip: LOOPBACK, port: scheduler.port }, options);
   await eventually("every daemon's announcement", async () => {
     const { hosts } = await client.listHosts({});
     const ids = new Set(hosts.map(({ id }) => id));
