@@ -2,8 +2,8 @@ import {
   chainOf,
   namesOf,
   NODE_CERTIFICATE_NAME,
-  PeerTrust,
   type TlsIdentity,
+  trustOf,
 } from "@damselfly/transport";
 import { connect as connectTcp } from "node:net";
 import { connect, type TLSSocket } from "node:tls";
@@ -76,7 +76,7 @@ function judge(
 ): TlsProbe {
   if (!socket.authorized) return { kind: "untrusted", error: toError(socket.authorizationError) };
   const { ip, expectedHostname: hostname } = server;
-  const refusal = new PeerTrust(tls).refusalOf(chainOf(socket), {
+  const refusal = trustOf(tls).refusalOf(chainOf(socket), {
     isDialled: true,
     names: namesOf({ ip, hostname }),
     nowMs: Date.now(),

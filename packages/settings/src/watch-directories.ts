@@ -1,8 +1,11 @@
 import { type FSWatcher, watch } from "node:fs";
 import { dirname } from "node:path";
+import { performance } from "node:perf_hooks";
 
-/** Changes come in groups: a moment without any ends one. Milliseconds. */
-const QUIET_MS = 200;
+/** Changes come in groups: what comes so soon after the first belongs to it. Milliseconds. */
+const GROUP_MS = 200;
+/** Something else may be going on in the directory all the time. Milliseconds. */
+const INTERVAL_MS = 1_000;
 
 /**
  * Calls `onChange` soon after something happened to one of these files, as far as the system tells: on network mounts, and
@@ -14,11 +17,14 @@ const QUIET_MS = 200;
 export function watchDirectories(paths: readonly string[], onChange: () => void): () => void {
   const watchers = new Set<FSWatcher>();
   let timer: NodeJS.Timeout | undefined;
+  let toldAt = Number.NEGATIVE_INFINITY;
   const onEvent = (): void => {
+    const waitMs = Math.max(GROUP_MS, toldAt + INTERVAL_MS - performance.now());
     timer ??= setTimeout(() => {
       timer = undefined;
+      toldAt = performance.now();
       onChange();
-    }, QUIET_MS).unref();
+    }, waitMs).unref();
   };
   for (const directory of new Set(paths.map((path) => dirname(path)))) {
     try {

@@ -3,10 +3,11 @@ import {
   NODE_CERTIFICATE_NAME,
   type PeerFault,
   type PeerRefusal,
-  PeerTrust,
+  type PeerTrust,
   RefusalLog,
   type TlsIdentity,
   type TlsSource,
+  trustOf,
 } from "@damselfly/transport";
 
 /** What a peer is told of what speaks against it (RFC 8446, section 6.2). */
@@ -89,7 +90,7 @@ export class EndpointTls {
     const { caCert, cert, key } = identity;
     if (caCert !== this.#authorities) this.#authoritiesChangedAtMs = Date.now();
     this.#authorities = caCert;
-    const trust = new PeerTrust(identity);
+    const trust = trustOf(identity);
     return { caCert, cert, key, checkPeer: (peer) => this.#check(peer, trust) };
   }
 

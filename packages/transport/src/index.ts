@@ -17,6 +17,7 @@ export {
   type PeerFault,
   type PeerRefusal,
   PeerTrust,
+  trustOf,
 } from "./tls/peer-trust.ts";
 export {
   formatSerial,

@@ -1,5 +1,5 @@
 import { X509Certificate } from "node:crypto";
-import { NODE_CERTIFICATE_NAME, PeerTrust, type TlsSource } from "@damselfly/transport";
+import { NODE_CERTIFICATE_NAME, type TlsSource, trustOf } from "@damselfly/transport";
 import type { Config } from "./config.ts";
 import type { Identities } from "./open-identities.ts";
 
@@ -32,7 +32,7 @@ function warningsOf(what: string, { current }: TlsSource, hostname: string): str
   const missing = [hostname, NODE_CERTIFICATE_NAME].filter(
     (name) => leaf.checkHost(name, { subject: "never" }) === undefined,
   );
-  const isOurs = new PeerTrust(current).vouchesFor(chainOf(current.cert));
+  const isOurs = trustOf(current).vouchesFor(chainOf(current.cert));
   return [
     ...(missing.length === 0
       ? []

@@ -2,11 +2,10 @@ import { createHash } from "node:crypto";
 import { peerKeyOf } from "@damselfly/quinn";
 import {
   type CertificateChain,
-  PeerTrust,
   type Tls,
-  type TlsIdentity,
   type TlsSource,
   toTlsSource,
+  trustOf,
 } from "@damselfly/transport";
 
 /** A child's control stream ends when it has heard of every piece; fetching them takes longer. */
@@ -37,7 +36,6 @@ export class KnownPeers {
   readonly #witnesses = new Map<string, Map<string, Witness>>();
   /** Keys of which it was last told that they may dial. */
   readonly #told = new Set<string>();
-  #trust: { readonly of: TlsIdentity; readonly trust: PeerTrust } | undefined;
 
   /** @param options.tls with it a key counts only with certificates beside it */
   constructor(
@@ -113,8 +111,7 @@ export class KnownPeers {
   #isTrusted({ certificates, caCert }: Witness): boolean {
     if (this.#tls === undefined) return true;
     const { current } = this.#tls;
-    if (this.#trust?.of !== current) this.#trust = { of: current, trust: new PeerTrust(current) };
-    const { trust } = this.#trust;
+    const trust = trustOf(current);
     const refusal = trust.refusalOf(certificates, { isDialled: false, nowMs: this.#now() });
     return refusal === undefined && (caCert === current.caCert || trust.vouchesFor(certificates));
   }

@@ -3,7 +3,8 @@ import {
   expiryOf,
   type PeerExpectation,
   type PeerRefusal,
-  PeerTrust,
+  type PeerTrust,
+  trustOf,
 } from "./peer-trust.ts";
 import type { TlsSource } from "./tls-source.ts";
 
@@ -39,7 +40,6 @@ export class AdmittedPeers<Connection> implements Disposable {
   readonly #now: () => number;
   readonly #admitted = new Map<Connection, Admitted>();
   readonly #unlisten: () => void;
-  #trust: PeerTrust;
   #caCert: string;
   #authoritiesChangedAtMs = Number.NEGATIVE_INFINITY;
   #timer: NodeJS.Timeout | undefined;
@@ -47,15 +47,17 @@ export class AdmittedPeers<Connection> implements Disposable {
   constructor(init: AdmittedPeersInit<Connection>) {
     this.#init = init;
     this.#now = init.now ?? Date.now;
-    const { current } = init.tls;
-    this.#trust = new PeerTrust(current);
-    this.#caCert = current.caCert;
+    this.#caCert = init.tls.current.caCert;
     this.#unlisten = init.tls.onChange(() => this.#onChange());
   }
 
   /** Connections in. */
   get size(): number {
     return this.#admitted.size;
+  }
+
+  get #trust(): PeerTrust {
+    return trustOf(this.#init.tls.current);
   }
 
   /** What speaks against a peer whose handshake went well; see `PeerTrust`. */
@@ -101,7 +103,6 @@ export class AdmittedPeers<Connection> implements Disposable {
   #onChange(): void {
     const { current } = this.#init.tls;
     const isOtherAuthority = current.caCert !== this.#caCert;
-    this.#trust = new PeerTrust(current);
     this.#caCert = current.caCert;
     if (isOtherAuthority) this.#authoritiesChangedAtMs = this.#now();
     for (const [connection, { chain }] of this.#admitted) {

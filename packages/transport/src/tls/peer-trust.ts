@@ -88,6 +88,18 @@ export class PeerTrust {
   }
 }
 
+/** What an identity makes of others, made once for each: there may be thousands of connections, and of revoked certificates. */
+export function trustOf(identity: TlsIdentity): PeerTrust {
+  let trust = trusts.get(identity);
+  if (trust === undefined) {
+    trust = new PeerTrust(identity);
+    trusts.set(identity, trust);
+  }
+  return trust;
+}
+
+const trusts = new WeakMap<TlsIdentity, PeerTrust>();
+
 /**
  * When the leaf runs out, in milliseconds since 1970: 0 if it cannot be read, infinity if there is none.
  */

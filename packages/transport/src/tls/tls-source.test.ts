@@ -32,6 +32,19 @@ describe("TlsStore", () => {
     expect(new TlsStore(first).update({ ...first, ...change })).toBe(true);
   });
 
+  it("tells everybody though one of them fails, and throws what that one throws", () => {
+    const store = new TlsStore(FIRST);
+    let count = 0;
+    const failure = new Error("cannot be used");
+    store.onChange(() => void count++);
+    store.onChange(() => {
+      throw failure;
+    });
+    store.onChange(() => void count++);
+    expect(() => store.update({ ...FIRST, key: "other" })).toThrow(failure);
+    expect([count, store.current.key]).toEqual([2, "other"]);
+  });
+
   it("does not tell who has stopped listening, once for each time that it listened", () => {
     const store = new TlsStore(FIRST);
     let count = 0;

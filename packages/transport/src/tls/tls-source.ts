@@ -5,7 +5,7 @@ export interface TlsSource {
   /** For connections that are made from now on. */
   readonly current: TlsIdentity;
   /**
-   * Calls `listener` after each change; `current` is the new one by then. It must not throw.
+   * Calls `listener` after each change; `current` is the new one by then.
    *
    * @returns what ends it
    */
@@ -28,11 +28,24 @@ export class TlsStore implements TlsSource {
     return this.#current;
   }
 
-  /** What says the same as before changes nothing, and nobody hears of it. @returns whether it was new */
+  /**
+   * What says the same as before changes nothing, and nobody hears of it.
+   *
+   * @returns whether it was new
+   * @throws what a listener throws, when all have been told
+   */
   update(next: TlsIdentity): boolean {
     if (isSame(next, this.#current)) return false;
     this.#current = next;
-    for (const listener of this.#listeners) listener();
+    const failures: unknown[] = [];
+    for (const listener of this.#listeners) {
+      try {
+        listener();
+      } catch (error) {
+        failures.push(error);
+      }
+    }
+    if (failures.length > 0) throw failures[0];
     return true;
   }
 
