@@ -26,7 +26,7 @@ const ALERTS: Readonly<Record<PeerFault, number>> = {
 const CHANGE_MS = 120_000;
 
 /** How often peers that are known by keys are looked at again, without an occasion. Milliseconds. */
-const RECHECK_MS = 30_000;
+const RECHECK_MS = 15_000;
 
 /** What an endpoint needs of an identity that changes, or of none. */
 export class EndpointTls {

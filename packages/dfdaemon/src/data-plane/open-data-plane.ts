@@ -20,7 +20,7 @@ import type { WorkerProcess } from "./processes/control/worker-process.ts";
 import type { WorkerOriginInit } from "./processes/protocol.ts";
 
 export interface OpenDataPlaneOptions {
-  readonly identities: Identities;
+  readonly identities: Pick<Identities, "server" | "client">;
   readonly policy: ListenPolicy;
   readonly meter: TrafficMeter;
   readonly metrics: Metrics;

@@ -61,6 +61,8 @@ export type WorkerMethods = {
   /** Notes: */
   admitPeer(params: { readonly peerKey: string }): void;
   dismissPeer(params: { readonly peerKey: string }): void;
+  /** For connections from now on; those that run are looked at again. */
+  useIdentities(params: WorkerIdentities): void;
   /** Another file lies under that name now, or none. */
   forget(params: { readonly path: string }): void;
   /** Pieces that are being served may finish within the servers' bounds; then the process ends. A call. */
@@ -106,19 +108,26 @@ export interface WorkerInit {
     /** With the real ports, where they are known. */
     readonly config: StorageConfig["server"];
     readonly bindIp: string;
-    readonly serverTls: TlsIdentity | undefined;
-    readonly clientTls: TlsIdentity | undefined;
     readonly plainPeers: boolean;
     readonly announceMs: number;
     readonly resetKey: Uint8Array;
     readonly withoutQuic: boolean;
   };
+  readonly identities: WorkerIdentities;
   readonly quinn: { readonly privateKey: Uint8Array; readonly peerKeys: readonly string[] };
   readonly origin: WorkerOriginInit;
   /** Whether what is offered is TLS. */
   readonly tls: boolean;
   /** How often `beat` comes, in milliseconds. */
   readonly beatMs: number;
+}
+
+/** Who the daemon is. Which of the two there are does not change while it runs. */
+export interface WorkerIdentities {
+  /** To those who dial it. */
+  readonly serverTls: TlsIdentity | undefined;
+  /** To the peers it dials. */
+  readonly clientTls: TlsIdentity | undefined;
 }
 
 /** What `openHttpOrigin` needs, less what is no data. */

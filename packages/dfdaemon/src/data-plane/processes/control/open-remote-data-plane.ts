@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { createIdentity } from "@damselfly/quinn";
 import type { Storage } from "@damselfly/storage";
-import { type Tls, toTlsSource } from "@damselfly/transport";
+import type { Tls } from "@damselfly/transport";
 import type { StorageConfig } from "../../../config/config.ts";
 import { namingSetting } from "../../../config/naming-setting.ts";
 import type { Logger } from "../../../logger.ts";
@@ -13,6 +13,7 @@ import {
   type WorkerOriginInit,
   type WorkerReady,
 } from "../protocol.ts";
+import { followTrust, identitiesOf } from "./follow-trust.ts";
 import { RemoteDataPlane } from "./remote-data-plane.ts";
 import { BEAT_MS, type WorkerSurroundings } from "./running-worker.ts";
 import { SocketDispatch } from "./socket-dispatch.ts";
@@ -86,14 +87,16 @@ export async function openRemoteDataPlane(
         logger,
       });
     });
-    peers.onChange = (peerKey, isKnown) => {
-      for (const { current } of slots)
-        current?.link.note(isKnown ? "admitPeer" : "dismissPeer", { peerKey });
-    };
+    const unfollow = followTrust({
+      ...options,
+      peers,
+      takers: () => slots.map(({ newest }) => newest?.link).filter((link) => link !== undefined),
+    });
     const dataPlane = new RemoteDataPlane({
       storage,
       slots,
       fronts: [tcp, grpc],
+      unfollow,
       tcpAddress: tcp.address,
       quinn: { publicKey: identity.publicKey, peers },
       mode: config.protocol === "auto" ? "auto" : "in order",
@@ -102,6 +105,7 @@ export async function openRemoteDataPlane(
     try {
       await Promise.all(slots.map((slot) => slot.open()));
     } catch (error) {
+      unfollow();
       await Promise.all(slots.map((slot) => slot.stop()));
       throw error;
     }
@@ -121,20 +125,19 @@ function initOf(
     readonly quinn: WorkerInit["quinn"];
   },
 ): WorkerInit {
-  const { bindIp, serverTls, clientTls, plainPeers, announceMs, origin, tls } = options;
+  const { bindIp, plainPeers, announceMs, origin, tls } = options;
   const { config, withoutQuic, resetKey, quinn } = state;
   return {
     version: PROTOCOL_VERSION,
     transports: {
       config,
       bindIp,
-      serverTls: serverTls && toTlsSource(serverTls).current,
-      clientTls: clientTls && toTlsSource(clientTls).current,
       plainPeers,
       announceMs,
       resetKey,
       withoutQuic,
     },
+    identities: identitiesOf(options),
     quinn,
     origin,
     tls,

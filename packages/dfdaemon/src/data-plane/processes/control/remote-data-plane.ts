@@ -31,6 +31,8 @@ export interface RemoteDataPlaneInit {
   readonly slots: readonly WorkerSlot[];
   /** What listens for them. */
   readonly fronts: readonly AsyncDisposable[];
+  /** Called when it is over: nobody is to be told any more whom to trust. */
+  readonly unfollow: () => void;
   /** Where Vortex over TCP is served. */
   readonly tcpAddress: ServerAddress;
   readonly quinn: { readonly publicKey: Uint8Array; readonly peers: KnownPeers };
@@ -170,6 +172,7 @@ export class RemoteDataPlane implements DataPlane {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#init.unfollow();
     for (const front of this.#init.fronts) await front[Symbol.asyncDispose]();
     await Promise.all(this.#init.slots.map((slot) => slot.stop()));
     await this.storage[Symbol.asyncDispose]();

@@ -40,6 +40,7 @@ export class WorkerSlot {
   readonly #policy = new RestartPolicy();
   readonly #stopping = new AbortController();
   #current: RunningWorker | undefined;
+  #newest: RunningWorker | undefined;
   #lastEnd = "has not been started";
   #keeping: Promise<void> | undefined;
   readonly #waiting = new Set<() => void>();
@@ -51,6 +52,11 @@ export class WorkerSlot {
   /** The process that serves at this moment. */
   get current(): RunningWorker | undefined {
     return this.#current;
+  }
+
+  /** The process that was last told how to start, whether it serves yet or not: what changes after that it is to be told, too. */
+  get newest(): RunningWorker | undefined {
+    return this.#newest;
   }
 
   /** @throws {DaemonError} what keeps the first process from starting */
@@ -95,7 +101,9 @@ export class WorkerSlot {
     const startMs = performance.now();
     const worker = new RunningWorker(spawn(), surroundings);
     try {
-      await worker.start(initOf({ former, withoutQuic: this.#policy.withoutQuic }));
+      const starting = worker.start(initOf({ former, withoutQuic: this.#policy.withoutQuic }));
+      this.#newest = worker;
+      await starting;
     } catch (error) {
       worker.kill("could not be started");
       await worker.ended;

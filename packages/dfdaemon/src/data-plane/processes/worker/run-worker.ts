@@ -1,5 +1,6 @@
 import type { Socket } from "node:net";
 import { ContentFiles } from "@damselfly/storage";
+import { TlsStore } from "@damselfly/transport";
 import { DaemonError } from "../../../errors.ts";
 import { openHttpOrigin } from "../../../origins/http-origin.ts";
 import type { Origin } from "../../../origins/origin.ts";
@@ -50,6 +51,8 @@ class Worker implements AsyncDisposable {
   readonly #files = new ContentFiles();
   readonly #progress: ProgressReporter;
   readonly #peerKeys = new Set<string>();
+  #serverTls: TlsStore | undefined;
+  #clientTls: TlsStore | undefined;
   #running: Running | undefined;
   #beat: NodeJS.Timeout | undefined;
   #stopping: Promise<void> | undefined;
@@ -72,6 +75,10 @@ class Worker implements AsyncDisposable {
         drain: () => this.#needed.pieces.drain(),
         admitPeer: ({ peerKey }) => void this.#peerKeys.add(peerKey),
         dismissPeer: ({ peerKey }) => void this.#peerKeys.delete(peerKey),
+        useIdentities: ({ serverTls, clientTls }) => {
+          if (serverTls !== undefined) this.#serverTls?.update(serverTls);
+          if (clientTls !== undefined) this.#clientTls?.update(clientTls);
+        },
         forget: ({ path }) => this.#files.forget(path),
         stop: () => this[Symbol.asyncDispose](),
       },
@@ -104,6 +111,10 @@ class Worker implements AsyncDisposable {
     this.#beat = setInterval(() => link.note("beat", null), init.beatMs);
     const logger = createRemoteLogger((entry) => link.note("log", entry));
     for (const peerKey of init.quinn.peerKeys) this.#peerKeys.add(peerKey);
+    // They may change before the servers are open.
+    const { serverTls, clientTls } = init.identities;
+    this.#serverTls = serverTls && new TlsStore(serverTls);
+    this.#clientTls = clientTls && new TlsStore(clientTls);
     const origin = openHttpOrigin({
       ...init.origin,
       observer: {
@@ -114,6 +125,8 @@ class Worker implements AsyncDisposable {
     });
     const transports = await openTransports({
       ...init.transports,
+      serverTls: this.#serverTls,
+      clientTls: this.#clientTls,
       quinn: {
         privateKey: init.quinn.privateKey,
         isKnownPeer: (peerKey) => this.#peerKeys.has(peerKey),
