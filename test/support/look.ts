@@ -3,17 +3,22 @@ import type { TlsIdentity } from "@damselfly/transport";
 import { LOOPBACK, type RunningDaemon, type RunningScheduler } from "./daemon.ts";
 import { eventually } from "./eventually.ts";
 
-/** Resolves when the scheduler knows all of these daemons: from then on they find each other. Without TLS unless it is given. */
+/**
+ * Resolves when the scheduler knows all of these daemons, each where it is now and not where one of its name was before: from then on
+ * they find each other. Without TLS unless it is given.
+ */
 export async function untilAnnounced(
   scheduler: Pick<RunningScheduler, "port">,
-  daemons: readonly Pick<RunningDaemon, "hostId">[],
+  daemons: readonly (Pick<RunningDaemon, "hostId"> & Partial<Pick<RunningDaemon, "uploadPort">>)[],
   options: { readonly tls?: TlsIdentity } = {},
 ): Promise<void> {
   await using client = createSchedulerClient({ ip: LOOPBACK, port: scheduler.port }, options);
   await eventually("every daemon's announcement", async () => {
     const { hosts } = await client.listHosts({});
-    const ids = new Set(hosts.map(({ id }) => id));
-    return daemons.every(({ hostId }) => ids.has(hostId)) ? true : undefined;
+    const ports = new Map(hosts.map(({ id, port }) => [id, port]));
+    const isKnown = ({ hostId, uploadPort = ports.get(hostId) }: (typeof daemons)[number]) =>
+      ports.has(hostId) && ports.get(hostId) === uploadPort;
+    return daemons.every(isKnown) ? true : undefined;
   });
 }
 
