@@ -1,8 +1,7 @@
-import type { FileHandle } from "node:fs/promises";
-
 import type { BufferPool } from "./buffer-pool.ts";
 import { createDigester, parseDigest } from "./digester.ts";
 import { systemCode } from "./errors.ts";
+import type { FileHandle } from "./file-system.ts";
 import { readFully, writeAll } from "./file-io.ts";
 import type { PieceInfo } from "@damselfly/transport";
 

@@ -2,25 +2,37 @@ import type { PieceReader } from "@damselfly/transport";
 
 import { BufferPool } from "./buffer-pool.ts";
 import { StorageError, toStorageError } from "./errors.ts";
+import type { FileSystem } from "./file-system.ts";
 import { OpenFiles, type OpenFile } from "./open-files.ts";
 import { StoredPieceReader } from "./piece-reader.ts";
 import { receiveContent } from "./receive-content.ts";
 import { openSpool, readSpool, writeSpool } from "./spool-file.ts";
 import type { LocatedPiece, PieceTarget } from "./storage.ts";
 import { DEFAULT_STORAGE_LIMITS, type StorageLimits } from "./storage-limits.ts";
+import { SYSTEM_FILES } from "./system-files.ts";
 
 /**
  * The content files of a storage for a process that has not opened it: the one that has tells it where bytes lie and where they go. It
  * knows no journal and decides nothing, so it may end at any moment, or be one of several.
  */
 export class ContentFiles implements AsyncDisposable {
+  readonly #fileSystem: FileSystem;
   readonly #files: OpenFiles;
   readonly #readBuffers: BufferPool;
   readonly #writeBuffers: BufferPool;
 
-  constructor(options: { readonly limits?: Partial<StorageLimits> } = {}) {
+  constructor(
+    options: {
+      readonly limits?: Partial<StorageLimits>;
+      readonly fileSystem?: FileSystem;
+    } = {},
+  ) {
     const limits = { ...DEFAULT_STORAGE_LIMITS, ...options.limits };
-    this.#files = new OpenFiles({ idleCountMax: limits.idleFileCountMax });
+    this.#fileSystem = options.fileSystem ?? SYSTEM_FILES;
+    this.#files = new OpenFiles({
+      fileSystem: this.#fileSystem,
+      idleCountMax: limits.idleFileCountMax,
+    });
     this.#readBuffers = new BufferPool({ length: limits.readLength, idleCountMax: 16 });
     this.#writeBuffers = new BufferPool({ length: limits.writeLength, idleCountMax: 16 });
   }
@@ -67,7 +79,7 @@ export class ContentFiles implements AsyncDisposable {
 
   /** What `SpoolSender.spoolTo` is to do. @throws {StorageError} and whatever `content` throws */
   async spool(path: string, content: AsyncIterable<Uint8Array>): Promise<number> {
-    const handle = await openSpool(path);
+    const handle = await openSpool(this.#fileSystem, path);
     try {
       return await writeSpool(handle, { content, pool: this.#writeBuffers });
     } finally {
@@ -77,7 +89,7 @@ export class ContentFiles implements AsyncDisposable {
 
   /** The first `length` bytes of a spool. A chunk is the consumer's until the next is asked for. @throws {StorageError} */
   async *readSpool(path: string, length: number): AsyncGenerator<Uint8Array, void, undefined> {
-    const handle = await openSpool(path);
+    const handle = await openSpool(this.#fileSystem, path);
     try {
       yield* readSpool(handle, { range: { offset: 0, length }, pool: this.#readBuffers });
     } finally {

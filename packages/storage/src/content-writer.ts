@@ -1,7 +1,6 @@
-import type { FileHandle } from "node:fs/promises";
-
 import type { BufferPool } from "./buffer-pool.ts";
 import { toStorageError } from "./errors.ts";
+import type { FileHandle } from "./file-system.ts";
 import { writeAll } from "./file-io.ts";
 
 /**

@@ -1,4 +1,5 @@
 import type { BufferPool } from "./buffer-pool.ts";
+import type { FileSystem } from "./file-system.ts";
 import type { Logger } from "./logger.ts";
 import type { OpenFiles } from "./open-files.ts";
 import type { Paths } from "./paths.ts";
@@ -6,13 +7,14 @@ import type { Paths } from "./paths.ts";
 /** What all tasks of one storage share. */
 export interface StorageContext {
   readonly paths: Paths;
+  readonly fileSystem: FileSystem;
   readonly files: OpenFiles;
   readonly readBuffers: BufferPool;
   readonly writeBuffers: BufferPool;
   readonly logger: Logger;
   readonly clock: Clock;
   /** Devices that were found unable to share blocks between files; `output` adds to it. */
-  readonly withoutClones: Set<number>;
+  readonly withoutClones: Set<bigint>;
 }
 
 /** Wall time, in Unix milliseconds. */

@@ -1,10 +1,8 @@
-import { mkdir, statfs } from "node:fs/promises";
-
 import { TransportError, type PieceReader, type PieceRequest } from "@damselfly/transport";
 
 import type { StorageContext } from "./context.ts";
-import { StorageError, systemCode, toStorageError } from "./errors.ts";
-import { removeIfThere } from "./file-io.ts";
+import { StorageError, toStorageError } from "./errors.ts";
+import { makeDirectory, removeIfThere } from "./file-io.ts";
 import { Interrupter } from "./interrupter.ts";
 import { createJournal, loadJournal } from "./journal.ts";
 import { sameShape } from "./journal-format.ts";
@@ -168,14 +166,14 @@ export class DiskStorage implements Storage {
 
     const context = this.#context;
     const paths = context.paths.task(taskId);
-    const { loaded, setAside } = await loadJournal(paths, context.files, taskId);
+    const { loaded, setAside } = await loadJournal(paths, context, taskId);
     if (setAside !== undefined) {
       const keptCount = loaded?.state.pieces.size ?? 0;
       context.logger.warn({ taskId, setAside, keptCount }, "journal is damaged: set aside");
     }
     if (loaded === undefined) {
-      await removeIfThere(paths.journal);
-      await removeIfThere(paths.content);
+      await removeIfThere(context.fileSystem, paths.journal);
+      await removeIfThere(context.fileSystem, paths.content);
       this.#taskIds.delete(taskId);
       return undefined;
     }
@@ -190,10 +188,8 @@ export class DiskStorage implements Storage {
     await this.#assertSpace(facts);
     try {
       // Not its parents: a storage directory that has vanished is an error, not a reason to make another.
-      await mkdir(paths.directory).catch((error: unknown) => {
-        if (systemCode(error) !== "EEXIST") throw error;
-      });
-      const journal = await createJournal(paths, context.files, facts);
+      await makeDirectory(context.fileSystem, paths.directory);
+      const journal = await createJournal(paths, context, facts);
       const state = { facts, pieces: new Map(), sealed: false, fingerprint: undefined };
       const task = new TaskOnDisk({ paths, context, journal, state });
       await task.content.create().catch(async (error: unknown) => {
@@ -235,7 +231,7 @@ export class DiskStorage implements Storage {
 
   async #freeLength(): Promise<number> {
     try {
-      const { bavail, bsize } = await statfs(this.#context.paths.content);
+      const { bavail, bsize } = await this.#context.fileSystem.statfs(this.#context.paths.content);
       return bavail * bsize;
     } catch (error) {
       throw toStorageError("ask for the free space", error);

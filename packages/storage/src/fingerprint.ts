@@ -1,7 +1,5 @@
-import type { BigIntStats } from "node:fs";
-import { lstat } from "node:fs/promises";
-
 import { systemCode } from "./errors.ts";
+import type { FileStat, FileSystem } from "./file-system.ts";
 
 /**
  * What stat shows of a content file. While it stays the same nobody has written to the file, linked it, unlinked it or
@@ -21,15 +19,18 @@ export interface ContentStat extends Fingerprint {
 }
 
 /** Undefined if there is no regular file under that name. */
-export async function statContent(path: string): Promise<ContentStat | undefined> {
-  const stat = await lstatIfThere(path);
+export async function statContent(
+  files: FileSystem,
+  path: string,
+): Promise<ContentStat | undefined> {
+  const stat = await lstatIfThere(files, path);
   return stat?.isFile() === true ? stat : undefined;
 }
 
 /** Does not follow a symbolic link in the last place. */
-export async function lstatIfThere(path: string): Promise<BigIntStats | undefined> {
+export async function lstatIfThere(files: FileSystem, path: string): Promise<FileStat | undefined> {
   try {
-    return await lstat(path, { bigint: true });
+    return await files.lstat(path);
   } catch (error) {
     if (systemCode(error) === "ENOENT") return undefined;
     throw error;

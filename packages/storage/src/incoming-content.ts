@@ -1,6 +1,5 @@
-import type { FileHandle } from "node:fs/promises";
-
 import type { BufferPool } from "./buffer-pool.ts";
+import type { FileHandle } from "./file-system.ts";
 import type { Interrupter } from "./interrupter.ts";
 import { receiveContent } from "./receive-content.ts";
 import type { ContentSender, PieceTarget } from "./storage.ts";

@@ -1,7 +1,7 @@
-import { constants } from "node:fs";
-import { open, readFile, rename } from "node:fs/promises";
-
+import type { StorageContext } from "./context.ts";
 import { StorageError, systemCode, toStorageError } from "./errors.ts";
+import { createFile, readStart, removeIfThere, writeAll } from "./file-io.ts";
+import type { FileSystem } from "./file-system.ts";
 import { lstatIfThere } from "./fingerprint.ts";
 import {
   compactRecords,
@@ -15,11 +15,14 @@ import type { OpenFiles } from "./open-files.ts";
 import type { TaskPaths } from "./paths.ts";
 import { Serial } from "./serial.ts";
 import type { TaskFacts } from "./storage.ts";
-import { removeIfThere, syncDirectory, writeAll } from "./file-io.ts";
+
+/** What a journal needs of its storage. */
+export type JournalContext = Pick<StorageContext, "fileSystem" | "files">;
 
 /** The journal file of one task. Records land in the order of the calls; one that failed leaves nothing behind. */
 export class Journal {
   readonly #paths: TaskPaths;
+  readonly #fileSystem: FileSystem;
   readonly #files: OpenFiles;
   readonly #serial = new Serial();
   #length: number;
@@ -28,12 +31,13 @@ export class Journal {
 
   constructor(options: {
     readonly paths: TaskPaths;
-    readonly files: OpenFiles;
+    readonly context: JournalContext;
     readonly length: number;
     readonly tailDirty: boolean;
   }) {
     this.#paths = options.paths;
-    this.#files = options.files;
+    this.#fileSystem = options.context.fileSystem;
+    this.#files = options.context.files;
     this.#length = options.length;
     this.#tailDirty = options.tailDirty;
   }
@@ -59,7 +63,7 @@ export class Journal {
   rewrite(state: JournalState & { facts: TaskFacts }): Promise<void> {
     return this.#serial.run(async () => {
       const bytes = encodeJournal(compactRecords(state));
-      await replaceJournal(this.#paths, bytes);
+      await replaceJournal(this.#fileSystem, this.#paths, bytes);
       this.#files.forget(this.#paths.journal);
       this.#length = bytes.byteLength;
       this.#tailDirty = false;
@@ -68,7 +72,7 @@ export class Journal {
 
   remove(): Promise<void> {
     return this.#serial.run(async () => {
-      await removeIfThere(this.#paths.journal);
+      await removeIfThere(this.#fileSystem, this.#paths.journal);
       this.#files.forget(this.#paths.journal);
     });
   }
@@ -88,17 +92,12 @@ export class Journal {
 /** Not synced: until the task is sealed its pieces are checked after a crash anyway. */
 export async function createJournal(
   paths: TaskPaths,
-  files: OpenFiles,
+  context: JournalContext,
   facts: TaskFacts,
 ): Promise<Journal> {
   const bytes = encodeJournal([{ type: "facts", facts }]);
-  const handle = await open(paths.journal, "wx", JOURNAL_MODE);
-  try {
-    await writeAll(handle, bytes, 0);
-  } finally {
-    await handle.close();
-  }
-  return new Journal({ paths, files, length: bytes.byteLength, tailDirty: false });
+  await createFile(context.fileSystem, paths.journal, { bytes, mode: JOURNAL_MODE });
+  return new Journal({ paths, context, length: bytes.byteLength, tailDirty: false });
 }
 
 export interface LoadedJournal {
@@ -119,11 +118,12 @@ export interface LoadedJournal {
  */
 export async function loadJournal(
   paths: TaskPaths,
-  files: OpenFiles,
+  context: JournalContext,
   taskId: string,
 ): Promise<LoadedJournal> {
+  const { fileSystem } = context;
   try {
-    const bytes = await readBounded(paths.journal);
+    const bytes = await readBounded(fileSystem, paths.journal);
     if (bytes === undefined) return { loaded: undefined };
     const { state, end, validLength } = decodeJournal(bytes);
     if (end === "newer") {
@@ -135,17 +135,19 @@ export async function loadJournal(
 
     const facts = state.facts?.taskId === taskId ? state.facts : undefined;
     if (facts === undefined || end === "damaged") {
-      const setAside = bytes.some((byte) => byte !== 0) ? await setJournalAside(paths) : undefined;
+      const setAside = bytes.some((byte) => byte !== 0)
+        ? await setJournalAside(fileSystem, paths)
+        : undefined;
       if (facts === undefined) return { loaded: undefined, ...(setAside && { setAside }) };
       const kept = { ...state, facts, sealed: false, fingerprint: undefined };
       const good = encodeJournal(compactRecords(kept));
-      await replaceJournal(paths, good);
-      const journal = new Journal({ paths, files, length: good.byteLength, tailDirty: false });
+      await replaceJournal(fileSystem, paths, good);
+      const journal = new Journal({ paths, context, length: good.byteLength, tailDirty: false });
       return { loaded: { journal, state: kept }, ...(setAside && { setAside }) };
     }
 
     const torn = end === "torn";
-    const journal = new Journal({ paths, files, length: validLength, tailDirty: torn });
+    const journal = new Journal({ paths, context, length: validLength, tailDirty: torn });
     const kept = torn
       ? { ...state, facts, sealed: false, fingerprint: undefined }
       : { ...state, facts };
@@ -161,41 +163,26 @@ function compactLengthMax(state: JournalState): number {
   return 64 * 1024 + 2 * 300 * state.pieces.size;
 }
 
-async function replaceJournal(paths: TaskPaths, bytes: Buffer): Promise<void> {
-  const handle = await open(paths.journalNew, "w", JOURNAL_MODE);
-  try {
-    await writeAll(handle, bytes, 0);
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
-  await rename(paths.journalNew, paths.journal);
-  await syncDirectory(paths.directory);
+async function replaceJournal(files: FileSystem, paths: TaskPaths, bytes: Buffer): Promise<void> {
+  const options = { bytes, mode: JOURNAL_MODE, replace: true, sync: true };
+  await createFile(files, paths.journalNew, options);
+  await files.rename(paths.journalNew, paths.journal);
+  await files.syncDirectory(paths.directory);
 }
 
-async function setJournalAside(paths: TaskPaths): Promise<string> {
+async function setJournalAside(files: FileSystem, paths: TaskPaths): Promise<string> {
   for (let count = 1; ; count++) {
     const path = paths.journalDamaged(count);
-    if ((await lstatIfThere(path)) !== undefined) continue;
-    await rename(paths.journal, path);
+    if ((await lstatIfThere(files, path)) !== undefined) continue;
+    await files.rename(paths.journal, path);
     return path;
   }
 }
 
-/** Undefined: there is none, or nothing that a journal could be. */
-async function readBounded(path: string): Promise<Buffer | undefined> {
+/** Undefined: there is none. What is longer than any journal was not written by us; its start is read all the same, and ends as damaged. */
+async function readBounded(files: FileSystem, path: string): Promise<Buffer | undefined> {
   try {
-    const handle = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW);
-    try {
-      const { size } = await handle.stat();
-      // What is longer was not written by us; its start is read all the same, and ends as damaged.
-      if (size <= JOURNAL_LENGTH_MAX) return await readFile(handle);
-      const start = Buffer.alloc(JOURNAL_LENGTH_MAX);
-      await handle.read(start, 0, start.byteLength, 0);
-      return start;
-    } finally {
-      await handle.close();
-    }
+    return await readStart(files, path, JOURNAL_LENGTH_MAX);
   } catch (error) {
     if (systemCode(error) === "ENOENT") return undefined;
     throw error;

@@ -1,11 +1,10 @@
 import { randomBytes } from "node:crypto";
-import { mkdir, open, readdir, type FileHandle } from "node:fs/promises";
+import { mkdir, open, readdir, rm, type FileHandle } from "node:fs/promises";
 import { connect, createServer, type Server } from "node:net";
 import { dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 
 import { StorageError, systemCode, toStorageError } from "./errors.ts";
-import { removeIfThere } from "./file-io.ts";
 
 /**
  * Holds a directory for one storage, by listening on a unix socket of a random name in `path`.
@@ -77,7 +76,7 @@ class Candidate implements AsyncDisposable {
     for (const name of names) {
       if (name === this.#name) continue;
       if (await answers(addressOf(this.#path, name, this.#directory))) return false;
-      await removeIfThere(join(this.#path, name));
+      await rm(join(this.#path, name), { force: true });
     }
     // Between naming a socket and listening on it there is a moment in which it looks dead, and may have been removed.
     return names.includes(this.#name);

@@ -1,5 +1,6 @@
 import { constants } from "node:fs";
-import { open, type FileHandle } from "node:fs/promises";
+
+import type { FileHandle, FileSystem } from "./file-system.ts";
 
 /** A file that is open for as long as somebody uses it. */
 export interface OpenFile {
@@ -15,6 +16,7 @@ export interface OpenFile {
  * cost an open and a close each. Descriptors are bounded by the files in use plus `idleCountMax`; the longest unused goes first.
  */
 export class OpenFiles implements AsyncDisposable {
+  readonly #fileSystem: FileSystem;
   readonly #idleCountMax: number;
   /** In order of last use: a used entry moves to the end. */
   readonly #entries = new Map<string, Entry>();
@@ -26,9 +28,11 @@ export class OpenFiles implements AsyncDisposable {
 
   /** @param options.onForget called when what lay under a path is not to be used any more, by whomever */
   constructor(options: {
+    readonly fileSystem: FileSystem;
     readonly idleCountMax: number;
     readonly onForget?: ((path: string) => void) | undefined;
   }) {
+    this.#fileSystem = options.fileSystem;
     this.#idleCountMax = options.idleCountMax;
     this.#onForget = options.onForget;
   }
@@ -37,7 +41,7 @@ export class OpenFiles implements AsyncDisposable {
   async acquire(path: string): Promise<OpenFile> {
     if (this.#closed) throw new Error("the files are closed");
     const entry = this.#entries.get(path) ?? {
-      opening: openFile(path),
+      opening: openFile(this.#fileSystem, path),
       users: 0,
       forgotten: false,
     };
@@ -119,8 +123,8 @@ interface Entry {
 
 type Opened = Pick<OpenFile, "handle" | "ino">;
 
-async function openFile(path: string): Promise<Opened> {
-  const handle = await open(path, FLAGS);
+async function openFile(fileSystem: FileSystem, path: string): Promise<Opened> {
+  const handle = await fileSystem.open(path, FLAGS);
   try {
     const { ino } = await handle.stat({ bigint: true });
     return { handle, ino };

@@ -1,17 +1,25 @@
-import { mkdir, open, readdir, readFile, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 
 import { BufferPool } from "./buffer-pool.ts";
 import type { Clock, StorageContext } from "./context.ts";
 import { StorageError, systemCode, toStorageError } from "./errors.ts";
-import { removeIfThere } from "./file-io.ts";
-import { acquireLock } from "./lock.ts";
+import {
+  createFile,
+  makeDirectories,
+  makeDirectory,
+  readdirIfThere,
+  readStart,
+  removeIfThere,
+  removeTree,
+} from "./file-io.ts";
+import type { FileSystem } from "./file-system.ts";
 import { type Logger, SILENT } from "./logger.ts";
 import { OpenFiles } from "./open-files.ts";
 import { isOutputTemporary, parseName, Paths } from "./paths.ts";
 import type { Storage } from "./storage.ts";
 import { DiskStorage } from "./disk-storage.ts";
 import { DEFAULT_STORAGE_LIMITS, type StorageLimits } from "./storage-limits.ts";
+import { SYSTEM_FILES } from "./system-files.ts";
 
 export interface StorageOptions {
   /** Everything lies in `damselfly/` below it; nothing else there is touched. Both are created if missing. */
@@ -23,6 +31,8 @@ export interface StorageOptions {
   readonly limits?: Partial<StorageLimits>;
   /** Called with the path of a file that other processes may hold open and are not to use any more: see `ContentFiles.forget`. */
   readonly onForget?: (path: string) => void;
+  /** Default: this machine's. */
+  readonly fileSystem?: FileSystem;
 }
 
 /**
@@ -32,27 +42,28 @@ export interface StorageOptions {
  */
 export async function openStorage(options: StorageOptions): Promise<Storage> {
   const { directory, keep = true, logger = SILENT, clock = Date } = options;
+  const { fileSystem = SYSTEM_FILES } = options;
   const limits = { ...DEFAULT_STORAGE_LIMITS, ...options.limits };
   const paths = new Paths(directory);
   try {
-    await mkdir(directory, { recursive: true });
-    await mkdir(paths.root, { mode: 0o700 }).catch((error: unknown) => {
-      if (systemCode(error) !== "EEXIST") throw error;
-    });
-    const formatted = await checkFormat(paths);
-    const lock = await acquireLock(paths.lock);
+    await makeDirectories(fileSystem, directory);
+    await makeDirectory(fileSystem, paths.root, 0o700);
+    const formatted = await checkFormat(fileSystem, paths);
+    const lock = await fileSystem.lock(paths.lock);
     try {
-      if (!formatted) await writeFormat(paths);
-      await sweepOutputs(paths, logger);
-      await rm(paths.spool, { recursive: true, force: true });
-      if (!keep) await rm(paths.content, { recursive: true, force: true });
+      if (!formatted) await writeFormat(fileSystem, paths);
+      await sweepOutputs(fileSystem, paths, logger);
+      await removeTree(fileSystem, paths.spool);
+      if (!keep) await removeTree(fileSystem, paths.content);
       for (const path of [paths.content, paths.spool, paths.outputs]) {
-        await mkdir(path, { recursive: true });
+        await makeDirectory(fileSystem, path);
       }
-      const taskIds = await scan(paths, logger);
+      const taskIds = await scan(fileSystem, paths, logger);
       const context: StorageContext = {
         paths,
+        fileSystem,
         files: new OpenFiles({
+          fileSystem,
           idleCountMax: limits.idleFileCountMax,
           onForget: options.onForget,
         }),
@@ -73,10 +84,10 @@ export async function openStorage(options: StorageOptions): Promise<Storage> {
 }
 
 /** False: there is no format yet. @throws {StorageError} `ERR_STORAGE_VERSION` before anything is touched */
-async function checkFormat(paths: Paths): Promise<boolean> {
+async function checkFormat(files: FileSystem, paths: Paths): Promise<boolean> {
   let text: string;
   try {
-    text = await readFile(paths.format, "utf8");
+    text = (await readStart(files, paths.format, FORMAT_LENGTH_MAX)).toString();
   } catch (error) {
     if (systemCode(error) === "ENOENT") return false;
     throw error;
@@ -89,67 +100,54 @@ async function checkFormat(paths: Paths): Promise<boolean> {
   );
 }
 
-async function writeFormat(paths: Paths): Promise<void> {
+async function writeFormat(files: FileSystem, paths: Paths): Promise<void> {
   const temporary = `${paths.format}.new`;
-  const handle = await open(temporary, "w");
-  try {
-    await handle.writeFile(FORMAT);
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
-  await rename(temporary, paths.format);
+  const bytes = Buffer.from(FORMAT);
+  await createFile(files, temporary, { bytes, mode: 0o666, replace: true, sync: true });
+  await files.rename(temporary, paths.format);
 }
 
 /** Removes the temporary files that a dead process left next to its outputs. */
-async function sweepOutputs(paths: Paths, logger: Logger): Promise<void> {
-  for (const random of await readdirIfThere(paths.outputs)) {
+async function sweepOutputs(files: FileSystem, paths: Paths, logger: Logger): Promise<void> {
+  for (const random of await readdirIfThere(files, paths.outputs)) {
     const note = join(paths.outputs, random);
-    const temporary = await readFile(note, "utf8");
+    const temporary = (await readStart(files, note, PATH_LENGTH_MAX)).toString();
     // Cut short, it names nothing; and no other file is ever removed.
     if (isOutputTemporary(temporary, random)) {
-      await removeIfThere(temporary).catch((error: unknown) => {
+      await removeIfThere(files, temporary).catch((error: unknown) => {
         logger.warn(
           { path: temporary, err: error },
           "temporary file of an output cannot be removed",
         );
       });
     }
-    await removeIfThere(note);
+    await removeIfThere(files, note);
   }
 }
 
 /** The tasks on disk. Content without a journal means nothing and is removed, half-made replacements too. */
-async function scan(paths: Paths, logger: Logger): Promise<Set<string>> {
+async function scan(files: FileSystem, paths: Paths, logger: Logger): Promise<Set<string>> {
   const journals = new Set<string>();
-  for (const prefix of await readdirIfThere(paths.content)) {
+  for (const prefix of await readdirIfThere(files, paths.content)) {
     const directory = join(paths.content, prefix);
-    const names = await readdirIfThere(directory);
+    const names = await readdirIfThere(files, directory);
     const contents: string[] = [];
     for (const name of names) {
       const parsed = parseName(name);
       if (parsed === undefined || !parsed.taskId.startsWith(prefix)) continue;
       if (parsed.kind === "journal") journals.add(parsed.taskId);
       if (parsed.kind === "content") contents.push(parsed.taskId);
-      if (parsed.kind === "leftover") await removeIfThere(join(directory, name));
+      if (parsed.kind === "leftover") await removeIfThere(files, join(directory, name));
     }
     for (const taskId of contents) {
       if (journals.has(taskId)) continue;
       logger.info({ taskId }, "content without a journal is removed");
-      await removeIfThere(paths.task(taskId).content);
+      await removeIfThere(files, paths.task(taskId).content);
     }
   }
   return journals;
 }
 
-async function readdirIfThere(path: string): Promise<string[]> {
-  try {
-    return await readdir(path);
-  } catch (error) {
-    const code = systemCode(error);
-    if (code === "ENOENT" || code === "ENOTDIR") return [];
-    throw error;
-  }
-}
-
 const FORMAT = "damselfly-storage 1\n";
+const FORMAT_LENGTH_MAX = 256;
+const PATH_LENGTH_MAX = 16 * 1024;

@@ -1,6 +1,5 @@
 import { randomBytes } from "node:crypto";
 import { constants } from "node:fs";
-import { access, copyFile, link, open, rename, stat, unlink, writeFile } from "node:fs/promises";
 import { basename, dirname, isAbsolute, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 
@@ -8,7 +7,8 @@ import type { StorageContext } from "./context.ts";
 import { ContentWriter } from "./content-writer.ts";
 import { createDigester, type Digester, parseDigest } from "./digester.ts";
 import { StorageError, systemCode, toStorageError } from "./errors.ts";
-import { removeIfThere } from "./file-io.ts";
+import { createFile, removeIfThere } from "./file-io.ts";
+import type { FileSystem } from "./file-system.ts";
 import { lstatIfThere } from "./fingerprint.ts";
 import { outputTemporaryName } from "./paths.ts";
 import { assertRange, type ByteRange } from "./read-content.ts";
@@ -34,7 +34,7 @@ export async function placeOutput(
 ): Promise<OutputMethod> {
   const { range, digest, signal } = options;
   if (range !== undefined) assertRange(range, source.length);
-  await assertDirectory(path);
+  await assertDirectory(options.context.fileSystem, path);
   const placing = new Placing(source, path, options);
   try {
     for (;;) {
@@ -58,10 +58,10 @@ export async function assertPlaceable(
   path: string,
   options: OutputOptions & { readonly context: StorageContext },
 ): Promise<void> {
-  await assertDirectory(path);
+  await assertDirectory(options.context.fileSystem, path);
   const placing = new Placing(source, path, options);
   try {
-    await access(dirname(path), constants.W_OK);
+    await options.context.fileSystem.access(dirname(path), constants.W_OK);
     await placing.assertPlaceable();
   } catch (error) {
     throw placing.translate(error);
@@ -84,6 +84,10 @@ class Placing {
     this.#options = options;
   }
 
+  get #files(): FileSystem {
+    return this.#options.context.fileSystem;
+  }
+
   /** Undefined: the content changed while it was being placed, nothing is at the path, try again. */
   async placeWhole(epoch: number): Promise<OutputMethod | undefined> {
     if (await this.#isThere()) return "already-there";
@@ -103,8 +107,8 @@ class Placing {
     if (await this.#isThere()) return;
     if (forceHardLink !== true) return;
     const [own, there] = await Promise.all([
-      deviceOf(context.paths.content),
-      deviceOf(dirname(this.#path)),
+      deviceOf(this.#files, context.paths.content),
+      deviceOf(this.#files, dirname(this.#path)),
     ]);
     if (own.device !== there.device) throw linkImpossible(this.#path, "EXDEV");
   }
@@ -114,7 +118,7 @@ class Placing {
     const { digest, context, signal } = this.#options;
     const expected = digest === undefined ? undefined : parseDigest(digest);
     await this.#withTemporary(async (temporary) => {
-      const handle = await open(temporary, "wx", OUTPUT_MODE);
+      const handle = await this.#files.open(temporary, NEW_OUTPUT_FLAGS, OUTPUT_MODE);
       const digester = expected && createDigester(expected.algorithm);
       try {
         const pool = context.writeBuffers;
@@ -150,13 +154,12 @@ class Placing {
   }
 
   async #clone(epoch: number): Promise<OutputMethod | "impossible" | undefined> {
-    const { device } = await deviceOf(dirname(this.#path));
+    const { device } = await deviceOf(this.#files, dirname(this.#path));
     const { withoutClones } = this.#options.context;
     if (withoutClones.has(device)) return "impossible";
     return await this.#withTemporary(async (temporary) => {
       try {
-        const flags = constants.COPYFILE_FICLONE_FORCE | constants.COPYFILE_EXCL;
-        await copyFile(this.#source.content.path, temporary, flags);
+        await this.#files.clone(this.#source.content.path, temporary);
       } catch (error) {
         if (!CLONE_IMPOSSIBLE.has(systemCode(error) ?? "")) throw error;
         // EXDEV says nothing about other pairs of places.
@@ -196,16 +199,16 @@ class Placing {
 
   /** Whether the output is this very file; throws if something else is in the way. */
   async #isThere(): Promise<boolean> {
-    const there = await lstatIfThere(this.#path);
+    const there = await lstatIfThere(this.#files, this.#path);
     if (there === undefined) return false;
-    const own = await lstatIfThere(this.#source.content.path);
+    const own = await lstatIfThere(this.#files, this.#source.content.path);
     if (own !== undefined && own.ino === there.ino && own.dev === there.dev) return true;
     await this.#assertFree();
     return false;
   }
 
   async #assertFree(): Promise<void> {
-    const there = await lstatIfThere(this.#path);
+    const there = await lstatIfThere(this.#files, this.#path);
     if (there === undefined) return;
     // Renaming over a device or a pipe would remove it.
     if (!there.isFile() && !there.isSymbolicLink()) throw this.#exists("it is no regular file");
@@ -216,15 +219,15 @@ class Placing {
   async #moveInto(temporary: string): Promise<void> {
     if (this.#options.overwrite === true) {
       await this.#assertFree();
-      return await rename(temporary, this.#path);
+      return await this.#files.rename(temporary, this.#path);
     }
     try {
-      await link(temporary, this.#path);
+      await this.#files.link(temporary, this.#path);
     } catch (error) {
       if (!LINK_IMPOSSIBLE.has(systemCode(error) ?? "")) throw error;
       // Without hard links there is no way to name a file that fails if the name is taken: look, then rename.
       await this.#assertFree();
-      await rename(temporary, this.#path);
+      await this.#files.rename(temporary, this.#path);
     }
   }
 
@@ -233,14 +236,15 @@ class Placing {
     const random = randomBytes(8).toString("hex");
     const temporary = join(dirname(this.#path), outputTemporaryName(basename(this.#path), random));
     const note = join(this.#options.context.paths.outputs, random);
-    await writeFile(note, temporary, { flag: "wx", mode: 0o600 }).catch((error: unknown) => {
+    const bytes = Buffer.from(temporary);
+    await createFile(this.#files, note, { bytes, mode: 0o600 }).catch((error: unknown) => {
       throw toStorageError(`write output ${this.#path}`, error);
     });
     try {
       return await action(temporary);
     } finally {
-      await removeIfThere(temporary);
-      await unlink(note).catch((error: unknown) => {
+      await removeIfThere(this.#files, temporary);
+      await this.#files.unlink(note).catch((error: unknown) => {
         // It names a file that is not there any more: the next start takes it away.
         this.#options.context.logger.warn({ err: error }, "note of an output cannot be removed");
       });
@@ -258,17 +262,18 @@ function isSystemError(error: unknown): error is Error & { readonly code: string
   return error instanceof Error && "syscall" in error && systemCode(error) !== undefined;
 }
 
-async function assertDirectory(path: string): Promise<void> {
+async function assertDirectory(files: FileSystem, path: string): Promise<void> {
   if (!isAbsolute(path)) throw directoryError(path, "the path is not absolute");
-  const directory = await deviceOf(dirname(path));
+  const directory = await deviceOf(files, dirname(path));
   if (!directory.isDirectory) throw directoryError(path, `${dirname(path)} is no directory`);
 }
 
 async function deviceOf(
+  files: FileSystem,
   path: string,
-): Promise<{ readonly device: number; readonly isDirectory: boolean }> {
+): Promise<{ readonly device: bigint; readonly isDirectory: boolean }> {
   try {
-    const found = await stat(path);
+    const found = await files.stat(path);
     return { device: found.dev, isDirectory: found.isDirectory() };
   } catch (error) {
     const code = systemCode(error);
@@ -311,6 +316,7 @@ function wrongDigest(path: string, digest: string, expected: string): StorageErr
 
 /** Less the umask, as of a file that the user makes. */
 const OUTPUT_MODE = 0o666;
+const NEW_OUTPUT_FLAGS = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL;
 /**
  * The coarsest clock that a kernel stamps files with. After this long an edit of the output has a ctime of its own, so stat shows it.
  * (Linux 6.13 and later stamp finer; nothing says so but trying.)

@@ -1,9 +1,8 @@
-import type { FileHandle } from "node:fs/promises";
-
 import type { BufferPool } from "./buffer-pool.ts";
 import { ContentWriter } from "./content-writer.ts";
 import { createDigester } from "./digester.ts";
 import { StorageError } from "./errors.ts";
+import type { FileHandle } from "./file-system.ts";
 import type { PieceTarget } from "./storage.ts";
 
 /**

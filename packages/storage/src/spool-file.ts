@@ -1,12 +1,12 @@
 import { randomBytes } from "node:crypto";
 import { constants } from "node:fs";
-import { open, type FileHandle } from "node:fs/promises";
 import { join } from "node:path";
 
 import type { BufferPool } from "./buffer-pool.ts";
 import type { StorageContext } from "./context.ts";
 import { ContentWriter } from "./content-writer.ts";
 import { StorageError, toStorageError } from "./errors.ts";
+import type { FileHandle, FileSystem } from "./file-system.ts";
 import { readFully, removeIfThere } from "./file-io.ts";
 import type { Interrupter } from "./interrupter.ts";
 import { assertRange, type ByteRange } from "./read-content.ts";
@@ -19,7 +19,8 @@ export async function receiveSpool(
   interrupter: Interrupter,
 ): Promise<Spool> {
   const path = join(context.paths.spool, randomBytes(8).toString("hex"));
-  const handle = await open(path, "wx+", 0o600).catch((error: unknown) => {
+  const flags = constants.O_RDWR | constants.O_CREAT | constants.O_EXCL;
+  const handle = await context.fileSystem.open(path, flags, 0o600).catch((error: unknown) => {
     throw toStorageError("spool content", error);
   });
   const spool = new SpoolFile(path, handle, context);
@@ -66,9 +67,9 @@ export async function* readSpool(
 }
 
 /** For a process that did not create it. */
-export async function openSpool(path: string): Promise<FileHandle> {
+export async function openSpool(files: FileSystem, path: string): Promise<FileHandle> {
   try {
-    return await open(path, constants.O_RDWR | constants.O_NOFOLLOW);
+    return await files.open(path, constants.O_RDWR | constants.O_NOFOLLOW);
   } catch (error) {
     throw toStorageError("open spooled content", error);
   }
@@ -121,7 +122,7 @@ class SpoolFile implements Spool {
   async #remove(): Promise<void> {
     try {
       await this.#handle.close();
-      await removeIfThere(this.path);
+      await removeIfThere(this.#context.fileSystem, this.path);
     } catch (error) {
       throw toStorageError("remove spooled content", error);
     }

@@ -1,9 +1,10 @@
-import { link, open, rename, type FileHandle } from "node:fs/promises";
+import { constants } from "node:fs";
 
 import { checkPiece } from "./check-piece.ts";
 import type { StorageContext } from "./context.ts";
 import { systemCode, toStorageError } from "./errors.ts";
-import { removeIfThere, syncDirectory } from "./file-io.ts";
+import { removeIfThere } from "./file-io.ts";
+import type { FileHandle } from "./file-system.ts";
 import {
   type ContentStat,
   type Fingerprint,
@@ -171,6 +172,7 @@ export class TaskContent {
       readonly temporary?: string;
     },
   ): Promise<"linked" | "changed" | "has-links"> {
+    const files = this.#context.fileSystem;
     return this.#steps.run(async () => {
       this.#owner.assertUsable();
       const before = await this.#recheck();
@@ -184,14 +186,14 @@ export class TaskContent {
       if (options.sole && before.nlink > 1n) return "has-links";
       try {
         if (options.temporary === undefined) {
-          await link(this.path, target);
+          await files.link(this.path, target);
         } else {
-          await link(this.path, options.temporary);
-          await rename(options.temporary, target);
+          await files.link(this.path, options.temporary);
+          await files.rename(options.temporary, target);
         }
       } finally {
         // Also after a rename between two names of one file, which does nothing.
-        if (options.temporary !== undefined) await removeIfThere(options.temporary);
+        if (options.temporary !== undefined) await removeIfThere(files, options.temporary);
         await this.#accept(before);
       }
       return "linked";
@@ -202,7 +204,7 @@ export class TaskContent {
   remove(alongWith: () => Promise<void>): Promise<void> {
     return this.#steps.run(async () => {
       await alongWith();
-      await removeIfThere(this.path);
+      await removeIfThere(this.#context.fileSystem, this.path);
       this.#context.files.forget(this.path);
     });
   }
@@ -275,9 +277,10 @@ export class TaskContent {
   /** Copies every good piece into a new file and puts it in the place of the old one, which whoever else has a name for it keeps. */
   async #moveToFreshFile(): Promise<ContentStat | undefined> {
     const { contentNew, content, directory } = this.#paths;
+    const files = this.#context.fileSystem;
     const source = await this.#acquireIfThere();
     try {
-      const target = await open(contentNew, "w+", CONTENT_MODE);
+      const target = await files.open(contentNew, NEW_CONTENT_FLAGS, CONTENT_MODE);
       const bad: PieceRecord[] = [];
       try {
         await target.truncate(this.#owner.length);
@@ -288,15 +291,15 @@ export class TaskContent {
       } finally {
         await target.close();
       }
-      await rename(contentNew, content);
+      await files.rename(contentNew, content);
       this.#epoch++;
       this.#context.files.forget(content);
-      if (this.#owner.pieces.size > 0) await syncDirectory(directory);
+      if (this.#owner.pieces.size > 0) await files.syncDirectory(directory);
       const stat = await this.#stat();
       await this.#trust(stat, bad);
       return stat;
     } catch (error) {
-      await removeIfThere(contentNew).catch(() => undefined); // The first failure is the one to tell.
+      await removeIfThere(files, contentNew).catch(() => undefined); // The first failure is the one to tell.
       throw this.#failed("create", error);
     } finally {
       source?.release();
@@ -374,7 +377,7 @@ export class TaskContent {
 
   async #stat(): Promise<ContentStat | undefined> {
     try {
-      return await statContent(this.path);
+      return await statContent(this.#context.fileSystem, this.path);
     } catch (error) {
       throw this.#failed("look at", error);
     }
@@ -387,3 +390,4 @@ export class TaskContent {
 
 /** Less the umask: a hard-linked output has the mode that the user would expect of a new file. */
 const CONTENT_MODE = 0o666;
+const NEW_CONTENT_FLAGS = constants.O_RDWR | constants.O_CREAT | constants.O_TRUNC;
