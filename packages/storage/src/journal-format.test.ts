@@ -123,7 +123,30 @@ describe("decodeJournal", () => {
     const bytes = encodeJournal(records);
     const second = prefixes(records)[1]?.byteLength ?? 0;
     bytes[second + 20] = (bytes[second + 20] ?? 0) ^ 1;
-    expect(decodeJournal(bytes)).toMatchObject({ end: "damaged", validLength: second });
+    expect(decodeJournal(bytes)).toMatchObject({
+      end: "damaged",
+      validLength: second,
+      later: records.slice(2),
+    });
+  });
+
+  it("tells a record that claims to be longer than the journal from a torn tail, too", () => {
+    const start = encodeJournal([{ type: "facts", facts: FACTS }]);
+    const piece: JournalRecord = { type: "piece", piece: pieceRecord(0, "crc32:1") };
+    const claiming = encodeRecord(piece);
+    claiming.writeUInt32BE(2 ** 31, 0);
+    expect(decodeJournal(Buffer.concat([start, claiming]))).toMatchObject({ end: "torn" });
+    const bytes = Buffer.concat([start, claiming, encodeRecord(piece)]);
+    expect(decodeJournal(bytes)).toMatchObject({ end: "damaged", later: [piece] });
+  });
+
+  it("does not touch what a newer version wrote beyond damage, either", () => {
+    const asNewer = encodeRecord({ type: "withdrawn", number: 0 });
+    asNewer.writeUInt8(200, 8);
+    asNewer.writeUInt32BE(crc32(asNewer.subarray(8)), 4);
+    const start = encodeJournal([{ type: "facts", facts: FACTS }]);
+    const bytes = Buffer.concat([start, Buffer.alloc(10), asNewer]);
+    expect(decodeJournal(bytes)).toMatchObject({ end: "newer", later: [] });
   });
 
   it("does not touch what a newer version wrote", () => {

@@ -53,6 +53,8 @@ export interface DecodedJournal {
   readonly end: JournalEnd;
   /** Bytes up to the end of the last good record; 0 if not even the header is good. */
   readonly validLength: number;
+  /** Whole records beyond bytes that are not, in order. What the bytes between said is unknown: see `recoverState`. */
+  readonly later: readonly JournalRecord[];
 }
 
 export function encodeJournal(records: readonly JournalRecord[]): Buffer {
@@ -87,22 +89,52 @@ export function decodeJournal(bytes: Buffer): DecodedJournal {
     fingerprint: undefined,
   };
   const headerEnd = endOfHeader(bytes);
-  if (headerEnd !== undefined) return { state, end: headerEnd, validLength: 0 };
+  if (headerEnd !== undefined) return broken(bytes, { state, end: headerEnd, validLength: 0 });
 
   let position = HEADER_LENGTH;
   while (position < bytes.byteLength) {
     const step = decodeRecord(bytes, position);
-    if (step.end !== undefined) return { state, end: step.end, validLength: position };
-    if (!applyRecord(state, step.record)) return { state, end: "damaged", validLength: position };
+    const end = step.end ?? (applyRecord(state, step.record) ? undefined : "damaged");
+    if (end !== undefined) return broken(bytes, { state, end, validLength: position });
+    position = step.position ?? bytes.byteLength;
+  }
+  return { state, end: "clean", validLength: position, later: [] };
+}
+
+/** What ends early is torn only if nothing follows. */
+function broken(bytes: Buffer, ended: Omit<DecodedJournal, "later">): DecodedJournal {
+  if (ended.end === "newer") return { ...ended, later: [] };
+  const found = findRecords(bytes, ended.validLength);
+  if (found === "newer") return { ...ended, end: "newer", later: [] };
+  return { ...ended, end: found.length > 0 ? "damaged" : ended.end, later: found };
+}
+
+/** Every whole record from there on, wherever it begins: its checksum tells it from other bytes. */
+function findRecords(bytes: Buffer, start: number): JournalRecord[] | "newer" {
+  const records: JournalRecord[] = [];
+  let position = start;
+  while (position + RECORD_HEADER_LENGTH < bytes.byteLength) {
+    // Every payload is a JSON object: one byte of 256 is looked at twice.
+    const isCandidate = bytes[position + RECORD_HEADER_LENGTH] === OPENING_BRACE;
+    const step = isCandidate ? decodeRecord(bytes, position) : undefined;
+    if (step?.end === "newer") return "newer";
+    if (step?.record === undefined) {
+      position += 1;
+      continue;
+    }
+    records.push(step.record);
     position = step.position;
   }
-  return { state, end: "clean", validLength: position };
+  return records;
 }
 
 /** The records that lead to `state`, and no others. */
 export function compactRecords(state: JournalState & { facts: TaskFacts }): JournalRecord[] {
-  const records: JournalRecord[] = [{ type: "facts", facts: state.facts }];
+  const facts: JournalRecord = { type: "facts", facts: state.facts };
+  const records: JournalRecord[] = [facts];
   for (const piece of state.pieces.values()) records.push({ type: "piece", piece });
+  // Twice: without them no piece is worth anything, and damage is seldom in two places.
+  if (state.pieces.size > 0) records.push(facts);
   if (state.fingerprint !== undefined) {
     const { fingerprint } = state;
     // Pieces are withdrawn at any moment, also between a decision to seal and this.
@@ -159,7 +191,8 @@ export function sameShape(left: TaskFacts, right: TaskFacts): boolean {
   );
 }
 
-function fits(piece: PieceRecord, facts: TaskFacts): boolean {
+/** Whether it is a piece of that task. */
+export function fits(piece: PieceRecord, facts: TaskFacts): boolean {
   const offset = piece.number * facts.pieceLength;
   return (
     piece.number < pieceCountOf(facts) &&
@@ -179,7 +212,7 @@ function endOfHeader(bytes: Buffer): JournalEnd | undefined {
 }
 
 type DecodeStep =
-  | { readonly end: JournalEnd }
+  | { readonly end: JournalEnd; readonly record?: undefined; readonly position?: undefined }
   | { readonly end?: undefined; readonly record: JournalRecord; readonly position: number };
 
 function decodeRecord(bytes: Buffer, position: number): DecodeStep {
@@ -206,5 +239,6 @@ const MAGIC = "DMSLJRNL";
 const VERSION = 1;
 const HEADER_LENGTH = 16;
 const RECORD_HEADER_LENGTH = 9;
+const OPENING_BRACE = 0x7b;
 /** The type byte is the position here, plus one: zeros are no record. Append only. */
 const RECORD_TYPES = ["facts", "piece", "withdrawn", "sealed", "fingerprint"] as const;

@@ -1,5 +1,5 @@
 import type { StorageContext } from "./context.ts";
-import { StorageError, systemCode, toStorageError } from "./errors.ts";
+import { StorageError, toStorageError } from "./errors.ts";
 import { createFile, readStart, removeIfThere, writeAll } from "./file-io.ts";
 import type { FileSystem } from "./file-system.ts";
 import { lstatIfThere } from "./fingerprint.ts";
@@ -11,9 +11,11 @@ import {
   type JournalRecord,
   type JournalState,
 } from "./journal-format.ts";
+import { recoverState } from "./journal-recovery.ts";
 import type { OpenFiles } from "./open-files.ts";
 import type { TaskPaths } from "./paths.ts";
 import { Serial } from "./serial.ts";
+import { moveAside, setJournalAside } from "./set-aside.ts";
 import type { TaskFacts } from "./storage.ts";
 
 /** What a journal needs of its storage. */
@@ -110,8 +112,8 @@ export interface LoadedJournal {
 }
 
 /**
- * Reads a journal. A torn tail is ignored; of a damaged one the good start counts and the file is set aside. In both cases the
- * state comes without a fingerprint: what the lost records said is unknown, so every piece is to be checked.
+ * Reads a journal. A torn tail is ignored; of a damaged one counts what `recoverState` makes of it, and the file is set aside. In both
+ * cases the state comes without a fingerprint: what the lost records said is unknown, so every piece is to be checked.
  *
  * @throws {StorageError} `ERR_STORAGE_VERSION`: from a newer version, untouched
  * @throws {StorageError} as `toStorageError` has it
@@ -123,9 +125,16 @@ export async function loadJournal(
 ): Promise<LoadedJournal> {
   const { fileSystem } = context;
   try {
-    const bytes = await readBounded(fileSystem, paths.journal);
-    if (bytes === undefined) return { loaded: undefined };
-    const { state, end, validLength } = decodeJournal(bytes);
+    const stat = await lstatIfThere(fileSystem, paths.journal);
+    if (stat === undefined) return { loaded: undefined };
+    if (!stat.isFile()) {
+      const setAside = await moveAside(fileSystem, paths);
+      return { loaded: undefined, setAside };
+    }
+    // What is longer than any journal was not written by us; its start is read all the same, and ends as damaged.
+    const bytes = await readStart(fileSystem, paths.journal, JOURNAL_LENGTH_MAX);
+    const decoded = decodeJournal(bytes);
+    const { state, end, validLength } = decoded;
     if (end === "newer") {
       throw new StorageError(
         "ERR_STORAGE_VERSION",
@@ -136,10 +145,11 @@ export async function loadJournal(
     const facts = state.facts?.taskId === taskId ? state.facts : undefined;
     if (facts === undefined || end === "damaged") {
       const setAside = bytes.some((byte) => byte !== 0)
-        ? await setJournalAside(fileSystem, paths)
+        ? await setJournalAside(fileSystem, paths, bytes)
         : undefined;
-      if (facts === undefined) return { loaded: undefined, ...(setAside && { setAside }) };
-      const kept = { ...state, facts, sealed: false, fingerprint: undefined };
+      const recovered = recoverState(decoded, taskId);
+      if (recovered === undefined) return { loaded: undefined, ...(setAside && { setAside }) };
+      const kept = { ...recovered, sealed: false, fingerprint: undefined };
       const good = encodeJournal(compactRecords(kept));
       await replaceJournal(fileSystem, paths, good);
       const journal = new Journal({ paths, context, length: good.byteLength, tailDirty: false });
@@ -168,25 +178,6 @@ async function replaceJournal(files: FileSystem, paths: TaskPaths, bytes: Buffer
   await createFile(files, paths.journalNew, options);
   await files.rename(paths.journalNew, paths.journal);
   await files.syncDirectory(paths.directory);
-}
-
-async function setJournalAside(files: FileSystem, paths: TaskPaths): Promise<string> {
-  for (let count = 1; ; count++) {
-    const path = paths.journalDamaged(count);
-    if ((await lstatIfThere(files, path)) !== undefined) continue;
-    await files.rename(paths.journal, path);
-    return path;
-  }
-}
-
-/** Undefined: there is none. What is longer than any journal was not written by us; its start is read all the same, and ends as damaged. */
-async function readBounded(files: FileSystem, path: string): Promise<Buffer | undefined> {
-  try {
-    return await readStart(files, path, JOURNAL_LENGTH_MAX);
-  } catch (error) {
-    if (systemCode(error) === "ENOENT") return undefined;
-    throw error;
-  }
 }
 
 /** URLs may hold tokens. */

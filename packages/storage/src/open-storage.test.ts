@@ -11,7 +11,9 @@ import {
   unlink,
   writeFile,
 } from "node:fs/promises";
+import { execFile } from "node:child_process";
 import { join } from "node:path";
+import { promisify } from "node:util";
 
 import * as fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -77,6 +79,34 @@ describe("openStorage", () => {
     await mkdir(fixture.path("damselfly"));
     await writeFile(fixture.path("damselfly/format"), "");
     await fixture.open();
+  });
+
+  it("says in one line what there is, and what it removed", async () => {
+    await fixture.open();
+    await sealedTask();
+    await fixture.close();
+    await writeFile(fixture.contentPath("c".repeat(64)).replace(/ccc\/c/, "aba/c"), "of no prefix");
+    await writeFile(`${fixture.contentPath()}.new`, "half");
+    await writeFile(fixture.contentPath("aba".padEnd(64, "0")), "an orphan");
+    fixture.infos.length = 0;
+    await fixture.open();
+    expect(fixture.infos).toEqual([
+      "storage opened: tasks on disk: 1; removed: 1 x half-made file, 1 x content without a journal",
+    ]);
+  });
+
+  it("is kept from nothing by what cannot be removed", async () => {
+    await fixture.open();
+    await sealedTask();
+    await fixture.close();
+    // A directory, where there should be a file.
+    await mkdir(`${fixture.contentPath()}.new/inner`, { recursive: true });
+    await mkdir(fixture.path("damselfly/outputs/0123"));
+    await mkdir(fixture.path("damselfly/spool/0123"));
+    const storage = await fixture.open();
+    expect((await storage.openTask(TASK_ID))?.sealed).toBe(true);
+    expect(await readdir(fixture.path("damselfly/outputs"))).toEqual([]);
+    expect(await readdir(fixture.path("damselfly/spool"))).toEqual([]);
   });
 
   it("says what is in the way", async () => {
@@ -245,7 +275,7 @@ describe("a task, after a restart", () => {
     expect(fixture.warnings).toEqual([]);
   });
 
-  it("with a damaged journal keeps the pieces before the damage and sets the journal aside", async () => {
+  it("with a damaged journal keeps the pieces around the damage and sets the journal aside", async () => {
     await fixture.open();
     await sealedTask();
     await fixture.close();
@@ -255,12 +285,12 @@ describe("a task, after a restart", () => {
     const damaged = await readFile(fixture.journalPath());
 
     const task = await (await fixture.open()).openTask(TASK_ID);
-    expect([...(task?.pieces.keys() ?? [])]).toEqual([0, 1]);
+    expect([...(task?.pieces.keys() ?? [])]).toEqual([0, 1, 3]);
     expect(task?.sealed).toBe(false);
     expect(await readFile(`${fixture.journalPath()}.damaged-1`)).toEqual(damaged);
     expect(fixture.warnings).toContain("journal is damaged: set aside");
     await fixture.reopen();
-    expect((await fixture.storage.openTask(TASK_ID))?.pieces.size).toBe(2);
+    expect((await fixture.storage.openTask(TASK_ID))?.pieces.size).toBe(3);
   });
 
   it("with a journal that says nothing is gone, and the others are not", async () => {
@@ -279,6 +309,48 @@ describe("a task, after a restart", () => {
       await fixture.storage.createTask(factsOf(CONTENT));
     }
     expect(await fixture.storage.openTask(otherId)).toBeDefined();
+  });
+
+  it("keeps the last two damaged journals of it, for a month", async () => {
+    await fixture.open();
+    for (let count = 1; count <= 4; count++) {
+      await sealedTask();
+      await fixture.close();
+      await writeFile(fixture.journalPath(), `this is no journal, for the ${count}. time`);
+      await fixture.open();
+      expect(await fixture.storage.openTask(TASK_ID)).toBeUndefined();
+    }
+    const directory = join(fixture.contentPath(), "..");
+    expect((await readdir(directory)).toSorted()).toEqual([
+      `${TASK_ID}.journal.damaged-3`,
+      `${TASK_ID}.journal.damaged-4`,
+    ]);
+    const soon = Date.now() + 29 * 86_400_000;
+    await fixture.reopen({ clock: { now: () => soon } });
+    expect(await readdir(directory)).toHaveLength(2);
+    await fixture.reopen({ clock: { now: () => soon + 2 * 86_400_000 } });
+    expect(await readdir(directory)).toEqual([]);
+    expect(fixture.infos.at(-1)).toContain("removed: 2 x old damaged journal");
+  });
+
+  it.each([
+    ["a directory", (path: string) => mkdir(path)],
+    ["a symbolic link", (path: string) => symlink("/etc/hosts", path)],
+    ["a pipe", (path: string) => promisify(execFile)("mkfifo", [path])],
+  ])("whose journal is %s is gone, and what it is is set aside", async (_name, create) => {
+    await fixture.open();
+    await sealedTask();
+    await fixture.close();
+    await unlink(fixture.journalPath());
+    await create(fixture.journalPath());
+    const storage = await fixture.open();
+    expect(await storage.openTask(TASK_ID)).toBeUndefined();
+    await sealedTask();
+    expect((await readdir(join(fixture.contentPath(), ".."))).toSorted()).toEqual([
+      TASK_ID,
+      `${TASK_ID}.journal`,
+      `${TASK_ID}.journal.damaged-1`,
+    ]);
   });
 
   it("with the journal of another task is gone", async () => {

@@ -1,24 +1,15 @@
-import { join } from "node:path";
-
 import { BufferPool } from "./buffer-pool.ts";
 import type { Clock, StorageContext } from "./context.ts";
 import { StorageError, systemCode, toStorageError } from "./errors.ts";
-import {
-  createFile,
-  makeDirectories,
-  makeDirectory,
-  readdirIfThere,
-  readStart,
-  removeIfThere,
-  removeTree,
-} from "./file-io.ts";
+import { createFile, makeDirectories, makeDirectory, readStart, removeTree } from "./file-io.ts";
 import type { FileSystem } from "./file-system.ts";
 import { type Logger, SILENT } from "./logger.ts";
 import { OpenFiles } from "./open-files.ts";
-import { isOutputTemporary, parseName, Paths } from "./paths.ts";
+import { Paths } from "./paths.ts";
 import type { Storage } from "./storage.ts";
 import { DiskStorage } from "./disk-storage.ts";
 import { DEFAULT_STORAGE_LIMITS, type StorageLimits } from "./storage-limits.ts";
+import { type Sweep, sweep } from "./sweep.ts";
 import { SYSTEM_FILES } from "./system-files.ts";
 
 export interface StorageOptions {
@@ -47,18 +38,18 @@ export async function openStorage(options: StorageOptions): Promise<Storage> {
   const paths = new Paths(directory);
   try {
     await makeDirectories(fileSystem, directory);
-    await makeDirectory(fileSystem, paths.root, 0o700);
+    if (await makeDirectory(fileSystem, paths.root, 0o700))
+      await fileSystem.syncDirectory(directory);
     const formatted = await checkFormat(fileSystem, paths);
     const lock = await fileSystem.lock(paths.lock);
     try {
       if (!formatted) await writeFormat(fileSystem, paths);
-      await sweepOutputs(fileSystem, paths, logger);
-      await removeTree(fileSystem, paths.spool);
       if (!keep) await removeTree(fileSystem, paths.content);
       for (const path of [paths.content, paths.spool, paths.outputs]) {
         await makeDirectory(fileSystem, path);
       }
-      const taskIds = await scan(fileSystem, paths, logger);
+      const { taskIds, ...counts } = await sweep(fileSystem, paths, { logger, nowMs: clock.now() });
+      logger.info({ taskCount: taskIds.size, ...counts }, describeSweep(taskIds.size, counts));
       const context: StorageContext = {
         paths,
         fileSystem,
@@ -107,47 +98,24 @@ async function writeFormat(files: FileSystem, paths: Paths): Promise<void> {
   await files.rename(temporary, paths.format);
 }
 
-/** Removes the temporary files that a dead process left next to its outputs. */
-async function sweepOutputs(files: FileSystem, paths: Paths, logger: Logger): Promise<void> {
-  for (const random of await readdirIfThere(files, paths.outputs)) {
-    const note = join(paths.outputs, random);
-    const temporary = (await readStart(files, note, PATH_LENGTH_MAX)).toString();
-    // Cut short, it names nothing; and no other file is ever removed.
-    if (isOutputTemporary(temporary, random)) {
-      await removeIfThere(files, temporary).catch((error: unknown) => {
-        logger.warn(
-          { path: temporary, err: error },
-          "temporary file of an output cannot be removed",
-        );
-      });
-    }
-    await removeIfThere(files, note);
-  }
-}
-
-/** The tasks on disk. Content without a journal means nothing and is removed, half-made replacements too. */
-async function scan(files: FileSystem, paths: Paths, logger: Logger): Promise<Set<string>> {
-  const journals = new Set<string>();
-  for (const prefix of await readdirIfThere(files, paths.content)) {
-    const directory = join(paths.content, prefix);
-    const names = await readdirIfThere(files, directory);
-    const contents: string[] = [];
-    for (const name of names) {
-      const parsed = parseName(name);
-      if (parsed === undefined || !parsed.taskId.startsWith(prefix)) continue;
-      if (parsed.kind === "journal") journals.add(parsed.taskId);
-      if (parsed.kind === "content") contents.push(parsed.taskId);
-      if (parsed.kind === "leftover") await removeIfThere(files, join(directory, name));
-    }
-    for (const taskId of contents) {
-      if (journals.has(taskId)) continue;
-      logger.info({ taskId }, "content without a journal is removed");
-      await removeIfThere(files, paths.task(taskId).content);
-    }
-  }
-  return journals;
+/** For the log, as in "storage opened: 12 tasks; removed 1 half-made file". */
+function describeSweep(taskCount: number, counts: Omit<Sweep, "taskIds">): string {
+  const { halfMadeCount, orphanCount, outputCount, expiredCount, setAsideCount, failedCount } =
+    counts;
+  const removed = [
+    [halfMadeCount, "half-made file"],
+    [outputCount, "temporary file of an output"],
+    [orphanCount, "content without a journal"],
+    [expiredCount, "old damaged journal"],
+  ] as const;
+  const parts = removed.flatMap(([count, what]) => (count > 0 ? [`${count} x ${what}`] : []));
+  return [
+    `storage opened: tasks on disk: ${taskCount}`,
+    ...(parts.length > 0 ? [`removed: ${parts.join(", ")}`] : []),
+    ...(failedCount > 0 ? [`could not be removed: ${failedCount}`] : []),
+    ...(setAsideCount > 0 ? [`damaged journals kept for inspection: ${setAsideCount}`] : []),
+  ].join("; ");
 }
 
 const FORMAT = "damselfly-storage 1\n";
 const FORMAT_LENGTH_MAX = 256;
-const PATH_LENGTH_MAX = 16 * 1024;

@@ -58,9 +58,7 @@ export interface TaskPaths {
 }
 
 /** What a name inside `content/<prefix>/` stands for; undefined: not ours, or of no use to a scan. */
-export function parseName(
-  name: string,
-): { readonly kind: "content" | "journal" | "leftover"; readonly taskId: string } | undefined {
+export function parseName(name: string): ParsedName | undefined {
   const taskId = name.slice(0, TASK_ID_LENGTH);
   if (!isTaskId(taskId)) return undefined;
   switch (name.slice(TASK_ID_LENGTH)) {
@@ -72,8 +70,19 @@ export function parseName(
     case `.journal${NEW}`:
       return { kind: "leftover", taskId };
     default:
-      return undefined;
+      return parseDamaged(name, taskId);
   }
+}
+
+export type ParsedName =
+  | { readonly kind: "content" | "journal" | "leftover"; readonly taskId: string }
+  /** Set aside; the higher the count, the later. */
+  | { readonly kind: "damaged"; readonly taskId: string; readonly count: number };
+
+function parseDamaged(name: string, taskId: string): ParsedName | undefined {
+  const [, count] = /\.journal\.damaged-([1-9]\d{0,8})$/.exec(name) ?? [];
+  const isWhole = name === `${taskId}.journal.damaged-${count}`;
+  return isWhole ? { kind: "damaged", taskId, count: Number(count) } : undefined;
 }
 
 export function isTaskId(text: string): boolean {

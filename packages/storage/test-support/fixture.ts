@@ -93,9 +93,10 @@ export class Gate {
 /** A directory with a storage in it, which can be closed and opened again. */
 export class StorageFixture {
   readonly directory: string;
+  readonly infos: string[] = [];
   readonly warnings: string[] = [];
   readonly #logger: Logger = {
-    info: () => undefined,
+    info: (_fields, message) => void this.infos.push(message),
     warn: (_fields, message) => void this.warnings.push(message),
   };
   #storage: Storage | undefined;
