@@ -1,6 +1,7 @@
 import type { BufferPool } from "./buffer-pool.ts";
 import type { FileSystem } from "./file-system.ts";
 import type { Logger } from "./logger.ts";
+import type { NewDirectories } from "./new-directories.ts";
 import type { OpenFiles } from "./open-files.ts";
 import type { Paths } from "./paths.ts";
 
@@ -11,6 +12,7 @@ export interface StorageContext {
   readonly files: OpenFiles;
   readonly readBuffers: BufferPool;
   readonly writeBuffers: BufferPool;
+  readonly newDirectories: NewDirectories;
   readonly logger: Logger;
   readonly clock: Clock;
   /** Devices that were found unable to share blocks between files; `output` adds to it. */

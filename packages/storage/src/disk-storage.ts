@@ -2,7 +2,7 @@ import { TransportError, type PieceReader, type PieceRequest } from "@damselfly/
 
 import type { StorageContext } from "./context.ts";
 import { StorageError, toStorageError } from "./errors.ts";
-import { makeDirectory, removeIfThere } from "./file-io.ts";
+import { removeIfThere } from "./file-io.ts";
 import { Interrupter } from "./interrupter.ts";
 import { createJournal, loadJournal } from "./journal.ts";
 import { sameShape } from "./journal-format.ts";
@@ -188,7 +188,7 @@ export class DiskStorage implements Storage {
     await this.#assertSpace(facts);
     try {
       // Not its parents: a storage directory that has vanished is an error, not a reason to make another.
-      await makeDirectory(context.fileSystem, paths.directory);
+      await context.newDirectories.make(paths.directory);
       const journal = await createJournal(paths, context, facts);
       const state = { facts, pieces: new Map(), sealed: false, fingerprint: undefined };
       const task = new TaskOnDisk({ paths, context, journal, state });

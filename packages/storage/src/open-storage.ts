@@ -4,6 +4,7 @@ import { StorageError, systemCode, toStorageError } from "./errors.ts";
 import { createFile, makeDirectories, makeDirectory, readStart, removeTree } from "./file-io.ts";
 import type { FileSystem } from "./file-system.ts";
 import { type Logger, SILENT } from "./logger.ts";
+import { NewDirectories } from "./new-directories.ts";
 import { OpenFiles } from "./open-files.ts";
 import { Paths } from "./paths.ts";
 import type { Storage } from "./storage.ts";
@@ -48,6 +49,9 @@ export async function openStorage(options: StorageOptions): Promise<Storage> {
       for (const path of [paths.content, paths.spool, paths.outputs]) {
         await makeDirectory(fileSystem, path);
       }
+      await fileSystem.syncDirectory(paths.root);
+      // Of those made by a process that was killed, too.
+      await fileSystem.syncDirectory(paths.content);
       const { taskIds, ...counts } = await sweep(fileSystem, paths, { logger, nowMs: clock.now() });
       logger.info({ taskCount: taskIds.size, ...counts }, describeSweep(taskIds.size, counts));
       const context: StorageContext = {
@@ -60,6 +64,7 @@ export async function openStorage(options: StorageOptions): Promise<Storage> {
         }),
         readBuffers: new BufferPool({ length: limits.readLength, idleCountMax: 16 }),
         writeBuffers: new BufferPool({ length: limits.writeLength, idleCountMax: 16 }),
+        newDirectories: new NewDirectories(fileSystem, paths.content),
         logger,
         clock,
         withoutClones: new Set(),

@@ -50,8 +50,8 @@ export class TaskContent {
   #fingerprint: Fingerprint | undefined;
   /** Names that the file had when stat showed `#fingerprint`, if that is known. */
   #linkCount: bigint | undefined;
-  /** The journal knows `#fingerprint`, or will not believe the file anyway. */
-  #recorded = true;
+  /** The bytes that `#fingerprint` stands for survive a power failure. Only then does the journal hear of it. */
+  #durable: boolean;
 
   constructor(options: {
     readonly owner: ContentOwner;
@@ -64,6 +64,7 @@ export class TaskContent {
     this.#paths = options.paths;
     this.#context = options.context;
     this.#fingerprint = options.fingerprint;
+    this.#durable = options.fingerprint !== undefined;
   }
 
   get path(): string {
@@ -116,7 +117,7 @@ export class TaskContent {
       this.#writerCount++;
       this.#writeCount++;
       this.#fingerprint = undefined;
-      this.#recorded = false;
+      this.#durable = false;
       return file;
     });
   }
@@ -138,22 +139,25 @@ export class TaskContent {
    */
   async synced(action: (fingerprint: Fingerprint) => Promise<void>): Promise<boolean> {
     const writeCount = this.#writeCount;
+    const epoch = this.#epoch;
     await this.#sync();
+    await this.#context.newDirectories.sync();
     return await this.#steps.run(async () => {
       await this.#recheck();
       if (this.#fingerprint === undefined || this.#writeCount !== writeCount) return false;
+      if (this.#epoch !== epoch) return false; // What somebody else has written may not be on the disk.
+      this.#durable = true;
       await action(this.#fingerprint);
-      this.#recorded = true;
       return true;
     });
   }
 
   /** Makes what was written survive the next start without a check. For an orderly stop; no writer may be left. */
   async settle(): Promise<void> {
-    if (this.#recorded || this.#fingerprint === undefined) return;
+    if (this.#durable || this.#fingerprint === undefined) return;
     await this.#sync();
+    this.#durable = true;
     await this.#owner.recordFingerprint(this.#fingerprint);
-    this.#recorded = true;
   }
 
   /**
@@ -221,22 +225,28 @@ export class TaskContent {
       return before;
     }
 
+    const known = this.#fingerprint;
     this.#epoch++;
     this.#context.files.forget(this.path); // Another file may lie there now.
     this.#fingerprint = undefined;
     const all = [...this.#owner.pieces.values()];
     const bad = before === undefined ? all : await this.#findBad(all);
+    // Whoever wrote to it may not have had it synced.
+    if (this.#durable && before !== undefined) this.#durable = await this.#trySync();
     if (before === undefined) {
+      this.#report(all.length, bad);
       await this.#trust(undefined, bad);
       return undefined;
     }
 
     const wrongLength = before.size !== BigInt(this.#owner.length);
-    const shared = before.nlink > 1n && (wrongLength || bad.length > 0);
+    const written = known !== undefined && known.mtimeNs !== before.mtimeNs;
+    const shared = before.nlink > 1n && (wrongLength || bad.length > 0 || written);
     if (shared || !sameFingerprint(before, await this.#stat())) {
-      // Somebody else writes to it, now or before, and may do so again: from here on it is theirs.
+      // Somebody else writes to it, now or before, and may do so again, through a memory map even unseen: from here on it is theirs.
       return await this.#moveToFreshFile();
     }
+    this.#report(all.length, bad);
     if (wrongLength) await this.#resize();
     const after = wrongLength ? await this.#stat() : before;
     await this.#trust(after, bad);
@@ -255,6 +265,20 @@ export class TaskContent {
       stat.nlink < this.#linkCount &&
       sameContent(known, stat)
     );
+  }
+
+  /** One line for each time that pieces were looked at, and what came of it. */
+  #report(
+    checkedCount: number,
+    bad: readonly PieceRecord[],
+    what = "content file has changed or was left unfinished",
+  ): void {
+    const { taskId } = this.#owner;
+    const [droppedCount, keptCount] = [bad.length, checkedCount - bad.length];
+    const fields = { taskId, droppedCount, keptCount };
+    if (droppedCount > 0) {
+      this.#context.logger.warn(fields, `${what}: damaged pieces are dropped`);
+    } else if (checkedCount > 0) this.#context.logger.info(fields, `${what}: every piece is good`);
   }
 
   async #findBad(pieces: readonly PieceRecord[]): Promise<PieceRecord[]> {
@@ -287,7 +311,8 @@ export class TaskContent {
         for (const piece of this.#owner.pieces.values()) {
           if (!(await this.#copyPiece(piece, source, target))) bad.push(piece);
         }
-        if (this.#owner.pieces.size > 0) await target.datasync();
+        if (this.#owner.pieces.size > 0) await target.sync();
+        this.#durable = true;
       } finally {
         await target.close();
       }
@@ -296,6 +321,7 @@ export class TaskContent {
       this.#context.files.forget(content);
       if (this.#owner.pieces.size > 0) await files.syncDirectory(directory);
       const stat = await this.#stat();
+      this.#report(this.#owner.pieces.size, bad, "content file is somebody else's and was copied");
       await this.#trust(stat, bad);
       return stat;
     } catch (error) {
@@ -347,31 +373,33 @@ export class TaskContent {
   }
 
   async #trust(fingerprint: ContentStat | undefined, bad: readonly PieceRecord[]): Promise<void> {
-    if (bad.length > 0) {
-      this.#context.logger.warn(
-        {
-          taskId: this.#owner.taskId,
-          droppedCount: bad.length,
-          keptCount: this.#owner.pieces.size - bad.length,
-        },
-        "content file has changed or was left unfinished: damaged pieces are dropped",
-      );
-      await this.#owner.dropPieces(bad.map((piece) => piece.number));
-    }
+    if (bad.length > 0) await this.#owner.dropPieces(bad.map((piece) => piece.number));
     this.#fingerprint = fingerprint;
     this.#linkCount = fingerprint?.nlink;
-    // Should the disk not take the record, the next start checks every piece once more.
-    if (fingerprint !== undefined) await this.#owner.recordFingerprint(fingerprint);
+    // Without the record, the next start checks every piece once more.
+    if (fingerprint !== undefined && this.#durable)
+      await this.#owner.recordFingerprint(fingerprint);
   }
 
   async #sync(): Promise<void> {
     const file = await this.acquire();
     try {
-      await file.handle.datasync();
+      await file.handle.sync();
     } catch (error) {
       throw this.#failed("sync", error);
     } finally {
       file.release();
+    }
+  }
+
+  async #trySync(): Promise<boolean> {
+    try {
+      await this.#sync();
+      return true;
+    } catch (error) {
+      const { taskId } = this.#owner;
+      this.#context.logger.warn({ taskId, err: error }, "content cannot be synced");
+      return false;
     }
   }
 

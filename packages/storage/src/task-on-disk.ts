@@ -304,6 +304,7 @@ export class TaskOnDisk implements StoredTask, ContentOwner {
       });
       this.#forgetPiece(number);
     }
+    await this.#syncWithdrawals();
   }
 
   async recordFingerprint(fingerprint: Fingerprint): Promise<void> {
@@ -431,6 +432,7 @@ export class TaskOnDisk implements StoredTask, ContentOwner {
         "piece no longer matches its digest: withdrawn",
       );
       await this.#journal.append({ type: "withdrawn", number: record.number });
+      await this.#syncWithdrawals();
     } catch (error) {
       // It is out of memory's list, or will be found again; the reader fails in any case.
       this.#context.logger.warn(
@@ -438,6 +440,17 @@ export class TaskOnDisk implements StoredTask, ContentOwner {
         "withdrawal of a damaged piece is not on disk",
       );
     }
+  }
+
+  /**
+   * A piece is about to be fetched to where damaged bytes lie: after a power failure the disk may have any mix of both, under a stat that
+   * is the old one, and then nothing must say that it is good.
+   */
+  async #syncWithdrawals(): Promise<void> {
+    await this.#journal.sync().catch((error: unknown) => {
+      const fields = { taskId: this.taskId, err: error };
+      this.#context.logger.warn(fields, "journal of withdrawn pieces cannot be synced");
+    });
   }
 
   #forgetPiece(number: number): void {
