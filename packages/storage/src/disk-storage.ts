@@ -172,14 +172,25 @@ export class DiskStorage implements Storage {
       context.logger.warn({ taskId, setAside, keptCount }, "journal is damaged: set aside");
     }
     if (loaded === undefined) {
-      await removeIfThere(context.fileSystem, paths.journal);
-      await removeIfThere(context.fileSystem, paths.content);
-      this.#taskIds.delete(taskId);
+      await this.#removeFiles(taskId).catch((error: unknown) => {
+        throw toStorageError(`remove what is left of task ${taskId}`, error);
+      });
       return undefined;
     }
     const task = new TaskOnDisk({ paths, context, ...loaded });
     this.#tasks.set(taskId, task);
     return task;
+  }
+
+  /** Of a task that is not loaded. The journal goes first: content alone means nothing. @throws what the file system throws */
+  async #removeFiles(taskId: string): Promise<void> {
+    const { paths, files, fileSystem } = this.#context;
+    const { journal, content } = paths.task(taskId);
+    for (const path of [journal, content]) {
+      await removeIfThere(fileSystem, path);
+      files.forget(path);
+    }
+    this.#taskIds.delete(taskId);
   }
 
   async #create(facts: TaskFacts): Promise<TaskOnDisk> {
@@ -189,17 +200,19 @@ export class DiskStorage implements Storage {
     try {
       // Not its parents: a storage directory that has vanished is an error, not a reason to make another.
       await context.newDirectories.make(paths.directory);
+      // If this fails, and what is there cannot be removed, it is found again like that of a task created before.
+      this.#taskIds.add(facts.taskId);
       const journal = await createJournal(paths, context, facts);
       const state = { facts, pieces: new Map(), sealed: false, fingerprint: undefined };
       const task = new TaskOnDisk({ paths, context, journal, state });
-      await task.content.create().catch(async (error: unknown) => {
-        await journal.remove();
-        throw error;
-      });
-      this.#taskIds.add(facts.taskId);
+      await task.content.create();
       this.#tasks.set(facts.taskId, task);
       return task;
     } catch (error) {
+      await this.#removeFiles(facts.taskId).catch((failure: unknown) => {
+        const fields = { taskId: facts.taskId, err: failure };
+        context.logger.warn(fields, "what is left of a task cannot be removed");
+      });
       throw toStorageError(`create task ${facts.taskId}`, error);
     }
   }

@@ -141,7 +141,9 @@ export class TaskContent {
     const writeCount = this.#writeCount;
     const epoch = this.#epoch;
     await this.#sync();
-    await this.#context.newDirectories.sync();
+    await this.#context.newDirectories.sync().catch((error: unknown) => {
+      throw this.#failed("sync", error);
+    });
     return await this.#steps.run(async () => {
       await this.#recheck();
       if (this.#fingerprint === undefined || this.#writeCount !== writeCount) return false;

@@ -2,6 +2,7 @@ import { expect } from "vitest";
 
 import {
   openStorage,
+  StorageError,
   type Spool,
   type Storage,
   type StoredTask,
@@ -62,7 +63,8 @@ export class Actor {
   }
 
   get storage(): Storage {
-    if (this.#storage === undefined) throw new Error("the storage is closed");
+    if (this.#storage === undefined)
+      throw new StorageError("ERR_TASK_GONE", "Cannot use the storage: it is closed");
     return this.#storage;
   }
 
@@ -82,9 +84,15 @@ export class Actor {
     this.#storage = await openOn(this.disk);
   }
 
+  /** Closed it is whatever is said about it. */
   async close(): Promise<void> {
-    await this.storage[Symbol.asyncDispose]();
+    const { storage } = this;
     this.#storage = undefined;
+    await storage[Symbol.asyncDispose]();
+  }
+
+  async reopenIfClosed(): Promise<void> {
+    if (this.#storage === undefined) await this.open();
   }
 
   async create(name: string): Promise<StoredTask> {
@@ -97,7 +105,7 @@ export class Actor {
 
   async task(name: string): Promise<StoredTask> {
     const task = await this.storage.openTask(factsFor(name).taskId);
-    if (task === undefined) throw new Error(`there is no task ${name}`);
+    if (task === undefined) throw new StorageError("ERR_TASK_GONE", `Cannot find task ${name}`);
     return task;
   }
 
@@ -151,6 +159,12 @@ export class Actor {
   forgetPiecesBut(name: string, numbers: readonly number[]): void {
     this.#sealed.delete(name);
     this.#recorded.set(name, new Set(numbers));
+  }
+
+  async serve(name: string, number: number): Promise<void> {
+    const { taskId } = factsFor(name);
+    const reader = await this.storage.openPiece({ taskId, pieceNumber: number });
+    await collect(reader.content);
   }
 
   async replace(name: string): Promise<void> {
@@ -209,7 +223,7 @@ export async function recordMoments(
   return moments;
 }
 
-async function emptyDisk(writeLengthMax: number): Promise<MemoryDisk> {
+export async function emptyDisk(writeLengthMax: number = Infinity): Promise<MemoryDisk> {
   const disk = new MemoryDisk({ writeLengthMax });
   await disk.mkdir(DIRECTORY);
   await disk.mkdir(OUTPUTS);
@@ -219,7 +233,11 @@ async function emptyDisk(writeLengthMax: number): Promise<MemoryDisk> {
 
 /** The next process finds all that was recorded, nothing that is wrong, nothing half-made, and goes on. */
 export async function inspectAfterKill({ disk, ledger }: Moment): Promise<void> {
-  const next = disk.afterKill();
+  await assertGood(disk.afterKill(), ledger);
+}
+
+/** The same of a disk that nobody has open. */
+export async function assertGood(next: MemoryDisk, ledger: Ledger): Promise<void> {
   await inspect(next, ledger, (task, name) => {
     for (const number of ledger.recorded.get(name) ?? [])
       expect(task?.pieces.has(number), `piece ${number} of ${name}`).toBe(true);

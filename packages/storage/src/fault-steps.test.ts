@@ -1,0 +1,111 @@
+import { TransportError } from "@damselfly/transport";
+import { describe, expect, it } from "vitest";
+
+import { Actor, assertGood, emptyDisk } from "../test-support/crash-moments.ts";
+import type { MemoryDisk, Step } from "../test-support/memory-disk.ts";
+import { StorageError, type StorageErrorCode } from "./errors.ts";
+
+/** What may go wrong, where, and what it is called then. */
+const FAULTS: [string, StorageErrorCode, (step: Step) => boolean][] = [
+  ["EIO", "ERR_IO", () => true],
+  ["ENOSPC", "ERR_NO_SPACE", (step) => step.changes],
+  ["EDQUOT", "ERR_NO_SPACE", (step) => step.changes],
+  ["EROFS", "ERR_READ_ONLY", (step) => step.changes],
+  ["EMFILE", "ERR_TOO_MANY_FILES", ({ name }) => name === "open" || name === "readdir"],
+  ["ENFILE", "ERR_TOO_MANY_FILES", ({ name }) => name === "open" || name === "readdir"],
+];
+
+/** One after the other, whether or not the one before succeeds. */
+const ACTIONS: ((actor: Actor) => Promise<unknown>)[] = [
+  (actor) => actor.open(),
+  (actor) => actor.create("a"),
+  (actor) => actor.write("a", 1),
+  (actor) => actor.write("a", 0),
+  (actor) => actor.create("b"),
+  (actor) => actor.write("b", 0),
+  (actor) => actor.write("a", 2),
+  (actor) => actor.output("a", "first"),
+  (actor) => actor.seal("a"),
+  (actor) => actor.output("a", "second"),
+  (actor) => actor.serve("a", 0),
+  (actor) => actor.spool("a").then((spool) => spool[Symbol.asyncDispose]()),
+  async (actor) => {
+    if (actor.disk.list().has("/out/first")) actor.edit("a", "first", 1200);
+  },
+  (actor) => actor.write("a", 1),
+  (actor) => actor.remove("b"),
+  (actor) => actor.close(),
+  (actor) => actor.open(),
+  (actor) => actor.serve("a", 0),
+  (actor) => actor.write("a", 1),
+];
+
+describe.each(FAULTS)("a disk that says %s", (systemCode, code, applies) => {
+  it.each([
+    ["once", false],
+    ["until it is mended", true],
+  ])(
+    "%s harms nothing that is done, has one name, and is forgotten",
+    async (_name, lasts) => {
+      const steps: Step[] = [];
+      await run((step) => void steps.push(step));
+      const numbers = steps.flatMap((step, index) => (applies(step) ? [index] : []));
+      expect(numbers.length).toBeGreaterThan(20);
+      // An output takes a tick of the clock, in which others can be tried.
+      for (let first = 0; first < numbers.length; first += 16)
+        await Promise.all(numbers.slice(first, first + 16).map((at) => failAt(at, lasts)));
+    },
+    120_000,
+  );
+
+  async function failAt(at: number, lasts: boolean): Promise<void> {
+    let number = 0;
+    let failed: Step | undefined;
+    let isMended = false;
+    const { actor, disk, errors } = await run((step) => {
+      const isDue = number === at || (lasts && number > at);
+      number += 1;
+      if (isMended || !isDue || !applies(step)) return undefined;
+      failed ??= step;
+      return systemCode;
+    });
+    isMended = true;
+    try {
+      for (const error of errors) assertNamed(error, code);
+      // What was not written is; what was, has been kept; and so it is for whoever comes next.
+      await actor.reopenIfClosed();
+      await actor.fetch("a");
+      await actor.output("a", "last", { overwrite: true });
+      await actor.close();
+      await assertGood(disk.afterKill(), actor.ledger);
+    } catch (error) {
+      throw new Error(`failed at ${at}: ${failed?.name} ${failed?.path}`, { cause: error });
+    }
+  }
+});
+
+async function run(
+  onStep: (step: Step) => string | undefined,
+): Promise<{ actor: Actor; disk: MemoryDisk; errors: unknown[] }> {
+  const disk = await emptyDisk();
+  const actor = new Actor(disk);
+  disk.onStep = onStep;
+  const errors: unknown[] = [];
+  for (const action of ACTIONS) await action(actor).catch((error: unknown) => errors.push(error));
+  return { actor, disk, errors };
+}
+
+/** What follows from a failure is told as what it is, too: a task that is not there, a piece that is missing. */
+const CONSEQUENCES = [
+  "ERR_PIECE_MISSING",
+  "ERR_TASK_GONE",
+  "ERR_OUTPUT_EXISTS",
+  "ERR_OUTPUT_DIRECTORY",
+];
+
+function assertNamed(error: unknown, code: StorageErrorCode): void {
+  if (error instanceof TransportError) return;
+  if (!(error instanceof StorageError)) throw error;
+  expect([code, ...CONSEQUENCES]).toContain(error.code);
+  expect(error.message).toMatch(/^Cannot \w+/);
+}
