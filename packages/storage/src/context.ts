@@ -1,5 +1,6 @@
 import type { BufferPool } from "./buffer-pool.ts";
 import type { FileSystem } from "./file-system.ts";
+import type { Layout } from "./layout.ts";
 import type { Logger } from "./logger.ts";
 import type { NewDirectories } from "./new-directories.ts";
 import type { OpenFiles } from "./open-files.ts";
@@ -12,6 +13,7 @@ export interface StorageContext {
   readonly files: OpenFiles;
   readonly readBuffers: BufferPool;
   readonly writeBuffers: BufferPool;
+  readonly layout: Layout;
   readonly newDirectories: NewDirectories;
   readonly logger: Logger;
   readonly clock: Clock;

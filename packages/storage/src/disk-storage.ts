@@ -22,7 +22,6 @@ import { TaskOnDisk } from "./task-on-disk.ts";
 /** The tasks of one directory. Opening, creating and deleting one task happens one at a time; different tasks do not wait for each other. */
 export class DiskStorage implements Storage {
   readonly #context: StorageContext;
-  readonly #lock: AsyncDisposable;
   /** Tasks with a journal on disk. */
   readonly #taskIds: Set<string>;
   /** Those whose journal has been read. */
@@ -31,13 +30,8 @@ export class DiskStorage implements Storage {
   readonly #interrupter = new Interrupter();
   #disposing: Promise<void> | undefined;
 
-  constructor(options: {
-    readonly context: StorageContext;
-    readonly lock: AsyncDisposable;
-    readonly taskIds: Set<string>;
-  }) {
+  constructor(options: { readonly context: StorageContext; readonly taskIds: Set<string> }) {
     this.#context = options.context;
-    this.#lock = options.lock;
     this.#taskIds = options.taskIds;
   }
 
@@ -150,7 +144,7 @@ export class DiskStorage implements Storage {
       });
     }
     await this.#context.files[Symbol.asyncDispose]();
-    await this.#lock[Symbol.asyncDispose]();
+    await this.#context.layout[Symbol.asyncDispose]();
   }
 
   async #load(taskId: string): Promise<TaskOnDisk | undefined> {
@@ -198,8 +192,6 @@ export class DiskStorage implements Storage {
     const paths = context.paths.task(facts.taskId);
     await this.#assertSpace(facts);
     try {
-      // Not its parents: a storage directory that has vanished is an error, not a reason to make another.
-      await context.newDirectories.make(paths.directory);
       // If this fails, and what is there cannot be removed, it is found again like that of a task created before.
       this.#taskIds.add(facts.taskId);
       const journal = await createJournal(paths, context, facts);
@@ -244,7 +236,8 @@ export class DiskStorage implements Storage {
 
   async #freeLength(): Promise<number> {
     try {
-      const { bavail, bsize } = await this.#context.fileSystem.statfs(this.#context.paths.content);
+      const { layout, fileSystem, paths } = this.#context;
+      const { bavail, bsize } = await layout.retry(() => fileSystem.statfs(paths.content));
       return bavail * bsize;
     } catch (error) {
       throw toStorageError("ask for the free space", error);

@@ -1,7 +1,6 @@
 import type { StorageContext } from "./context.ts";
-import { StorageError, toStorageError } from "./errors.ts";
+import { StorageError, systemCode, toStorageError } from "./errors.ts";
 import { createFile, readStart, removeIfThere, writeAll } from "./file-io.ts";
-import type { FileSystem } from "./file-system.ts";
 import { lstatIfThere } from "./fingerprint.ts";
 import {
   compactRecords,
@@ -12,20 +11,25 @@ import {
   type JournalState,
 } from "./journal-format.ts";
 import { recoverState } from "./journal-recovery.ts";
-import type { OpenFiles } from "./open-files.ts";
+import type { OpenFile } from "./open-files.ts";
 import type { TaskPaths } from "./paths.ts";
 import { Serial } from "./serial.ts";
 import { moveAside, setJournalAside } from "./set-aside.ts";
 import type { TaskFacts } from "./storage.ts";
 
 /** What a journal needs of its storage. */
-export type JournalContext = Pick<StorageContext, "fileSystem" | "files">;
+export type JournalContext = Pick<
+  StorageContext,
+  "fileSystem" | "files" | "layout" | "newDirectories"
+>;
+
+/** What a journal is about, and what it says. */
+export type KnownState = JournalState & { readonly facts: TaskFacts };
 
 /** The journal file of one task. Records land in the order of the calls; one that failed leaves nothing behind. */
 export class Journal {
   readonly #paths: TaskPaths;
-  readonly #fileSystem: FileSystem;
-  readonly #files: OpenFiles;
+  readonly #context: JournalContext;
   readonly #serial = new Serial();
   #length: number;
   /** There may be bytes past `#length`: of an append that failed, or torn when the process before us died. */
@@ -38,16 +42,21 @@ export class Journal {
     readonly tailDirty: boolean;
   }) {
     this.#paths = options.paths;
-    this.#fileSystem = options.context.fileSystem;
-    this.#files = options.context.files;
+    this.#context = options.context;
     this.#length = options.length;
     this.#tailDirty = options.tailDirty;
   }
 
-  /** In the page cache when this resolves: it survives the process, not the machine. @throws what the file system throws */
-  append(record: JournalRecord): Promise<void> {
+  /**
+   * In the page cache when this resolves: it survives the process, not the machine. A journal that somebody has removed is written anew.
+   *
+   * @param stateOf what the journal says so far
+   * @throws what the file system throws; {StorageError} while the storage has vanished
+   */
+  append(record: JournalRecord, stateOf: () => KnownState): Promise<void> {
     return this.#serial.run(async () => {
-      const file = await this.#files.acquire(this.#paths.journal);
+      const file = await this.#acquire();
+      if (file === undefined) return await this.#replace([...compactRecords(stateOf()), record]);
       try {
         if (this.#tailDirty) await file.handle.truncate(this.#length);
         this.#tailDirty = true;
@@ -62,32 +71,56 @@ export class Journal {
   }
 
   /** Replaces the journal by the shortest one that says `state`, synced. What was there stays until then. */
-  rewrite(state: JournalState & { facts: TaskFacts }): Promise<void> {
-    return this.#serial.run(async () => {
-      const bytes = encodeJournal(compactRecords(state));
-      await replaceJournal(this.#fileSystem, this.#paths, bytes);
-      this.#files.forget(this.#paths.journal);
-      this.#length = bytes.byteLength;
-      this.#tailDirty = false;
-    });
+  rewrite(state: KnownState): Promise<void> {
+    return this.#serial.run(() => this.#replace(compactRecords(state)));
   }
 
   remove(): Promise<void> {
     return this.#serial.run(async () => {
-      await removeIfThere(this.#fileSystem, this.#paths.journal);
-      this.#files.forget(this.#paths.journal);
+      await removeIfThere(this.#context.fileSystem, this.#paths.journal);
+      this.#context.files.forget(this.#paths.journal);
     });
   }
 
+  /** It survives the machine, too. @throws what the file system throws */
   sync(): Promise<void> {
     return this.#serial.run(async () => {
-      const file = await this.#files.acquire(this.#paths.journal);
+      const file = await this.#acquire();
       try {
-        await file.handle.datasync();
+        await file?.handle.datasync();
       } finally {
-        file.release();
+        file?.release();
       }
     });
+  }
+
+  /** Undefined: what we had open does not lie under its name any more, though the storage is where it was. */
+  async #acquire(): Promise<OpenFile | undefined> {
+    const { fileSystem, files, layout } = this.#context;
+    const path = this.#paths.journal;
+    const file = await files.acquire(path).catch((error: unknown) => {
+      if (systemCode(error) === "ENOENT") return undefined;
+      throw error;
+    });
+    if (file !== undefined) {
+      const there = await lstatIfThere(fileSystem, path).catch((error: unknown) => {
+        file.release();
+        throw error;
+      });
+      if (there?.ino === file.ino) return file;
+      file.release();
+      files.forget(path);
+    }
+    await layout.assertPresent();
+    return undefined;
+  }
+
+  async #replace(records: readonly JournalRecord[]): Promise<void> {
+    const bytes = encodeJournal(records);
+    await replaceJournal(this.#context, this.#paths, bytes);
+    this.#context.files.forget(this.#paths.journal);
+    this.#length = bytes.byteLength;
+    this.#tailDirty = false;
   }
 }
 
@@ -98,15 +131,15 @@ export async function createJournal(
   facts: TaskFacts,
 ): Promise<Journal> {
   const bytes = encodeJournal([{ type: "facts", facts }]);
-  await createFile(context.fileSystem, paths.journal, { bytes, mode: JOURNAL_MODE });
+  await context.newDirectories.within(paths.directory, () =>
+    createFile(context.fileSystem, paths.journal, { bytes, mode: JOURNAL_MODE }),
+  );
   return new Journal({ paths, context, length: bytes.byteLength, tailDirty: false });
 }
 
 export interface LoadedJournal {
   /** Absent: nothing can be known about the task any more. */
-  readonly loaded:
-    | { readonly journal: Journal; readonly state: JournalState & { facts: TaskFacts } }
-    | undefined;
+  readonly loaded: { readonly journal: Journal; readonly state: KnownState } | undefined;
   /** Where the journal went when it was found damaged. */
   readonly setAside?: string;
 }
@@ -151,7 +184,7 @@ export async function loadJournal(
       if (recovered === undefined) return { loaded: undefined, ...(setAside && { setAside }) };
       const kept = { ...recovered, sealed: false, fingerprint: undefined };
       const good = encodeJournal(compactRecords(kept));
-      await replaceJournal(fileSystem, paths, good);
+      await replaceJournal(context, paths, good);
       const journal = new Journal({ paths, context, length: good.byteLength, tailDirty: false });
       return { loaded: { journal, state: kept }, ...(setAside && { setAside }) };
     }
@@ -173,9 +206,13 @@ function compactLengthMax(state: JournalState): number {
   return 64 * 1024 + 2 * 300 * state.pieces.size;
 }
 
-async function replaceJournal(files: FileSystem, paths: TaskPaths, bytes: Buffer): Promise<void> {
+async function replaceJournal(
+  { fileSystem: files, newDirectories }: JournalContext,
+  paths: TaskPaths,
+  bytes: Buffer,
+): Promise<void> {
   const options = { bytes, mode: JOURNAL_MODE, replace: true, sync: true };
-  await createFile(files, paths.journalNew, options);
+  await newDirectories.within(paths.directory, () => createFile(files, paths.journalNew, options));
   await files.rename(paths.journalNew, paths.journal);
   await files.syncDirectory(paths.directory);
 }

@@ -1,5 +1,7 @@
+import { systemCode } from "./errors.ts";
 import { makeDirectory } from "./file-io.ts";
 import type { FileSystem } from "./file-system.ts";
+import type { Layout } from "./layout.ts";
 
 /**
  * The directories below one, each made when it is first needed. Their names are synced together, when something in them is to survive a
@@ -7,19 +9,32 @@ import type { FileSystem } from "./file-system.ts";
  */
 export class NewDirectories {
   readonly #files: FileSystem;
+  readonly #layout: Layout;
   readonly #parent: string;
   #madeCount = 0;
   #syncedCount = 0;
 
-  /** @param parent it is there, and its names are synced */
-  constructor(files: FileSystem, parent: string) {
-    this.#files = files;
-    this.#parent = parent;
+  /** @param options.parent of `layout`, its names synced */
+  constructor(options: {
+    readonly fileSystem: FileSystem;
+    readonly layout: Layout;
+    readonly parent: string;
+  }) {
+    this.#files = options.fileSystem;
+    this.#layout = options.layout;
+    this.#parent = options.parent;
   }
 
-  /** Not the parent: if that has vanished, it is an error. @throws what the file system throws */
-  async make(path: string): Promise<void> {
-    if (await makeDirectory(this.#files, path)) this.#madeCount += 1;
+  /** What `action` comes to in the directory, which is made if it is missing. @throws what the file system throws */
+  async within<T>(directory: string, action: () => Promise<T>): Promise<T> {
+    try {
+      return await action();
+    } catch (error) {
+      if (systemCode(error) !== "ENOENT") throw error;
+      if (await this.#layout.retry(() => makeDirectory(this.#files, directory)))
+        this.#madeCount += 1;
+      return await action();
+    }
   }
 
   /** Those made so far survive a power failure. @throws what the file system throws */

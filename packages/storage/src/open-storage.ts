@@ -1,8 +1,9 @@
 import { BufferPool } from "./buffer-pool.ts";
 import type { Clock, StorageContext } from "./context.ts";
-import { StorageError, systemCode, toStorageError } from "./errors.ts";
-import { createFile, makeDirectories, makeDirectory, readStart, removeTree } from "./file-io.ts";
+import { toStorageError } from "./errors.ts";
+import { makeDirectory, removeTree } from "./file-io.ts";
 import type { FileSystem } from "./file-system.ts";
+import { Layout } from "./layout.ts";
 import { type Logger, SILENT } from "./logger.ts";
 import { NewDirectories } from "./new-directories.ts";
 import { OpenFiles } from "./open-files.ts";
@@ -37,26 +38,18 @@ export async function openStorage(options: StorageOptions): Promise<Storage> {
   const { fileSystem = SYSTEM_FILES } = options;
   const limits = { ...DEFAULT_STORAGE_LIMITS, ...options.limits };
   const paths = new Paths(directory);
+  const layout = new Layout({ fileSystem, paths, logger });
   try {
-    await makeDirectories(fileSystem, directory);
-    if (await makeDirectory(fileSystem, paths.root, 0o700))
-      await fileSystem.syncDirectory(directory);
-    const formatted = await checkFormat(fileSystem, paths);
-    const lock = await fileSystem.lock(paths.lock);
     try {
-      if (!formatted) await writeFormat(fileSystem, paths);
-      if (!keep) await removeTree(fileSystem, paths.content);
-      for (const path of [paths.content, paths.spool, paths.outputs]) {
-        await makeDirectory(fileSystem, path);
-      }
-      await fileSystem.syncDirectory(paths.root);
-      // Of those made by a process that was killed, too.
-      await fileSystem.syncDirectory(paths.content);
+      await layout.open();
+      if (!keep) await removeContent(fileSystem, paths);
       const { taskIds, ...counts } = await sweep(fileSystem, paths, { logger, nowMs: clock.now() });
       logger.info({ taskCount: taskIds.size, ...counts }, describeSweep(taskIds.size, counts));
       const context: StorageContext = {
         paths,
         fileSystem,
+        layout,
+        newDirectories: new NewDirectories({ fileSystem, layout, parent: paths.content }),
         files: new OpenFiles({
           fileSystem,
           idleCountMax: limits.idleFileCountMax,
@@ -64,14 +57,13 @@ export async function openStorage(options: StorageOptions): Promise<Storage> {
         }),
         readBuffers: new BufferPool({ length: limits.readLength, idleCountMax: 16 }),
         writeBuffers: new BufferPool({ length: limits.writeLength, idleCountMax: 16 }),
-        newDirectories: new NewDirectories(fileSystem, paths.content),
         logger,
         clock,
         withoutClones: new Set(),
       };
-      return new DiskStorage({ context, lock, taskIds });
+      return new DiskStorage({ context, taskIds });
     } catch (error) {
-      await lock[Symbol.asyncDispose]();
+      await layout[Symbol.asyncDispose]();
       throw error;
     }
   } catch (error) {
@@ -79,28 +71,9 @@ export async function openStorage(options: StorageOptions): Promise<Storage> {
   }
 }
 
-/** False: there is no format yet. @throws {StorageError} `ERR_STORAGE_VERSION` before anything is touched */
-async function checkFormat(files: FileSystem, paths: Paths): Promise<boolean> {
-  let text: string;
-  try {
-    text = (await readStart(files, paths.format, FORMAT_LENGTH_MAX)).toString();
-  } catch (error) {
-    if (systemCode(error) === "ENOENT") return false;
-    throw error;
-  }
-  if (text === FORMAT) return true;
-  if (text === "" || /^\0*$/.test(text)) return false; // A power failure at the first start of all.
-  throw new StorageError(
-    "ERR_STORAGE_VERSION",
-    `Cannot open storage ${paths.root}: its format is ${JSON.stringify(text.slice(0, 40))}, expected ${JSON.stringify(FORMAT)}`,
-  );
-}
-
-async function writeFormat(files: FileSystem, paths: Paths): Promise<void> {
-  const temporary = `${paths.format}.new`;
-  const bytes = Buffer.from(FORMAT);
-  await createFile(files, temporary, { bytes, mode: 0o666, replace: true, sync: true });
-  await files.rename(temporary, paths.format);
+async function removeContent(files: FileSystem, paths: Paths): Promise<void> {
+  await removeTree(files, paths.content);
+  await makeDirectory(files, paths.content);
 }
 
 /** For the log, as in "storage opened: 12 tasks; removed 1 half-made file". */
@@ -121,6 +94,3 @@ function describeSweep(taskCount: number, counts: Omit<Sweep, "taskIds">): strin
     ...(setAsideCount > 0 ? [`damaged journals kept for inspection: ${setAsideCount}`] : []),
   ].join("; ");
 }
-
-const FORMAT = "damselfly-storage 1\n";
-const FORMAT_LENGTH_MAX = 256;

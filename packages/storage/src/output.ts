@@ -237,7 +237,9 @@ class Placing {
     const temporary = join(dirname(this.#path), outputTemporaryName(basename(this.#path), random));
     const note = join(this.#options.context.paths.outputs, random);
     const bytes = Buffer.from(temporary);
-    await createFile(this.#files, note, { bytes, mode: 0o600 }).catch((error: unknown) => {
+    const { layout } = this.#options.context;
+    const noting = layout.retry(() => createFile(this.#files, note, { bytes, mode: 0o600 }));
+    await noting.catch((error: unknown) => {
       throw toStorageError(`write output ${this.#path}`, error);
     });
     try {

@@ -20,7 +20,9 @@ export async function receiveSpool(
 ): Promise<Spool> {
   const path = join(context.paths.spool, randomBytes(8).toString("hex"));
   const flags = constants.O_RDWR | constants.O_CREAT | constants.O_EXCL;
-  const handle = await context.fileSystem.open(path, flags, 0o600).catch((error: unknown) => {
+  const { layout, fileSystem } = context;
+  const opening = layout.retry(() => fileSystem.open(path, flags, 0o600));
+  const handle = await opening.catch((error: unknown) => {
     throw toStorageError("spool content", error);
   });
   const spool = new SpoolFile(path, handle, context);

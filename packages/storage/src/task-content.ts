@@ -219,7 +219,7 @@ export class TaskContent {
   async #recheck(): Promise<ContentStat | undefined> {
     this.#owner.assertUsable();
     if (this.#writerCount > 0) return undefined;
-    const before = await this.#stat();
+    const before = (await this.#stat()) ?? (await this.#statPresent());
     if (this.#fingerprint !== undefined && sameFingerprint(this.#fingerprint, before))
       return before;
     if (before !== undefined && this.#hasOnlyLostNames(before)) {
@@ -303,10 +303,12 @@ export class TaskContent {
   /** Copies every good piece into a new file and puts it in the place of the old one, which whoever else has a name for it keeps. */
   async #moveToFreshFile(): Promise<ContentStat | undefined> {
     const { contentNew, content, directory } = this.#paths;
-    const files = this.#context.fileSystem;
+    const { fileSystem: files, newDirectories } = this.#context;
     const source = await this.#acquireIfThere();
     try {
-      const target = await files.open(contentNew, NEW_CONTENT_FLAGS, CONTENT_MODE);
+      const target = await newDirectories.within(directory, () =>
+        files.open(contentNew, NEW_CONTENT_FLAGS, CONTENT_MODE),
+      );
       const bad: PieceRecord[] = [];
       try {
         await target.truncate(this.#owner.length);
@@ -411,6 +413,14 @@ export class TaskContent {
     } catch (error) {
       throw this.#failed("look at", error);
     }
+  }
+
+  /** The same for a file that is not there, though the storage is: what has vanished as a whole will be back. */
+  async #statPresent(): Promise<ContentStat | undefined> {
+    await this.#context.layout.assertPresent().catch((error: unknown) => {
+      throw this.#failed("look at", error);
+    });
+    return await this.#stat();
   }
 
   #failed(verb: string, error: unknown): Error {

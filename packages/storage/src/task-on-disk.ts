@@ -12,7 +12,7 @@ import type { Fingerprint } from "./fingerprint.ts";
 import { IncomingContent } from "./incoming-content.ts";
 import { Interrupter } from "./interrupter.ts";
 import type { Journal } from "./journal.ts";
-import { type JournalState, pieceCountOf } from "./journal-format.ts";
+import { type JournalRecord, type JournalState, pieceCountOf } from "./journal-format.ts";
 import type { OpenFile } from "./open-files.ts";
 import { assertPlaceable, placeOutput } from "./output.ts";
 import type { TaskPaths } from "./paths.ts";
@@ -270,7 +270,7 @@ export class TaskOnDisk implements StoredTask, ContentOwner {
   async adopt(facts: TaskFacts): Promise<void> {
     const adopted = { ...facts, createdAtMs: this.#facts.createdAtMs };
     if (JSON.stringify(adopted) === JSON.stringify(this.#facts)) return;
-    await this.#journal.append({ type: "facts", facts: adopted }).catch((error: unknown) => {
+    await this.#append({ type: "facts", facts: adopted }).catch((error: unknown) => {
       throw this.#failed("update", error);
     });
     this.#facts = adopted;
@@ -299,7 +299,7 @@ export class TaskOnDisk implements StoredTask, ContentOwner {
 
   async dropPieces(numbers: readonly number[]): Promise<void> {
     for (const number of numbers) {
-      await this.#journal.append({ type: "withdrawn", number }).catch((error: unknown) => {
+      await this.#append({ type: "withdrawn", number }).catch((error: unknown) => {
         throw this.#failed("drop a piece of", error);
       });
       this.#forgetPiece(number);
@@ -310,7 +310,7 @@ export class TaskOnDisk implements StoredTask, ContentOwner {
   async recordFingerprint(fingerprint: Fingerprint): Promise<void> {
     const { size, mtimeNs, ctimeNs, ino } = fingerprint;
     try {
-      await this.#journal.append({
+      await this.#append({
         type: "fingerprint",
         fingerprint: { size, mtimeNs, ctimeNs, ino },
       });
@@ -385,7 +385,7 @@ export class TaskOnDisk implements StoredTask, ContentOwner {
 
   async #record(piece: PieceRecord): Promise<PieceRecord> {
     this.assertUsable();
-    await this.#journal.append({ type: "piece", piece }).catch((error: unknown) => {
+    await this.#append({ type: "piece", piece }).catch((error: unknown) => {
       this.assertUsable();
       throw this.#failed(`record piece ${piece.number} of`, error);
     });
@@ -431,7 +431,7 @@ export class TaskOnDisk implements StoredTask, ContentOwner {
         { taskId, pieceNumber: record.number },
         "piece no longer matches its digest: withdrawn",
       );
-      await this.#journal.append({ type: "withdrawn", number: record.number });
+      await this.#append({ type: "withdrawn", number: record.number });
       await this.#syncWithdrawals();
     } catch (error) {
       // It is out of memory's list, or will be found again; the reader fails in any case.
@@ -451,6 +451,16 @@ export class TaskOnDisk implements StoredTask, ContentOwner {
       const fields = { taskId: this.taskId, err: error };
       this.#context.logger.warn(fields, "journal of withdrawn pieces cannot be synced");
     });
+  }
+
+  #append(record: JournalRecord): Promise<void> {
+    return this.#journal.append(record, () => ({
+      facts: this.#facts,
+      pieces: this.#pieces,
+      // Of what the journal said beside, nothing is known to be so.
+      sealed: false,
+      fingerprint: undefined,
+    }));
   }
 
   #forgetPiece(number: number): void {
