@@ -47,7 +47,7 @@ export class ContentFiles implements AsyncDisposable {
     target: PieceTarget,
     content: AsyncIterable<Uint8Array>,
   ): Promise<readonly string[]> {
-    const file = await this.#acquire(target, target.action);
+    const file = await this.#acquire(target, "writing", target.action);
     if (file === undefined) {
       throw new StorageError(
         "ERR_TASK_GONE",
@@ -70,7 +70,7 @@ export class ContentFiles implements AsyncDisposable {
   async open(located: LocatedPiece): Promise<PieceReader | undefined> {
     let file: OpenFile | undefined;
     try {
-      file = await this.#acquire(located, `open piece ${located.piece.number}`);
+      file = await this.#acquire(located, "reading", `open piece ${located.piece.number}`);
     } finally {
       if (file === undefined) located.end(false);
     }
@@ -108,11 +108,12 @@ export class ContentFiles implements AsyncDisposable {
 
   async #acquire(
     { path, ino }: { readonly path: string; readonly ino: bigint },
+    use: "reading" | "writing",
     action: string,
   ): Promise<OpenFile | undefined> {
     try {
       for (let attempt = 1; ; attempt += 1) {
-        const file = await this.#files.acquire(path);
+        const file = await this.#files.acquire(path, use);
         if (file.ino === ino) return file;
         file.release();
         // The one kept open may be older than what lies there.

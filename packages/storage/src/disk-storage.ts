@@ -2,12 +2,12 @@ import { TransportError, type PieceReader, type PieceRequest } from "@damselfly/
 
 import type { StorageContext } from "./context.ts";
 import { StorageError, toStorageError } from "./errors.ts";
-import { removeIfThere } from "./file-io.ts";
 import { Interrupter } from "./interrupter.ts";
 import { createJournal, loadJournal } from "./journal.ts";
 import { sameShape } from "./journal-format.ts";
 import { assertTaskId, isTaskId } from "./paths.ts";
 import { KeyedSerial } from "./serial.ts";
+import { clearPlace } from "./set-aside.ts";
 import { receiveSpool } from "./spool-file.ts";
 import type {
   LocatedPiece,
@@ -179,9 +179,9 @@ export class DiskStorage implements Storage {
   /** Of a task that is not loaded. The journal goes first: content alone means nothing. @throws what the file system throws */
   async #removeFiles(taskId: string): Promise<void> {
     const { paths, files, fileSystem } = this.#context;
-    const { journal, content } = paths.task(taskId);
-    for (const path of [journal, content]) {
-      await removeIfThere(fileSystem, path);
+    const own = paths.task(taskId);
+    for (const path of [own.journal, own.content]) {
+      await clearPlace(fileSystem, own, path);
       files.forget(path);
     }
     this.#taskIds.delete(taskId);

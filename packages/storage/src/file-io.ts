@@ -69,7 +69,7 @@ export async function createFile(
   },
 ): Promise<void> {
   const over = options.replace === true ? constants.O_TRUNC : constants.O_EXCL;
-  const flags = constants.O_WRONLY | constants.O_CREAT | over;
+  const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_NOFOLLOW | over;
   const handle = await files.open(path, flags, options.mode);
   try {
     await writeAll(handle, options.bytes, 0);

@@ -1,6 +1,6 @@
 import type { StorageContext } from "./context.ts";
 import { StorageError, systemCode, toStorageError } from "./errors.ts";
-import { createFile, readStart, removeIfThere, writeAll } from "./file-io.ts";
+import { createFile, readStart, writeAll } from "./file-io.ts";
 import { lstatIfThere } from "./fingerprint.ts";
 import {
   compactRecords,
@@ -14,7 +14,7 @@ import { recoverState } from "./journal-recovery.ts";
 import type { OpenFile } from "./open-files.ts";
 import type { TaskPaths } from "./paths.ts";
 import { Serial } from "./serial.ts";
-import { moveAside, setJournalAside } from "./set-aside.ts";
+import { clearPlace, moveAside, setJournalAside } from "./set-aside.ts";
 import type { TaskFacts } from "./storage.ts";
 
 /** What a journal needs of its storage. */
@@ -77,7 +77,7 @@ export class Journal {
 
   remove(): Promise<void> {
     return this.#serial.run(async () => {
-      await removeIfThere(this.#context.fileSystem, this.#paths.journal);
+      await clearPlace(this.#context.fileSystem, this.#paths, this.#paths.journal);
       this.#context.files.forget(this.#paths.journal);
     });
   }
@@ -98,7 +98,7 @@ export class Journal {
   async #acquire(): Promise<OpenFile | undefined> {
     const { fileSystem, files, layout } = this.#context;
     const path = this.#paths.journal;
-    const file = await files.acquire(path).catch((error: unknown) => {
+    const file = await files.acquire(path, "writing").catch((error: unknown) => {
       if (systemCode(error) === "ENOENT") return undefined;
       throw error;
     });
@@ -161,7 +161,7 @@ export async function loadJournal(
     const stat = await lstatIfThere(fileSystem, paths.journal);
     if (stat === undefined) return { loaded: undefined };
     if (!stat.isFile()) {
-      const setAside = await moveAside(fileSystem, paths);
+      const setAside = await moveAside(fileSystem, paths, paths.journal);
       return { loaded: undefined, setAside };
     }
     // What is longer than any journal was not written by us; its start is read all the same, and ends as damaged.

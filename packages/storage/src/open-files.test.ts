@@ -1,3 +1,4 @@
+import { constants } from "node:fs";
 import { mkdtemp, readdir, rename, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -6,6 +7,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 
 import { readFully } from "./file-io.ts";
 import type { FileHandle } from "./file-system.ts";
+import { MemoryDisk } from "../test-support/memory-disk.ts";
 import { OpenFiles } from "./open-files.ts";
 import { SYSTEM_FILES } from "./system-files.ts";
 
@@ -77,6 +79,31 @@ describe("OpenFiles", () => {
     await expect(used.handle.stat({ bigint: true })).rejects.toMatchObject({ code: "EBADF" });
     await expect(files.acquire(path("a"))).rejects.toThrow("closed");
     used.release();
+  });
+});
+
+describe("OpenFiles without descriptors to spare", () => {
+  it("closes what nobody uses before it gives up", async () => {
+    let left = 2;
+    const disk = new MemoryDisk({
+      onStep({ name, changes }) {
+        if (name === "close") left += 1;
+        if (name !== "open" || changes) return undefined;
+        if (left === 0) return "EMFILE";
+        left -= 1;
+        return undefined;
+      },
+    });
+    for (const name of ["/a", "/b", "/c"]) await disk.open(name, constants.O_CREAT);
+    const scarce = new OpenFiles({ fileSystem: disk, idleCountMax: 8 });
+    const used = await scarce.acquire("/a");
+    (await scarce.acquire("/b")).release();
+    const third = await scarce.acquire("/c");
+    await expect(scarce.acquire("/b")).rejects.toMatchObject({ code: "EMFILE" });
+    third.release();
+    (await scarce.acquire("/b")).release();
+    used.release();
+    await scarce[Symbol.asyncDispose]();
   });
 });
 

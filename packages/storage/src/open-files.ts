@@ -1,5 +1,6 @@
 import { constants } from "node:fs";
 
+import { systemCode } from "./errors.ts";
 import type { FileHandle, FileSystem } from "./file-system.ts";
 
 /** A file that is open for as long as somebody uses it. */
@@ -37,11 +38,27 @@ export class OpenFiles implements AsyncDisposable {
     this.#onForget = options.onForget;
   }
 
-  /** Opens for reading and writing; never creates, never follows a symbolic link. @throws what `open` throws */
-  async acquire(path: string): Promise<OpenFile> {
+  /**
+   * Never creates, never follows a symbolic link. Opens for reading alone where the file system is read-only: who writes says so.
+   *
+   * @throws what `open` throws
+   */
+  async acquire(path: string, use: "reading" | "writing" = "reading"): Promise<OpenFile> {
+    const file = await this.#acquire(path);
+    if (use === "reading" || file.refusal === undefined) return file;
+    // It may have been made writable since.
+    file.release();
+    this.#leave(path);
+    const again = await this.#acquire(path);
+    if (again.refusal === undefined) return again;
+    again.release();
+    throw again.refusal;
+  }
+
+  async #acquire(path: string): Promise<OpenFile & Opened> {
     if (this.#closed) throw new Error("the files are closed");
     const entry = this.#entries.get(path) ?? {
-      opening: openFile(this.#fileSystem, path),
+      opening: this.#open(path),
       users: 0,
       forgotten: false,
     };
@@ -75,6 +92,21 @@ export class OpenFiles implements AsyncDisposable {
   forget(path: string): void {
     this.#onForget?.(path);
     this.#leave(path);
+  }
+
+  async #open(path: string): Promise<Opened> {
+    try {
+      return await openFile(this.#fileSystem, path);
+    } catch (error) {
+      const code = systemCode(error);
+      if (code !== "EMFILE" && code !== "ENFILE") throw error;
+      // Those that nobody uses at this moment are no reason to fail.
+      const idle = [...this.#entries].filter(([, entry]) => entry.users === 0);
+      if (idle.length === 0) throw error;
+      for (const [inner] of idle) this.#leave(inner);
+      await Promise.all(idle.map(([, entry]) => this.#close(entry)));
+      return await openFile(this.#fileSystem, path);
+    }
   }
 
   #leave(path: string): void {
@@ -121,17 +153,25 @@ interface Entry {
   closing?: Promise<void>;
 }
 
-type Opened = Pick<OpenFile, "handle" | "ino">;
+interface Opened extends Pick<OpenFile, "handle" | "ino"> {
+  /** Why it cannot be written to. */
+  readonly refusal?: Error;
+}
 
 async function openFile(fileSystem: FileSystem, path: string): Promise<Opened> {
-  const handle = await fileSystem.open(path, FLAGS);
+  let refusal: Error | undefined;
+  const handle = await fileSystem
+    .open(path, constants.O_RDWR | constants.O_NOFOLLOW)
+    .catch((error: unknown) => {
+      if (!(error instanceof Error) || systemCode(error) !== "EROFS") throw error;
+      refusal = error;
+      return fileSystem.open(path, constants.O_RDONLY | constants.O_NOFOLLOW);
+    });
   try {
     const { ino } = await handle.stat({ bigint: true });
-    return { handle, ino };
+    return { handle, ino, ...(refusal && { refusal }) };
   } catch (error) {
     await handle.close();
     throw error;
   }
 }
-
-const FLAGS = constants.O_RDWR | constants.O_NOFOLLOW;

@@ -33,6 +33,7 @@ import {
 import { openStorage } from "./open-storage.ts";
 
 const CONTENT = contentOf(3 * PIECE_LENGTH + 17);
+const run = promisify(execFile);
 let fixture: StorageFixture;
 
 beforeEach(async () => {
@@ -206,6 +207,7 @@ describe("a task, after a restart", () => {
     ["is gone", (path: string) => unlink(path)],
     ["is a directory", (path: string) => unlink(path).then(() => mkdir(path))],
     ["is a symbolic link", (path: string) => unlink(path).then(() => symlink("/etc/hosts", path))],
+    ["is a pipe", (path: string) => unlink(path).then(() => run("mkfifo", [path]))],
     ["is cut short", (path: string) => truncate(path, 0)],
   ])("whose content file %s lacks its pieces", async (name, damage) => {
     await fixture.open();
@@ -214,9 +216,24 @@ describe("a task, after a restart", () => {
     await damage(fixture.contentPath());
     const task = await (await fixture.open()).openTask(TASK_ID);
     expect(task?.pieces.size).toBe(0);
-    if (task === undefined || name === "is a directory") return;
+    if (task === undefined) throw new Error(`a task whose content ${name} is gone`);
     await fill(task, CONTENT);
+    await task.seal();
     expect(await collect(task.read())).toEqual(CONTENT);
+  });
+
+  it("whose content file is a directory can be deleted, and so can what was in its place", async () => {
+    await fixture.open();
+    await sealedTask();
+    await fixture.close();
+    await unlink(fixture.contentPath());
+    await mkdir(join(fixture.contentPath(), "inner"), { recursive: true });
+    const storage = await fixture.open();
+    expect(await storage.deleteTask(TASK_ID)).toBe(true);
+    const setAside = `${TASK_ID}.journal.damaged-1`;
+    expect(await readdir(join(fixture.contentPath(), ".."))).toEqual([setAside]);
+    await fixture.reopen({ clock: { now: () => Date.now() + 31 * 86_400_000 } });
+    expect(await readdir(join(fixture.contentPath(), ".."))).toEqual([]);
   });
 
   it("whose content file is another with the same bytes is whole", async () => {
@@ -336,7 +353,7 @@ describe("a task, after a restart", () => {
   it.each([
     ["a directory", (path: string) => mkdir(path)],
     ["a symbolic link", (path: string) => symlink("/etc/hosts", path)],
-    ["a pipe", (path: string) => promisify(execFile)("mkfifo", [path])],
+    ["a pipe", (path: string) => run("mkfifo", [path])],
   ])("whose journal is %s is gone, and what it is is set aside", async (_name, create) => {
     await fixture.open();
     await sealedTask();

@@ -237,18 +237,22 @@ class Placing {
     const temporary = join(dirname(this.#path), outputTemporaryName(basename(this.#path), random));
     const note = join(this.#options.context.paths.outputs, random);
     const bytes = Buffer.from(temporary);
-    const { layout } = this.#options.context;
+    const { layout, logger } = this.#options.context;
     const noting = layout.retry(() => createFile(this.#files, note, { bytes, mode: 0o600 }));
-    await noting.catch((error: unknown) => {
-      throw toStorageError(`write output ${this.#path}`, error);
+    await noting.catch(async (error: unknown) => {
+      if (!NOTE_IMPOSSIBLE.has(systemCode(error) ?? ""))
+        throw toStorageError(`write output ${this.#path}`, error);
+      // A cache that takes nothing more still gives what it has; only a kill in these moments would leave something.
+      logger.warn({ err: error }, "output is written without a note: the storage takes none");
+      await removeIfThere(this.#files, note).catch(() => undefined); // Made, but not written: no harm.
     });
     try {
       return await action(temporary);
     } finally {
       await removeIfThere(this.#files, temporary);
-      await this.#files.unlink(note).catch((error: unknown) => {
+      await removeIfThere(this.#files, note).catch((error: unknown) => {
         // It names a file that is not there any more: the next start takes it away.
-        this.#options.context.logger.warn({ err: error }, "note of an output cannot be removed");
+        logger.warn({ err: error }, "note of an output cannot be removed");
       });
     }
   }
@@ -324,6 +328,7 @@ const NEW_OUTPUT_FLAGS = constants.O_WRONLY | constants.O_CREAT | constants.O_EX
  * (Linux 6.13 and later stamp finer; nothing says so but trying.)
  */
 const CLOCK_TICK_MS = 10;
+const NOTE_IMPOSSIBLE: ReadonlySet<string> = new Set(["ENOSPC", "EDQUOT", "EROFS"]);
 const CLONE_IMPOSSIBLE: ReadonlySet<string> = new Set([
   "ENOTSUP",
   "EOPNOTSUPP",

@@ -37,11 +37,22 @@ export async function setJournalAside(
   return path;
 }
 
-/** The same for what lies in the place of a journal and is no file: out of the way, for there is nothing to be had of it. */
-export async function moveAside(files: FileSystem, paths: TaskPaths): Promise<string> {
+/** The same for what lies in the place of a file and is none: out of the way, for there is nothing to be had of it. */
+export async function moveAside(
+  files: FileSystem,
+  paths: TaskPaths,
+  from: string,
+): Promise<string> {
   const path = nextOf(paths, await countsOf(files, paths));
-  await files.rename(paths.journal, path);
+  await files.rename(from, path);
   return path;
+}
+
+/** Makes room under a name: a file there is removed, a directory, which somebody must have put there, is set aside. */
+export async function clearPlace(files: FileSystem, paths: TaskPaths, path: string): Promise<void> {
+  const stat = await lstatIfThere(files, path);
+  if (stat?.isDirectory() === true) await moveAside(files, paths, path);
+  else await removeIfThere(files, path);
 }
 
 /** A journal that was set aside. */

@@ -8,6 +8,7 @@ import type { FileHandle } from "./file-system.ts";
 import {
   type ContentStat,
   type Fingerprint,
+  lstatIfThere,
   sameContent,
   sameFingerprint,
   statContent,
@@ -15,6 +16,7 @@ import {
 import type { OpenFile } from "./open-files.ts";
 import type { TaskPaths } from "./paths.ts";
 import { Serial } from "./serial.ts";
+import { clearPlace, moveAside } from "./set-aside.ts";
 import type { PieceRecord } from "./storage.ts";
 
 /** What the content file asks of the task it belongs to. */
@@ -95,10 +97,10 @@ export class TaskContent {
     await this.#steps.run(() => this.#recheck());
   }
 
-  /** Opened for reading and writing. @throws {StorageError} */
-  async acquire(): Promise<OpenFile> {
+  /** @throws {StorageError} */
+  async acquire(use: "reading" | "writing" = "reading"): Promise<OpenFile> {
     try {
-      return await this.#context.files.acquire(this.path);
+      return await this.#context.files.acquire(this.path, use);
     } catch (error) {
       throw this.#failed("open", error);
     }
@@ -113,7 +115,7 @@ export class TaskContent {
         // What has another name may be somebody's output: it is never written to.
         if (stat === undefined || stat.nlink > 1n) await this.#moveToFreshFile();
       }
-      const file = await this.acquire();
+      const file = await this.acquire("writing");
       this.#writerCount++;
       this.#writeCount++;
       this.#fingerprint = undefined;
@@ -210,7 +212,7 @@ export class TaskContent {
   remove(alongWith: () => Promise<void>): Promise<void> {
     return this.#steps.run(async () => {
       await alongWith();
-      await removeIfThere(this.#context.fileSystem, this.path);
+      await clearPlace(this.#context.fileSystem, this.#paths, this.path);
       this.#context.files.forget(this.path);
     });
   }
@@ -320,6 +322,8 @@ export class TaskContent {
       } finally {
         await target.close();
       }
+      if ((await lstatIfThere(files, content))?.isDirectory() === true)
+        await moveAside(files, this.#paths, content);
       await files.rename(contentNew, content);
       this.#epoch++;
       this.#context.files.forget(content);
@@ -360,7 +364,7 @@ export class TaskContent {
   }
 
   async #resize(): Promise<void> {
-    const file = await this.acquire();
+    const file = await this.acquire("writing");
     try {
       await file.handle.truncate(this.#owner.length);
     } catch (error) {
@@ -430,4 +434,5 @@ export class TaskContent {
 
 /** Less the umask: a hard-linked output has the mode that the user would expect of a new file. */
 const CONTENT_MODE = 0o666;
-const NEW_CONTENT_FLAGS = constants.O_RDWR | constants.O_CREAT | constants.O_TRUNC;
+const NEW_CONTENT_FLAGS =
+  constants.O_RDWR | constants.O_CREAT | constants.O_TRUNC | constants.O_NOFOLLOW;
