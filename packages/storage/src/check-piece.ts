@@ -1,12 +1,12 @@
 import type { BufferPool } from "./buffer-pool.ts";
-import { createDigester, parseDigest } from "./digester.ts";
+import { createDigester, strongestDigestOf } from "./digester.ts";
 import { systemCode } from "./errors.ts";
 import type { FileHandle } from "./file-system.ts";
 import { readFully, writeAll } from "./file-io.ts";
 import type { PieceInfo } from "@damselfly/transport";
 
 /**
- * Whether the bytes of a piece in `source` have its digest. With a `target` they are copied there on the way; if the
+ * Whether the bytes of a piece in `source` have its digest, the strongest of those that are known. With a `target` they are copied there on the way; if the
  * answer is false, the target holds rubbish at that place.
  *
  * @throws what the file system throws, but for a sector that cannot be read: that piece is simply not good
@@ -17,10 +17,13 @@ export async function checkPiece(
     readonly source: FileHandle;
     readonly target?: FileHandle;
     readonly pool: BufferPool;
+    /** Called after each read, with its length in bytes. */
+    readonly pace?: ((length: number) => Promise<void> | void) | undefined;
   },
 ): Promise<boolean> {
-  const { source, target, pool } = options;
-  const digester = createDigester(parseDigest(piece.digest).algorithm);
+  const { source, target, pool, pace } = options;
+  const expected = strongestDigestOf(piece);
+  const digester = createDigester(expected.algorithm);
   const buffer = pool.take();
   try {
     for (let done = 0; done < piece.length;) {
@@ -32,11 +35,12 @@ export async function checkPiece(
       digester.update(bytes);
       if (target !== undefined) await writeAll(target, bytes, position);
       done += length;
+      await pace?.(length);
     }
   } finally {
     pool.giveBack(buffer);
   }
-  return digester.text() === piece.digest;
+  return digester.text() === expected.text;
 }
 
 async function readUnlessBroken(

@@ -17,9 +17,14 @@ export interface StorageContext {
   readonly newDirectories: NewDirectories;
   readonly logger: Logger;
   readonly clock: Clock;
+  /** Computed of every piece that is written, besides what is asked for. */
+  readonly pieceDigest: PieceDigest;
   /** Devices that were found unable to share blocks between files; `output` adds to it. */
   readonly withoutClones: Set<bigint>;
 }
+
+/** What is known of a piece at least. `sha256` is `crc32` and SHA-256: who means to can make other bytes with the same CRC-32. */
+export type PieceDigest = "crc32" | "sha256";
 
 /** Wall time, in Unix milliseconds. */
 export interface Clock {

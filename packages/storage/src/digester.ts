@@ -1,6 +1,8 @@
 import { createHash } from "node:crypto";
 import { crc32 } from "node:zlib";
 
+import type { PieceInfo } from "@damselfly/transport";
+
 import { StorageError } from "./errors.ts";
 
 /** Computes one digest over bytes as they pass. */
@@ -54,6 +56,29 @@ export function parseDigest(text: string): { readonly algorithm: string; readonl
     algorithm,
     text: `${algorithm}:${algorithm === "crc32" ? String(Number(value)) : value}`,
   };
+}
+
+/** Whether content could have it. */
+export function isDigest(text: string): boolean {
+  try {
+    parseDigest(text);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** The one of a piece's digests to check it with. */
+export function strongestDigestOf(piece: Pick<PieceInfo, "digest" | "strongDigest">): {
+  readonly algorithm: string;
+  readonly text: string;
+} {
+  return parseDigest(piece.strongDigest ?? piece.digest);
+}
+
+/** Whether bytes that have it are those that were meant, also where somebody tries to have others taken for them. */
+export function isStrong(algorithm: string): boolean {
+  return algorithm === "sha256" || algorithm === "sha512";
 }
 
 /** CRC-32 (IEEE), decimal, as Dragonfly writes it: "test content" is `crc32:1475635037`. */

@@ -7,6 +7,7 @@ import { createJournal, loadJournal } from "./journal.ts";
 import { sameShape } from "./journal-format.ts";
 import { assertTaskId, isTaskId } from "./paths.ts";
 import { KeyedSerial } from "./serial.ts";
+import { scrub, type ScrubbedStorage, type ScrubOptions } from "./scrub.ts";
 import { clearPlace } from "./set-aside.ts";
 import { receiveSpool } from "./spool-file.ts";
 import type {
@@ -82,6 +83,22 @@ export class DiskStorage implements Storage {
       }
     }
     return tasks;
+  }
+
+  async scrub(options: ScrubOptions): Promise<void> {
+    this.#assertOpen();
+    const closing = this.#interrupter.signal();
+    const scrubbed: ScrubbedStorage = {
+      context: this.#context,
+      taskIds: () => this.#taskIds,
+      load: (taskId) => this.#load(taskId),
+    };
+    const signal = AbortSignal.any([options.signal, closing.signal]);
+    try {
+      await scrub(scrubbed, { ...options, signal });
+    } finally {
+      closing.release();
+    }
   }
 
   async spool(content: AsyncIterable<Uint8Array> | SpoolSender): Promise<Spool> {

@@ -1,7 +1,8 @@
 export { ContentFiles } from "./content-files.ts";
-export type { Clock } from "./context.ts";
+export type { Clock, PieceDigest } from "./context.ts";
 export { StorageError, type StorageErrorCode } from "./errors.ts";
 export type { Logger } from "./logger.ts";
+export type { ScrubOptions } from "./scrub.ts";
 export { openStorage, type StorageOptions } from "./open-storage.ts";
 export type {
   ContentSender,

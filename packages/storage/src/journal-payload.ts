@@ -1,3 +1,4 @@
+import { isDigest } from "./digester.ts";
 import type { Fingerprint } from "./fingerprint.ts";
 import type { JournalRecord } from "./journal-format.ts";
 import { isTaskId } from "./paths.ts";
@@ -52,11 +53,17 @@ function isPiece(value: unknown): value is PieceRecord {
     isCount(value["offset"]) &&
     isCount(value["length"]) &&
     isText(value["digest"]) &&
+    isDigest(value["digest"]) &&
+    isStrongDigest(value["strongDigest"]) &&
     TRAFFIC_TYPES.includes(value["trafficType"]) &&
     isText(value["parentId"]) &&
     typeof value["costMs"] === "number" &&
     isCount(value["createdAtMs"])
   );
+}
+
+function isStrongDigest(value: unknown): boolean {
+  return value === undefined || (isText(value) && isDigest(value));
 }
 
 function toFingerprint(value: unknown): Fingerprint | undefined {

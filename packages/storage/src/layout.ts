@@ -122,11 +122,10 @@ export class Layout implements AsyncDisposable {
   }
 
   async #writeFormat(): Promise<void> {
-    const { format } = this.#paths;
-    const temporary = `${format}.new`;
+    const { format, formatNew } = this.#paths;
     const bytes = Buffer.from(FORMAT);
-    await createFile(this.#files, temporary, { bytes, mode: 0o666, replace: true, sync: true });
-    await this.#files.rename(temporary, format);
+    await createFile(this.#files, formatNew, { bytes, mode: 0o666, replace: true, sync: true });
+    await this.#files.rename(formatNew, format);
   }
 }
 

@@ -1,5 +1,5 @@
 import { BufferPool } from "./buffer-pool.ts";
-import type { Clock, StorageContext } from "./context.ts";
+import type { Clock, PieceDigest, StorageContext } from "./context.ts";
 import { toStorageError } from "./errors.ts";
 import { makeDirectory, removeTree } from "./file-io.ts";
 import type { FileSystem } from "./file-system.ts";
@@ -24,6 +24,8 @@ export interface StorageOptions {
   readonly limits?: Partial<StorageLimits>;
   /** Called with the path of a file that other processes may hold open and are not to use any more: see `ContentFiles.forget`. */
   readonly onForget?: (path: string) => void;
+  /** Default `crc32`, as in Dragonfly. Pieces that are there already stay as they are. */
+  readonly pieceDigest?: PieceDigest;
   /** Default: this machine's. */
   readonly fileSystem?: FileSystem;
 }
@@ -59,6 +61,7 @@ export async function openStorage(options: StorageOptions): Promise<Storage> {
         writeBuffers: new BufferPool({ length: limits.writeLength, idleCountMax: 16 }),
         logger,
         clock,
+        pieceDigest: options.pieceDigest ?? "crc32",
         withoutClones: new Set(),
       };
       return new DiskStorage({ context, taskIds });

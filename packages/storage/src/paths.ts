@@ -13,22 +13,29 @@ import { StorageError } from "./errors.ts";
  *                           content/abc/abc….new, abc….journal.new   half-made replacements
  *                           spool/<random>             content of unknown length on its way in
  *                           outputs/<random>           holds the path of a temporary file next to a user's output
+ *                           scrub                      how far the scrub is, see scrub-cursor.ts; scrub.new: the next one in the making
  */
 export class Paths {
   readonly root: string;
   readonly format: string;
+  readonly formatNew: string;
   readonly lock: string;
   readonly content: string;
   readonly spool: string;
   readonly outputs: string;
+  readonly scrub: string;
+  readonly scrubNew: string;
 
   constructor(directory: string) {
     this.root = join(directory, "damselfly");
     this.format = join(this.root, "format");
+    this.formatNew = `${this.format}${NEW}`;
     this.lock = join(this.root, "lock");
     this.content = join(this.root, "content");
     this.spool = join(this.root, "spool");
     this.outputs = join(this.root, "outputs");
+    this.scrub = join(this.root, "scrub");
+    this.scrubNew = `${this.scrub}${NEW}`;
   }
 
   /** The files of one task. @throws {StorageError} `ERR_TASK_ID` */

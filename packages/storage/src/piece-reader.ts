@@ -7,7 +7,7 @@ import {
 
 import type { BufferPool } from "./buffer-pool.ts";
 import { checkPiece } from "./check-piece.ts";
-import { createDigester, parseDigest } from "./digester.ts";
+import { createDigester, strongestDigestOf } from "./digester.ts";
 import { systemCode } from "./errors.ts";
 import { readFully } from "./file-io.ts";
 import type { OpenFile } from "./open-files.ts";
@@ -55,7 +55,7 @@ export class StoredPieceReader implements PieceReader {
     this.#started = true;
     const end = this.#range.offset + this.#range.length;
     const isWhole = this.#range.length === this.piece.length;
-    const { algorithm } = parseDigest(this.piece.digest);
+    const { algorithm } = strongestDigestOf(this.piece);
     const digester = isWhole ? createDigester(algorithm) : undefined;
     const buffer = this.#pool.take();
     let delivered = false;
@@ -95,7 +95,8 @@ export class StoredPieceReader implements PieceReader {
 
   /** @param digest of what has been read, if that was the whole piece */
   async #assertUndamaged(digest: string | undefined): Promise<void> {
-    const isGood = digest === undefined ? await this.#checkAll() : digest === this.piece.digest;
+    const expected = strongestDigestOf(this.piece).text;
+    const isGood = digest === undefined ? await this.#checkAll() : digest === expected;
     if (!isGood) await this.#failDamaged("its digest no longer matches");
   }
 

@@ -1,5 +1,7 @@
 import type { PieceInfo, PieceRequest, PieceSource } from "@damselfly/transport";
 
+import type { ScrubOptions } from "./scrub.ts";
+
 /** How the bytes of a piece came to this host; names and numbers are Dragonfly's `TrafficType`. */
 export type TrafficType = "BACK_TO_SOURCE" | "REMOTE_PEER" | "LOCAL_PEER";
 
@@ -41,6 +43,8 @@ export interface PieceDraft {
   readonly number: number;
   /** What the sender says it is; undefined (origin): computed and believed. */
   readonly digest?: string;
+  /** What it must be besides, in any of the algorithms of `StoredTask.digest`. */
+  readonly digests?: readonly string[];
   readonly trafficType: TrafficType;
   readonly parentId: string;
 }
@@ -159,6 +163,23 @@ export interface StoredTask {
    */
   read(range?: { readonly offset: number; readonly length: number }): AsyncIterable<Uint8Array>;
 
+  /**
+   * Reads pieces that are there and compares them with the strongest digest that is known of each, as serving does: the one way to see what
+   * stat does not show. Those that do not match are withdrawn; resolves with their numbers. Numbers of pieces that are not there are passed
+   * over; a piece that is being looked at already is not read twice.
+   *
+   * @param options.pace waited for after each read, with its length in bytes: the way to be slow
+   * @throws {StorageError} `ERR_IO`, `ERR_TASK_GONE`
+   * @throws the signal's reason, when `options.signal` aborts
+   */
+  verify(
+    pieceNumbers: Iterable<number>,
+    options?: {
+      readonly signal?: AbortSignal;
+      readonly pace?: (length: number) => Promise<void>;
+    },
+  ): Promise<readonly number[]>;
+
   /** `<algorithm>:<value>` of the whole content. Algorithms: md5, sha1, sha256, sha512, crc32 (decimal). */
   digest(algorithm: string): Promise<string>;
 
@@ -232,6 +253,8 @@ export interface Storage extends PieceSource, AsyncDisposable {
   deleteTask(taskId: string): Promise<boolean>;
   /** Every task on disk, by its journal: content is looked at when a task is used. */
   listTasks(): Promise<readonly StoredTask[]>;
+  /** As `scrub` has it: runs until its signal aborts, or the storage is disposed. */
+  scrub(options: ScrubOptions): Promise<void>;
   /** Receives `content` to its end into a temporary file. @throws {StorageError} `ERR_NO_SPACE`, `ERR_IO` */
   spool(content: AsyncIterable<Uint8Array> | SpoolSender): Promise<Spool>;
 }

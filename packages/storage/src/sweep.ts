@@ -53,6 +53,10 @@ export async function sweep(
   };
   const sweeping: Sweeping = { files, paths, logger, sweep: found };
   await sweepOutputs(sweeping);
+  for (const path of [paths.formatNew, paths.scrubNew]) {
+    const isThere = (await lstatIfThere(files, path)) !== undefined;
+    if (isThere && (await remove(sweeping, path))) found.halfMadeCount += 1;
+  }
   for (const name of await readdirIfThere(files, paths.spool))
     if (await remove(sweeping, join(paths.spool, name))) found.halfMadeCount += 1;
   const setAside: SetAside[] = [];

@@ -6,7 +6,7 @@ import {
 } from "@damselfly/transport";
 
 import type { StorageContext } from "./context.ts";
-import { createDigester, DEFAULT_ALGORITHM, parseDigest } from "./digester.ts";
+import { createDigester } from "./digester.ts";
 import { StorageError, toStorageError } from "./errors.ts";
 import type { Fingerprint } from "./fingerprint.ts";
 import { IncomingContent } from "./incoming-content.ts";
@@ -17,6 +17,7 @@ import type { OpenFile } from "./open-files.ts";
 import { assertPlaceable, placeOutput } from "./output.ts";
 import type { TaskPaths } from "./paths.ts";
 import { StoredPieceReader } from "./piece-reader.ts";
+import { PieceVerifier, type VerifiedTask } from "./piece-verifier.ts";
 import { assertRange, type ByteRange, readContent } from "./read-content.ts";
 import type {
   ContentSender,
@@ -30,18 +31,20 @@ import type {
   TaskFacts,
 } from "./storage.ts";
 import { type ContentOwner, TaskContent } from "./task-content.ts";
+import { WantedDigests } from "./wanted-digests.ts";
 
 /**
  * A task as the storage holds it: which pieces are there, who writes and reads them, and what the journal says of it.
  * A state machine: usable, then gone; unsealed, sealed, unsealed again when a piece is withdrawn.
  */
-export class TaskOnDisk implements StoredTask, ContentOwner {
+export class TaskOnDisk implements StoredTask, ContentOwner, VerifiedTask {
   readonly content: TaskContent;
   readonly #context: StorageContext;
   readonly #journal: Journal;
   readonly #pieces: Map<number, PieceRecord>;
   /** Pieces on their way in. A second writer waits for the first. */
   readonly #writing = new Map<number, Promise<PieceRecord>>();
+  readonly #verifier: PieceVerifier;
   readonly #listeners = new Set<(change: PieceChange) => void>();
   readonly #interrupter = new Interrupter();
   /** By algorithm, as long as the bytes are those of `#digestsEpoch`. */
@@ -74,6 +77,7 @@ export class TaskOnDisk implements StoredTask, ContentOwner {
       context: options.context,
       fingerprint: state.fingerprint,
     });
+    this.#verifier = new PieceVerifier(this, options.context.readBuffers);
   }
 
   get facts(): TaskFacts {
@@ -185,6 +189,13 @@ export class TaskOnDisk implements StoredTask, ContentOwner {
       pool: this.#context.readBuffers,
       assertPresent: (part) => this.#assertPresent(part),
     });
+  }
+
+  verify(
+    pieceNumbers: Iterable<number>,
+    options: Parameters<StoredTask["verify"]>[1] = {},
+  ): Promise<readonly number[]> {
+    return this.#verifier.verify(pieceNumbers, options);
   }
 
   async digest(algorithm: string): Promise<string> {
@@ -345,13 +356,13 @@ export class TaskOnDisk implements StoredTask, ContentOwner {
     const startedAtMs = this.#context.clock.now();
     await using incoming = new IncomingContent(content, this.#interrupter);
     const { offset, length } = this.bounds(draft.number);
-    const expected = draft.digest === undefined ? undefined : parseDigest(draft.digest);
-    const algorithm = expected?.algorithm ?? DEFAULT_ALGORITHM;
-    const digest = await this.#receive(draft, incoming, algorithm);
-    if (expected !== undefined && digest !== expected.text) {
+    const wanted = new WantedDigests(draft, this.#context.pieceDigest);
+    const digests = await this.#receive(draft, incoming, wanted.algorithms);
+    const wrong = wanted.findWrong(digests);
+    if (wrong !== undefined) {
       throw new StorageError(
         "ERR_DIGEST_MISMATCH",
-        `Cannot record ${this.#describe(draft)}: its digest is ${digest}, expected ${expected.text}`,
+        `Cannot record ${this.#describe(draft)}: its digest is ${wrong.found}, expected ${wrong.expected}`,
       );
     }
     const nowMs = this.#context.clock.now();
@@ -359,7 +370,7 @@ export class TaskOnDisk implements StoredTask, ContentOwner {
       number: draft.number,
       offset,
       length,
-      digest,
+      ...wanted.toRecord(digests),
       trafficType: draft.trafficType,
       parentId: draft.parentId,
       costMs: Math.max(0, nowMs - startedAtMs),
@@ -367,17 +378,20 @@ export class TaskOnDisk implements StoredTask, ContentOwner {
     });
   }
 
-  /** Has the content written to its place and returns its digest. */
-  async #receive(draft: PieceDraft, incoming: IncomingContent, algorithm: string): Promise<string> {
+  /** Has the content written to its place and returns its digests, in that order. */
+  async #receive(
+    draft: PieceDraft,
+    incoming: IncomingContent,
+    algorithms: readonly string[],
+  ): Promise<readonly string[]> {
     const { offset, length } = this.bounds(draft.number);
     const file = await this.content.beginWrite();
     try {
       const { path } = this.content;
       const action = `write ${this.#describe(draft)}`;
-      const target = { path, ino: file.ino, offset, length, algorithms: [algorithm], action };
+      const target = { path, ino: file.ino, offset, length, algorithms, action };
       const pool = this.#context.writeBuffers;
-      const [digest] = await incoming.receive(target, { handle: file.handle, pool });
-      return digest!;
+      return await incoming.receive(target, { handle: file.handle, pool });
     } finally {
       await this.content.endWrite(file);
     }
@@ -400,11 +414,11 @@ export class TaskOnDisk implements StoredTask, ContentOwner {
 
   #serve(record: PieceRecord, range: ByteRange, ino: bigint): LocatedPiece {
     const { epoch, path } = this.content;
-    const { number, offset, length, digest } = record;
+    const { number, offset, length, digest, strongDigest } = record;
     this.#uploadingCount++;
     let isOver = false;
     return {
-      piece: { number, offset, length, digest },
+      piece: { number, offset, length, digest, ...(strongDigest && { strongDigest }) },
       range,
       path,
       ino,
@@ -415,12 +429,12 @@ export class TaskOnDisk implements StoredTask, ContentOwner {
         if (delivered) this.#uploadedCount++;
         this.#usedAtMs = this.#context.clock.now();
       },
-      damaged: () => this.#withdraw(record, epoch),
+      damaged: () => this.withdraw(record, epoch),
     };
   }
 
   /** A piece read in `epoch` did not match. If stat shows a reason, every piece is checked; else this one alone has rotted. */
-  async #withdraw(record: PieceRecord, epoch: number): Promise<void> {
+  async withdraw(record: PieceRecord, epoch: number): Promise<void> {
     const { taskId } = this;
     try {
       if (this.#gone !== undefined) return;

@@ -100,11 +100,11 @@ export class MemoryDisk implements FileSystem {
     this.#find(path, "sync").syncBytes({ times: true });
   }
 
-  /** Flips bits of a byte, and stat does not show it. */
-  rot(path: string, position: number): void {
+  /** Changes a byte, by default all bits of it, and stat does not show it. */
+  rot(path: string, position: number, byte?: number): void {
     const inode = this.#find(path, "rot");
     const { mtimeNs, ctimeNs } = inode;
-    inode.write(Buffer.of((inode.bytes[position] ?? 0) ^ 0xff), position, this.#tick());
+    inode.write(Buffer.of(byte ?? (inode.bytes[position] ?? 0) ^ 0xff), position, this.#tick());
     inode.mtimeNs = mtimeNs;
     inode.ctimeNs = ctimeNs;
     inode.syncBytes({ times: true });

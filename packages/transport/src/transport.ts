@@ -60,6 +60,8 @@ export interface PieceInfo {
   readonly length: number;
   /** `<algorithm>:<value>`; CRC-32 is decimal, as in `crc32:1475635037`. */
   readonly digest: string;
+  /** A second one, that nobody can make other bytes for: `sha256:` and 64 hex digits. Absent: not known. */
+  readonly strongDigest?: string;
 }
 
 /**
