@@ -135,6 +135,22 @@ const SCENARIOS: [string, (actor: Actor) => Promise<void>, number?][] = [
     20_000,
   ],
   [
+    "pinning tasks, evicting one and deleting another",
+    async (actor) => {
+      await actor.open();
+      await actor.fetch("a");
+      await actor.fetch("b");
+      await actor.pin("a", true);
+      await actor.pin("b", true);
+      await actor.pin("b", false);
+      await actor.evict("b");
+      await actor.close();
+      await actor.open();
+      await actor.remove("a");
+      await actor.close();
+    },
+  ],
+  [
     "spooling content whose length nobody knows",
     async (actor) => {
       await actor.open();

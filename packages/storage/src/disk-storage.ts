@@ -1,7 +1,9 @@
 import { TransportError, type PieceReader, type PieceRequest } from "@damselfly/transport";
 
+import { Accounting, type Lack, NoRoomError } from "./accounting.ts";
 import type { StorageContext } from "./context.ts";
 import { StorageError, toStorageError } from "./errors.ts";
+import { createFile, removeIfThere } from "./file-io.ts";
 import { Interrupter } from "./interrupter.ts";
 import { createJournal, loadJournal } from "./journal.ts";
 import { sameShape } from "./journal-format.ts";
@@ -11,12 +13,15 @@ import { scrub, type ScrubbedStorage, type ScrubOptions } from "./scrub.ts";
 import { clearPlace } from "./set-aside.ts";
 import { receiveSpool } from "./spool-file.ts";
 import type {
+  EvictOutcome,
   LocatedPiece,
   Spool,
   SpoolSender,
   Storage,
+  StorageUsage,
   StoredTask,
   TaskFacts,
+  TaskUsage,
 } from "./storage.ts";
 import { TaskOnDisk } from "./task-on-disk.ts";
 
@@ -27,13 +32,26 @@ export class DiskStorage implements Storage {
   readonly #taskIds: Set<string>;
   /** Those whose journal has been read. */
   readonly #tasks = new Map<string, TaskOnDisk>();
+  /** Tasks that are to stay, here or not. */
+  readonly #pins: Set<string>;
+  readonly #accounting: Accounting;
+  readonly #makeRoom: (lack: Lack) => Promise<boolean>;
   readonly #steps = new KeyedSerial();
   readonly #interrupter = new Interrupter();
   #disposing: Promise<void> | undefined;
 
-  constructor(options: { readonly context: StorageContext; readonly taskIds: Set<string> }) {
+  constructor(options: {
+    readonly context: StorageContext;
+    readonly taskIds: Set<string>;
+    readonly pins: Set<string>;
+    readonly quotaBytes: number;
+    readonly makeRoom: (lack: Lack) => Promise<boolean>;
+  }) {
     this.#context = options.context;
     this.#taskIds = options.taskIds;
+    this.#pins = options.pins;
+    this.#accounting = new Accounting(options.context, options);
+    this.#makeRoom = options.makeRoom;
   }
 
   async openTask(taskId: string): Promise<StoredTask | undefined> {
@@ -46,6 +64,18 @@ export class DiskStorage implements Storage {
   async createTask(facts: TaskFacts): Promise<StoredTask> {
     assertTaskId(facts.taskId);
     assertFacts(facts);
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await this.#createOnce(facts);
+      } catch (error) {
+        if (!(error instanceof NoRoomError) || attempt === ROOM_ATTEMPTS_MAX) throw error;
+        // In no step of any task: those that are deleted for it have theirs.
+        if (!(await this.#makeRoom(error.lack))) throw error;
+      }
+    }
+  }
+
+  async #createOnce(facts: TaskFacts): Promise<StoredTask> {
     return await this.#step(facts.taskId, async () => {
       const existing = await this.#loadInStep(facts.taskId);
       if (existing !== undefined) {
@@ -65,9 +95,55 @@ export class DiskStorage implements Storage {
     return await this.#step(taskId, async () => {
       const task = await this.#loadInStep(taskId);
       if (task === undefined) return false;
+      await this.#unpin(taskId);
       await this.#discard(task, "it was deleted");
       return true;
     });
+  }
+
+  async evictTask(taskId: string): Promise<EvictOutcome> {
+    assertTaskId(taskId);
+    return await this.#step(taskId, async () => {
+      if (this.#pins.has(taskId)) return "pinned";
+      const task = await this.#loadInStep(taskId);
+      if (task === undefined) return "not-here";
+      // Nothing is awaited from here until it is abandoned, so nobody comes in between.
+      if (task.busy) return "busy";
+      await this.#discard(task, "it was evicted to make room");
+      return "evicted";
+    });
+  }
+
+  async pinTask(taskId: string, pinned: boolean): Promise<boolean> {
+    assertTaskId(taskId);
+    return await this.#step(taskId, async () => {
+      if (!this.#taskIds.has(taskId)) return false;
+      await (pinned ? this.#pin(taskId) : this.#unpin(taskId));
+      return true;
+    });
+  }
+
+  async usage(): Promise<StorageUsage> {
+    this.#assertOpen();
+    for (const task of this.#tasks.values()) await task.writeDownUse();
+    const measured = await this.#accounting.measure();
+    const disk = await this.#accounting.disk();
+    const tasks: TaskUsage[] = [];
+    for (const [taskId, { bytes, freeableBytes, journalAtMs }] of measured.tasks) {
+      // Being deleted, or created, at this moment.
+      if (!this.#taskIds.has(taskId)) continue;
+      const task = this.#tasks.get(taskId);
+      tasks.push({
+        taskId,
+        bytes,
+        freeableBytes,
+        usedAtMs: task?.usedAtMs ?? journalAtMs,
+        pinned: this.#pins.has(taskId),
+        busy: task?.busy ?? false,
+      });
+    }
+    const bytes = await this.#accounting.usedBytes();
+    return { tasks, bytes, reservedBytes: this.#reservedBytes(), disk };
   }
 
   async listTasks(): Promise<readonly StoredTask[]> {
@@ -155,6 +231,7 @@ export class DiskStorage implements Storage {
     this.#interrupter.interrupt(closed);
     for (const task of this.#tasks.values()) {
       await task.abandon(closed);
+      await task.writeDownUse();
       await task.settle().catch((error: unknown) => {
         // The next start checks its pieces instead.
         this.#context.logger.warn({ taskId: task.taskId, err: error }, "task is not synced");
@@ -189,7 +266,7 @@ export class DiskStorage implements Storage {
       return undefined;
     }
     const task = new TaskOnDisk({ paths, context, ...loaded });
-    this.#tasks.set(taskId, task);
+    this.#take(task);
     return task;
   }
 
@@ -202,12 +279,50 @@ export class DiskStorage implements Storage {
       files.forget(path);
     }
     this.#taskIds.delete(taskId);
+    this.#accounting.remove(taskId);
+  }
+
+  #take(task: TaskOnDisk): void {
+    const { taskId } = task;
+    this.#tasks.set(taskId, task);
+    task.onChange((change) => {
+      if (change.kind === "recorded") this.#accounting.add(taskId, change.piece.length);
+    });
+  }
+
+  /** It survives a power failure, too. */
+  async #pin(taskId: string): Promise<void> {
+    const { fileSystem, paths, newDirectories } = this.#context;
+    const { pin, directory } = paths.task(taskId);
+    try {
+      const options = { bytes: Buffer.alloc(0), mode: 0o600, replace: true };
+      await createFile(fileSystem, pin, options);
+      await newDirectories.sync();
+      await fileSystem.syncDirectory(directory);
+    } catch (error) {
+      // Nobody is told that it is pinned: so it should not be found pinned later.
+      await removeIfThere(fileSystem, pin).catch(() => undefined);
+      throw toStorageError(`pin task ${taskId}`, error);
+    }
+    this.#pins.add(taskId);
+  }
+
+  async #unpin(taskId: string): Promise<void> {
+    const { fileSystem, paths } = this.#context;
+    if (!this.#pins.has(taskId)) return;
+    await removeIfThere(fileSystem, paths.task(taskId).pin).catch((error: unknown) => {
+      throw toStorageError(`unpin task ${taskId}`, error);
+    });
+    this.#pins.delete(taskId);
   }
 
   async #create(facts: TaskFacts): Promise<TaskOnDisk> {
     const context = this.#context;
     const paths = context.paths.task(facts.taskId);
-    await this.#assertSpace(facts);
+    await this.#accounting.assertRoom(`create task ${facts.taskId}`, {
+      bytes: facts.contentLength,
+      reservedBytes: this.#reservedBytes(),
+    });
     try {
       // If this fails, and what is there cannot be removed, it is found again like that of a task created before.
       this.#taskIds.add(facts.taskId);
@@ -215,7 +330,7 @@ export class DiskStorage implements Storage {
       const state = { facts, pieces: new Map(), sealed: false, fingerprint: undefined };
       const task = new TaskOnDisk({ paths, context, journal, state });
       await task.content.create();
-      this.#tasks.set(facts.taskId, task);
+      this.#take(task);
       return task;
     } catch (error) {
       await this.#removeFiles(facts.taskId).catch((failure: unknown) => {
@@ -238,27 +353,13 @@ export class DiskStorage implements Storage {
       this.#tasks.delete(taskId);
     }
     this.#taskIds.delete(taskId);
+    this.#accounting.remove(taskId);
   }
 
-  async #assertSpace(facts: TaskFacts): Promise<void> {
-    let reserved = 0;
-    for (const task of this.#tasks.values()) reserved += task.reservedLength;
-    const free = await this.#freeLength();
-    if (facts.contentLength <= free - reserved) return;
-    throw new StorageError(
-      "ERR_NO_SPACE",
-      `Cannot create task ${facts.taskId}: it has ${facts.contentLength} bytes, the disk has ${free} bytes free and ${reserved} of them are promised to others`,
-    );
-  }
-
-  async #freeLength(): Promise<number> {
-    try {
-      const { layout, fileSystem, paths } = this.#context;
-      const { bavail, bsize } = await layout.retry(() => fileSystem.statfs(paths.content));
-      return bavail * bsize;
-    } catch (error) {
-      throw toStorageError("ask for the free space", error);
-    }
+  #reservedBytes(): number {
+    let sum = 0;
+    for (const task of this.#tasks.values()) sum += task.reservedLength;
+    return sum;
   }
 
   async #step<T>(taskId: string, action: () => Promise<T>): Promise<T> {
@@ -272,6 +373,9 @@ export class DiskStorage implements Storage {
     this.#interrupter.throwIfInterrupted();
   }
 }
+
+/** Somebody else may have taken what was freed. */
+const ROOM_ATTEMPTS_MAX = 4;
 
 /** @throws {RangeError} for lengths that no file can have */
 function assertFacts(facts: TaskFacts): void {

@@ -33,6 +33,8 @@ const ACTIONS: ((actor: Actor) => Promise<unknown>)[] = [
     if (actor.disk.list().has("/out/first")) actor.edit("a", "first", 1200);
   },
   (actor) => actor.write("a", 1),
+  (actor) => actor.pin("a", true),
+  async (actor) => await actor.storage.usage(),
   (actor) => actor.remove("b"),
   (actor) => actor.close(),
   (actor) => actor.open(),

@@ -1,3 +1,4 @@
+export type { Lack } from "./accounting.ts";
 export { ContentFiles } from "./content-files.ts";
 export type { Clock, PieceDigest } from "./context.ts";
 export { StorageError, type StorageErrorCode } from "./errors.ts";
@@ -6,6 +7,7 @@ export type { ScrubOptions } from "./scrub.ts";
 export { openStorage, type StorageOptions } from "./open-storage.ts";
 export type {
   ContentSender,
+  EvictOutcome,
   LocatedPiece,
   OutputMethod,
   OutputOptions,
@@ -16,8 +18,10 @@ export type {
   Spool,
   SpoolSender,
   Storage,
+  StorageUsage,
   StoredTask,
   TaskFacts,
+  TaskUsage,
   TrafficType,
 } from "./storage.ts";
 export { DEFAULT_STORAGE_LIMITS, type StorageLimits } from "./storage-limits.ts";

@@ -75,6 +75,11 @@ export class Journal {
     return this.#serial.run(() => this.#replace(compactRecords(state)));
   }
 
+  /** Stamps the file with when the task was last used, so that the next start knows without reading it. */
+  touch(atMs: number): Promise<void> {
+    return this.#serial.run(() => this.#context.fileSystem.utimes(this.#paths.journal, atMs));
+  }
+
   remove(): Promise<void> {
     return this.#serial.run(async () => {
       await clearPlace(this.#context.fileSystem, this.#paths, this.#paths.journal);
@@ -139,7 +144,14 @@ export async function createJournal(
 
 export interface LoadedJournal {
   /** Absent: nothing can be known about the task any more. */
-  readonly loaded: { readonly journal: Journal; readonly state: KnownState } | undefined;
+  readonly loaded:
+    | {
+        readonly journal: Journal;
+        readonly state: KnownState;
+        /** Unix milliseconds; see `Journal.touch`. */
+        readonly usedAtMs: number;
+      }
+    | undefined;
   /** Where the journal went when it was found damaged. */
   readonly setAside?: string;
 }
@@ -164,6 +176,7 @@ export async function loadJournal(
       const setAside = await moveAside(fileSystem, paths, paths.journal);
       return { loaded: undefined, setAside };
     }
+    const usedAtMs = Number(stat.mtimeNs / 1_000_000n);
     // What is longer than any journal was not written by us; its start is read all the same, and ends as damaged.
     const bytes = await readStart(fileSystem, paths.journal, JOURNAL_LENGTH_MAX);
     const decoded = decodeJournal(bytes);
@@ -186,7 +199,7 @@ export async function loadJournal(
       const good = encodeJournal(compactRecords(kept));
       await replaceJournal(context, paths, good);
       const journal = new Journal({ paths, context, length: good.byteLength, tailDirty: false });
-      return { loaded: { journal, state: kept }, ...(setAside && { setAside }) };
+      return { loaded: { journal, state: kept, usedAtMs }, ...(setAside && { setAside }) };
     }
 
     const torn = end === "torn";
@@ -195,7 +208,7 @@ export async function loadJournal(
       ? { ...state, facts, sealed: false, fingerprint: undefined }
       : { ...state, facts };
     if (bytes.byteLength > compactLengthMax(kept)) await journal.rewrite(kept);
-    return { loaded: { journal, state: kept } };
+    return { loaded: { journal, state: kept, usedAtMs } };
   } catch (error) {
     throw toStorageError(`read the journal of task ${taskId}`, error);
   }

@@ -1,3 +1,4 @@
+import type { Lack } from "./accounting.ts";
 import { BufferPool } from "./buffer-pool.ts";
 import type { Clock, PieceDigest, StorageContext } from "./context.ts";
 import { toStorageError } from "./errors.ts";
@@ -24,6 +25,10 @@ export interface StorageOptions {
   readonly limits?: Partial<StorageLimits>;
   /** Called with the path of a file that other processes may hold open and are not to use any more: see `ContentFiles.forget`. */
   readonly onForget?: (path: string) => void;
+  /** Bytes that all files here may take together; 0, the default: what the disk has. */
+  readonly quotaBytes?: number;
+  /** Called when a new task does not fit. True: something was deleted, try again. */
+  readonly makeRoom?: (lack: Lack) => Promise<boolean>;
   /** Default `crc32`, as in Dragonfly. Pieces that are there already stay as they are. */
   readonly pieceDigest?: PieceDigest;
   /** Default: this machine's. */
@@ -45,7 +50,10 @@ export async function openStorage(options: StorageOptions): Promise<Storage> {
     try {
       await layout.open();
       if (!keep) await removeContent(fileSystem, paths);
-      const { taskIds, ...counts } = await sweep(fileSystem, paths, { logger, nowMs: clock.now() });
+      const { taskIds, pins, ...counts } = await sweep(fileSystem, paths, {
+        logger,
+        nowMs: clock.now(),
+      });
       logger.info({ taskCount: taskIds.size, ...counts }, describeSweep(taskIds.size, counts));
       const context: StorageContext = {
         paths,
@@ -64,7 +72,13 @@ export async function openStorage(options: StorageOptions): Promise<Storage> {
         pieceDigest: options.pieceDigest ?? "crc32",
         withoutClones: new Set(),
       };
-      return new DiskStorage({ context, taskIds });
+      return new DiskStorage({
+        context,
+        taskIds,
+        pins,
+        quotaBytes: options.quotaBytes ?? 0,
+        makeRoom: options.makeRoom ?? (async () => false),
+      });
     } catch (error) {
       await layout[Symbol.asyncDispose]();
       throw error;
@@ -80,7 +94,7 @@ async function removeContent(files: FileSystem, paths: Paths): Promise<void> {
 }
 
 /** For the log, as in "storage opened: 12 tasks; removed 1 half-made file". */
-function describeSweep(taskCount: number, counts: Omit<Sweep, "taskIds">): string {
+function describeSweep(taskCount: number, counts: Omit<Sweep, "taskIds" | "pins">): string {
   const { halfMadeCount, orphanCount, outputCount, expiredCount, setAsideCount, failedCount } =
     counts;
   const removed = [

@@ -11,6 +11,7 @@ import { StorageError } from "./errors.ts";
  *                           content/abc/abc….journal   what is known about it, see journal-format.ts
  *                           content/abc/abc….journal.damaged-1   set aside for inspection, never read again
  *                           content/abc/abc….new, abc….journal.new   half-made replacements
+ *                           content/abc/abc….pinned    is there while the task is to stay, empty
  *                           spool/<random>             content of unknown length on its way in
  *                           outputs/<random>           holds the path of a temporary file next to a user's output
  *                           scrub                      how far the scrub is, see scrub-cursor.ts; scrub.new: the next one in the making
@@ -43,13 +44,14 @@ export class Paths {
     assertTaskId(taskId);
     const directory = join(this.content, taskId.slice(0, PREFIX_LENGTH));
     const content = join(directory, taskId);
-    const journal = `${content}.journal`;
+    const journal = `${content}${JOURNAL}`;
     return {
       directory,
       content,
       contentNew: `${content}${NEW}`,
       journal,
       journalNew: `${journal}${NEW}`,
+      pin: `${content}${PINNED}`,
       journalDamaged: (count) => `${journal}.damaged-${count}`,
     };
   }
@@ -61,6 +63,7 @@ export interface TaskPaths {
   readonly contentNew: string;
   readonly journal: string;
   readonly journalNew: string;
+  readonly pin: string;
   journalDamaged(count: number): string;
 }
 
@@ -71,10 +74,12 @@ export function parseName(name: string): ParsedName | undefined {
   switch (name.slice(TASK_ID_LENGTH)) {
     case "":
       return { kind: "content", taskId };
-    case ".journal":
+    case JOURNAL:
       return { kind: "journal", taskId };
+    case PINNED:
+      return { kind: "pin", taskId };
     case NEW:
-    case `.journal${NEW}`:
+    case `${JOURNAL}${NEW}`:
       return { kind: "leftover", taskId };
     default:
       return parseDamaged(name, taskId);
@@ -82,7 +87,7 @@ export function parseName(name: string): ParsedName | undefined {
 }
 
 export type ParsedName =
-  | { readonly kind: "content" | "journal" | "leftover"; readonly taskId: string }
+  | { readonly kind: "content" | "journal" | "pin" | "leftover"; readonly taskId: string }
   /** Set aside; the higher the count, the later. */
   | { readonly kind: "damaged"; readonly taskId: string; readonly count: number };
 
@@ -119,5 +124,7 @@ export function isOutputTemporary(path: string, random: string): boolean {
 
 const TASK_ID_LENGTH = 64;
 const PREFIX_LENGTH = 3;
+const JOURNAL = ".journal";
+const PINNED = ".pinned";
 const NEW = ".new";
 const OUTPUT_TEMPORARY = ".damselfly-tmp";

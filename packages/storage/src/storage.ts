@@ -123,7 +123,7 @@ export interface StoredTask {
   /** Pieces being served at this moment, and served since the storage was opened. */
   readonly uploadingCount: number;
   readonly uploadedCount: number;
-  /** Unix milliseconds of the last piece written or served. */
+  /** Unix milliseconds of the last piece written or served, the last output or read. */
   readonly usedAtMs: number;
 
   /** Offset and length of a piece, whether or not it is there. @throws {RangeError} if there is no such piece */
@@ -205,6 +205,34 @@ export interface StoredTask {
   retain(): () => void;
 }
 
+/** What a task takes of the disk, and whether it may go. */
+export interface TaskUsage {
+  readonly taskId: string;
+  /** On the disk, in whole blocks, journals and all; holes not counted. */
+  readonly bytes: number;
+  /** What of it comes back when the task is evicted: content that a user has an output of by another name does not. */
+  readonly freeableBytes: number;
+  /** Unix milliseconds of the last piece written or served, the last output or read. After a kill it may be a while too early. */
+  readonly usedAtMs: number;
+  readonly pinned: boolean;
+  /** It is being fetched, served or handed out. */
+  readonly busy: boolean;
+}
+
+/** What everything here takes. */
+export interface StorageUsage {
+  readonly tasks: readonly TaskUsage[];
+  /** All own files, those of no task included. */
+  readonly bytes: number;
+  /** Still to come for tasks that are being fetched. */
+  readonly reservedBytes: number;
+  /** Of the disk that they are on, taken and free for us. */
+  readonly disk: { readonly totalBytes: number; readonly freeBytes: number };
+}
+
+/** What became of a task that was to be evicted. */
+export type EvictOutcome = "evicted" | "busy" | "pinned" | "not-here";
+
 export type PieceChange =
   | { readonly kind: "recorded"; readonly piece: PieceRecord }
   /** Found damaged on disk; no longer offered. */
@@ -244,13 +272,23 @@ export interface Storage extends PieceSource, AsyncDisposable {
   openTask(taskId: string): Promise<StoredTask | undefined>;
   /**
    * The task with these facts: what is on disk if the content version and lengths agree, an empty one otherwise
-   * (bytes of the other version are dropped).
+   * (bytes of the other version are dropped). If there is no room, `StorageOptions.makeRoom` is asked for some.
    *
    * @throws {StorageError} `ERR_NO_SPACE` if the file cannot fit
    */
   createTask(facts: TaskFacts): Promise<StoredTask>;
-  /** False if there was none. Outputs that users have are theirs and stay. */
+  /** False if there was none. Outputs that users have are theirs and stay. A pin goes with it. */
   deleteTask(taskId: string): Promise<boolean>;
+  /**
+   * Deletes the task unless it is pinned or in use, which is found out in one step with it.
+   *
+   * @throws {StorageError} `ERR_STORAGE_VERSION` for one that a newer version wrote, which stays; `ERR_IO`
+   */
+  evictTask(taskId: string): Promise<EvictOutcome>;
+  /** Keeps a task from being evicted, over restarts and over other versions of its file; or does so no longer. False: there is no such task. @throws {StorageError} */
+  pinTask(taskId: string, pinned: boolean): Promise<boolean>;
+  /** Looks at every file, and reads none, so unreadable tasks are counted as well. Writes down when tasks were last used. @throws {StorageError} */
+  usage(): Promise<StorageUsage>;
   /** Every task on disk, by its journal: content is looked at when a task is used. */
   listTasks(): Promise<readonly StoredTask[]>;
   /** As `scrub` has it: runs until its signal aborts, or the storage is disposed. */

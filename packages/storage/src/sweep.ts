@@ -11,6 +11,8 @@ import { expiredOf, type SetAside } from "./set-aside.ts";
 export interface Sweep {
   /** Tasks with a journal. */
   readonly taskIds: Set<string>;
+  /** Tasks that are to stay, here or not. */
+  readonly pins: Set<string>;
   /** Damaged journals that are kept for inspection. */
   setAsideCount: number;
   /** Files that a process left half-made: it was killed, or the machine lost power. */
@@ -44,6 +46,7 @@ export async function sweep(
 ): Promise<Sweep> {
   const found: Sweep = {
     taskIds: new Set(),
+    pins: new Set(),
     setAsideCount: 0,
     halfMadeCount: 0,
     orphanCount: 0,
@@ -100,6 +103,9 @@ async function sweepDirectory(sweeping: Sweeping, prefix: string): Promise<SetAs
     switch (parsed.kind) {
       case "journal":
         found.taskIds.add(parsed.taskId);
+        break;
+      case "pin":
+        found.pins.add(parsed.taskId);
         break;
       case "content":
         contents.push(parsed.taskId);

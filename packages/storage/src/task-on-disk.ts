@@ -56,13 +56,19 @@ export class TaskOnDisk implements StoredTask, ContentOwner, VerifiedTask {
   #uploadingCount = 0;
   #uploadedCount = 0;
   #retainCount = 0;
+  /** Callers that are being handed content. */
+  #handingOutCount = 0;
   #usedAtMs: number;
+  /** As the journal's time has it. */
+  #writtenUseAtMs: number;
 
   constructor(options: {
     readonly paths: TaskPaths;
     readonly context: StorageContext;
     readonly journal: Journal;
     readonly state: JournalState & { readonly facts: TaskFacts };
+    /** Of one that was there before. */
+    readonly usedAtMs?: number;
   }) {
     const { state } = options;
     this.#context = options.context;
@@ -70,7 +76,8 @@ export class TaskOnDisk implements StoredTask, ContentOwner, VerifiedTask {
     this.#facts = state.facts;
     this.#pieces = state.pieces;
     this.#sealed = state.sealed;
-    this.#usedAtMs = lastUseOf(state);
+    this.#usedAtMs = options.usedAtMs ?? state.facts.createdAtMs;
+    this.#writtenUseAtMs = this.#usedAtMs;
     this.content = new TaskContent({
       owner: this,
       paths: options.paths,
@@ -120,6 +127,12 @@ export class TaskOnDisk implements StoredTask, ContentOwner, VerifiedTask {
     return this.#usedAtMs;
   }
 
+  /** It is being fetched, served or handed out: not to be evicted. */
+  get busy(): boolean {
+    const users = this.#retainCount + this.#uploadingCount + this.#handingOutCount;
+    return users > 0 || this.#writing.size > 0;
+  }
+
   /** Bytes that are still to come while somebody fetches them: space that is as good as taken. */
   get reservedLength(): number {
     if (this.#retainCount === 0) return 0;
@@ -167,6 +180,10 @@ export class TaskOnDisk implements StoredTask, ContentOwner, VerifiedTask {
   }
 
   async seal(): Promise<void> {
+    await this.#handOut(() => this.#seal());
+  }
+
+  async #seal(): Promise<void> {
     for (;;) {
       await this.check();
       if (this.#sealed) return;
@@ -185,10 +202,20 @@ export class TaskOnDisk implements StoredTask, ContentOwner, VerifiedTask {
   read(range?: ByteRange): AsyncIterable<Uint8Array> {
     const wanted = range ?? { offset: 0, length: this.length };
     assertRange(wanted, this.length);
-    return readContent(this.content, wanted, {
-      pool: this.#context.readBuffers,
-      assertPresent: (part) => this.#assertPresent(part),
-    });
+    return this.#read(wanted);
+  }
+
+  async *#read(range: ByteRange): AsyncGenerator<Uint8Array, void, undefined> {
+    this.#handingOutCount++;
+    try {
+      yield* readContent(this.content, range, {
+        pool: this.#context.readBuffers,
+        assertPresent: (part) => this.#assertPresent(part),
+      });
+    } finally {
+      this.#handingOutCount--;
+      this.#usedAtMs = this.#context.clock.now();
+    }
   }
 
   verify(
@@ -214,7 +241,11 @@ export class TaskOnDisk implements StoredTask, ContentOwner, VerifiedTask {
   }
 
   output(path: string, options: OutputOptions = {}): Promise<OutputMethod> {
-    return placeOutput(this, path, { ...options, context: this.#context });
+    return this.#handOut(async () => {
+      const method = await placeOutput(this, path, { ...options, context: this.#context });
+      this.#usedAtMs = this.#context.clock.now();
+      return method;
+    });
   }
 
   assertOutput(path: string, options: OutputOptions = {}): Promise<void> {
@@ -332,6 +363,17 @@ export class TaskOnDisk implements StoredTask, ContentOwner, VerifiedTask {
         "journal takes no fingerprint",
       );
     }
+  }
+
+  /** So that the next start knows which tasks were used last. What a kill takes of that is at most what came after the last call. */
+  async writeDownUse(): Promise<void> {
+    const usedAtMs = this.#usedAtMs;
+    if (usedAtMs - this.#writtenUseAtMs < USE_RESOLUTION_MS) return;
+    this.#writtenUseAtMs = usedAtMs;
+    await this.#journal.touch(usedAtMs).catch((error: unknown) => {
+      const fields = { taskId: this.taskId, err: error };
+      this.#context.logger.warn(fields, "last use of a task cannot be written down");
+    });
   }
 
   /** Makes what is there survive the next start without a check. For an orderly stop, after `abandon`. */
@@ -520,6 +562,15 @@ export class TaskOnDisk implements StoredTask, ContentOwner, VerifiedTask {
     }
   }
 
+  async #handOut<T>(action: () => Promise<T>): Promise<T> {
+    this.#handingOutCount++;
+    try {
+      return await action();
+    } finally {
+      this.#handingOutCount--;
+    }
+  }
+
   #describe(draft: PieceDraft): string {
     const from = draft.parentId === "" ? "the origin" : draft.parentId;
     return `piece ${draft.number} of task ${this.taskId} from ${from}`;
@@ -532,8 +583,5 @@ export class TaskOnDisk implements StoredTask, ContentOwner, VerifiedTask {
 
 type PieceSelection = Pick<PieceRequest, "pieceNumber" | "range">;
 
-function lastUseOf(state: JournalState & { readonly facts: TaskFacts }): number {
-  let latest = state.facts.createdAtMs;
-  for (const piece of state.pieces.values()) latest = Math.max(latest, piece.createdAtMs);
-  return latest;
-}
+/** Nobody orders what to keep by seconds. */
+const USE_RESOLUTION_MS = 60_000;

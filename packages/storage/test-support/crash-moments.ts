@@ -24,6 +24,7 @@ export interface Ledger {
   readonly deleted: ReadonlySet<string>;
   /** Pieces whose bytes are not theirs, for all that stat shows: they are still believed, but must not be served. */
   readonly rotten: ReadonlySet<string>;
+  readonly pinned: ReadonlySet<string>;
   /** Of tasks that are not of the first version. */
   readonly versions: ReadonlyMap<string, string>;
 }
@@ -49,6 +50,7 @@ export class Actor {
   readonly #leaving = new Set<string>();
   readonly #deleted = new Set<string>();
   readonly #rotten = new Set<string>();
+  readonly #pinned = new Set<string>();
   readonly #versions = new Map<string, string>();
   #storage: Storage | undefined;
 
@@ -58,6 +60,7 @@ export class Actor {
       this.#recorded.set(name, new Set(numbers));
     for (const name of ledger?.sealed ?? []) this.#sealed.add(name);
     for (const [output, name] of ledger?.outputs ?? []) this.#outputs.set(output, name);
+    for (const name of ledger?.pinned ?? []) this.#pinned.add(name);
     for (const name of ledger?.leaving ?? []) this.#leaving.add(name);
     for (const [name, version] of ledger?.versions ?? []) this.#versions.set(name, version);
   }
@@ -76,6 +79,7 @@ export class Actor {
       leaving: new Set(this.#leaving),
       deleted: new Set(this.#deleted),
       rotten: new Set(this.#rotten),
+      pinned: new Set(this.#pinned),
       versions: new Map(this.#versions),
     };
   }
@@ -168,9 +172,7 @@ export class Actor {
   }
 
   async replace(name: string): Promise<void> {
-    this.#leaving.add(name);
-    this.#recorded.delete(name);
-    this.#sealed.delete(name);
+    this.#leave(name);
     await this.storage.createTask(factsFor(name, { contentVersion: "v2" }));
     this.#versions.set(name, "v2");
     this.#leaving.delete(name);
@@ -190,11 +192,28 @@ export class Actor {
   }
 
   async remove(name: string): Promise<void> {
+    this.#leave(name);
+    this.#pinned.delete(name);
+    await this.storage.deleteTask(factsFor(name).taskId);
+    this.#deleted.add(name);
+  }
+
+  async evict(name: string): Promise<void> {
+    this.#leave(name);
+    expect(await this.storage.evictTask(factsFor(name).taskId)).toBe("evicted");
+    this.#deleted.add(name);
+  }
+
+  async pin(name: string, pinned: boolean): Promise<void> {
+    if (!pinned) this.#pinned.delete(name);
+    const isHere = await this.storage.pinTask(factsFor(name).taskId, pinned);
+    if (pinned && isHere) this.#pinned.add(name);
+  }
+
+  #leave(name: string): void {
     this.#leaving.add(name);
     this.#recorded.delete(name);
     this.#sealed.delete(name);
-    await this.storage.deleteTask(factsFor(name).taskId);
-    this.#deleted.add(name);
   }
 }
 
@@ -272,9 +291,12 @@ async function inspect(
   const storage = await openOn(disk);
   assertNothingHalfMade(disk);
   await storage.listTasks();
+  const usage = await storage.usage();
   for (const name of NAMES) {
     const { taskId } = factsFor(name);
     const task = await storage.openTask(taskId);
+    if (ledger.pinned.has(name) && ledger.sealed.has(name))
+      expect(usage.tasks).toContainEqual(expect.objectContaining({ taskId, pinned: true }));
     if (!ledger.leaving.has(name) || ledger.deleted.has(name)) assertKept(task, name);
     if (task !== undefined) await assertRight(storage, task, { name, rotten: ledger.rotten });
   }
@@ -384,7 +406,7 @@ export function outputPathOf(output: string): string {
 }
 
 const NAMES_AFTER_START =
-  /^\/data\/damselfly\/(format|content\/[0-9a-f]{3}\/[0-9a-f]{64}(\.journal(\.damaged-\d+)?)?)$/;
+  /^\/data\/damselfly\/(format|content\/[0-9a-f]{3}\/[0-9a-f]{64}(\.pinned|\.journal(\.damaged-\d+)?)?)$/;
 const NAMES = ["a", "b"];
 const DIRECTORY = "/data";
 const OUTPUTS = "/out";

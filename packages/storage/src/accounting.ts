@@ -1,0 +1,113 @@
+import type { StorageContext } from "./context.ts";
+import { StorageError, toStorageError } from "./errors.ts";
+import { type MeasuredFiles, measureFiles } from "./usage.ts";
+
+/** Room that a new task has not got. */
+export interface Lack {
+  readonly bytes: number;
+  /** What has not got it: the quota of the storage, which all its files count towards, or the disk, to which some are of no matter. */
+  readonly of: "quota" | "disk";
+}
+
+/** A task does not fit, as things are. */
+export class NoRoomError extends StorageError {
+  readonly lack: Lack;
+
+  constructor(message: string, lack: Lack) {
+    super("ERR_NO_SPACE", message);
+    this.lack = lack;
+  }
+}
+
+/** Keeps the sum of what the storage's own files take: measured now and then, counted in between. */
+export class Accounting {
+  readonly #context: StorageContext;
+  readonly #quotaBytes: number;
+  /** By task; undefined: not measured yet. */
+  #tally: Map<string, number> | undefined;
+  #otherBytes = 0;
+  #measuring: Promise<MeasuredFiles> | undefined;
+
+  /** @param options.quotaBytes 0: none */
+  constructor(context: StorageContext, options: { readonly quotaBytes: number }) {
+    this.#context = context;
+    this.#quotaBytes = options.quotaBytes;
+  }
+
+  /** Looks at all files; who asks while somebody else does gets the same. @throws {StorageError} */
+  async measure(): Promise<MeasuredFiles> {
+    this.#measuring ??= this.#measure().finally(() => (this.#measuring = undefined));
+    return await this.#measuring;
+  }
+
+  /** All own files, in bytes. @throws {StorageError} */
+  async usedBytes(): Promise<number> {
+    if (this.#tally === undefined) await this.measure();
+    let sum = this.#otherBytes;
+    for (const bytes of this.#tally?.values() ?? []) sum += bytes;
+    return sum;
+  }
+
+  /** So many bytes of a task have been written. */
+  add(taskId: string, bytes: number): void {
+    this.#tally?.set(taskId, (this.#tally.get(taskId) ?? 0) + bytes);
+  }
+
+  /** The task is deleted. */
+  remove(taskId: string): void {
+    this.#tally?.delete(taskId);
+  }
+
+  /**
+   * Whether there is room, besides what is promised already.
+   *
+   * @param action what could not be done without, as in "create task …"
+   * @throws {NoRoomError}
+   * @throws {StorageError} if the disk cannot be asked
+   */
+  async assertRoom(
+    action: string,
+    { bytes, reservedBytes }: { readonly bytes: number; readonly reservedBytes: number },
+  ): Promise<void> {
+    const { freeBytes } = await this.disk();
+    const promised = `${reservedBytes} of them are promised to others`;
+    const onDisk = bytes + reservedBytes - freeBytes;
+    if (onDisk > 0) {
+      throw new NoRoomError(
+        `Cannot ${action}: it has ${bytes} bytes, the disk has ${freeBytes} bytes free and ${promised}`,
+        { bytes: onDisk, of: "disk" },
+      );
+    }
+    if (this.#quotaBytes === 0) return;
+    const left = Math.max(0, this.#quotaBytes - (await this.usedBytes()));
+    const inQuota = bytes + reservedBytes - left;
+    if (inQuota <= 0) return;
+    throw new NoRoomError(
+      `Cannot ${action}: it has ${bytes} bytes, the quota of ${this.#quotaBytes} bytes has ${left} left and ${promised}`,
+      { bytes: inQuota, of: "quota" },
+    );
+  }
+
+  /** The disk that everything is on. @throws {StorageError} */
+  async disk(): Promise<{ readonly totalBytes: number; readonly freeBytes: number }> {
+    const { layout, fileSystem, paths } = this.#context;
+    try {
+      const { bavail, bsize, blocks } = await layout.retry(() => fileSystem.statfs(paths.content));
+      return { totalBytes: blocks * bsize, freeBytes: bavail * bsize };
+    } catch (error) {
+      throw toStorageError("ask for the free space", error);
+    }
+  }
+
+  async #measure(): Promise<MeasuredFiles> {
+    const { fileSystem, paths } = this.#context;
+    try {
+      const measured = await measureFiles(fileSystem, paths);
+      this.#tally = new Map([...measured.tasks].map(([taskId, { bytes }]) => [taskId, bytes]));
+      this.#otherBytes = measured.otherBytes;
+      return measured;
+    } catch (error) {
+      throw toStorageError("measure the files of the storage", error);
+    }
+  }
+}
