@@ -17,10 +17,19 @@ export interface StorageContext {
   readonly newDirectories: NewDirectories;
   readonly logger: Logger;
   readonly clock: Clock;
+  readonly onDamaged: (found: DamagedPieces) => void;
   /** Computed of every piece that is written, besides what is asked for. */
   readonly pieceDigest: PieceDigest;
   /** Devices that were found unable to share blocks between files; `output` adds to it. */
   readonly withoutClones: Set<bigint>;
+}
+
+/** Pieces that are not what was recorded. */
+export interface DamagedPieces {
+  readonly taskId: string;
+  readonly pieceCount: number;
+  /** `changed`: stat showed that the file had been changed, or left unfinished. `rotten`: it did not; the digest was another. */
+  readonly how: "changed" | "rotten";
 }
 
 /** What is known of a piece at least. `sha256` is `crc32` and SHA-256: who means to can make other bytes with the same CRC-32. */

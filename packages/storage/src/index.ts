@@ -1,6 +1,6 @@
 export type { Lack } from "./accounting.ts";
 export { ContentFiles } from "./content-files.ts";
-export type { Clock, PieceDigest } from "./context.ts";
+export type { Clock, DamagedPieces, PieceDigest } from "./context.ts";
 export { StorageError, type StorageErrorCode } from "./errors.ts";
 export type { Logger } from "./logger.ts";
 export type { ScrubOptions } from "./scrub.ts";

@@ -1,6 +1,6 @@
 import type { Lack } from "./accounting.ts";
 import { BufferPool } from "./buffer-pool.ts";
-import type { Clock, PieceDigest, StorageContext } from "./context.ts";
+import type { Clock, DamagedPieces, PieceDigest, StorageContext } from "./context.ts";
 import { toStorageError } from "./errors.ts";
 import { makeDirectory, removeTree } from "./file-io.ts";
 import type { FileSystem } from "./file-system.ts";
@@ -29,6 +29,8 @@ export interface StorageOptions {
   readonly quotaBytes?: number;
   /** Called when a new task does not fit. True: something was deleted, try again. */
   readonly makeRoom?: (lack: Lack) => Promise<boolean>;
+  /** Called when pieces were found damaged and are not offered any more: in a file that has changed, or one that has rotted. */
+  readonly onDamaged?: (found: DamagedPieces) => void;
   /** Default `crc32`, as in Dragonfly. Pieces that are there already stay as they are. */
   readonly pieceDigest?: PieceDigest;
   /** Default: this machine's. */
@@ -69,6 +71,7 @@ export async function openStorage(options: StorageOptions): Promise<Storage> {
         writeBuffers: new BufferPool({ length: limits.writeLength, idleCountMax: 16 }),
         logger,
         clock,
+        onDamaged: options.onDamaged ?? (() => undefined),
         pieceDigest: options.pieceDigest ?? "crc32",
         withoutClones: new Set(),
       };

@@ -381,7 +381,11 @@ export class TaskContent {
   }
 
   async #trust(fingerprint: ContentStat | undefined, bad: readonly PieceRecord[]): Promise<void> {
-    if (bad.length > 0) await this.#owner.dropPieces(bad.map((piece) => piece.number));
+    if (bad.length > 0) {
+      const { taskId } = this.#owner;
+      await this.#owner.dropPieces(bad.map((piece) => piece.number));
+      this.#context.onDamaged({ taskId, pieceCount: bad.length, how: "changed" });
+    }
     this.#fingerprint = fingerprint;
     this.#linkCount = fingerprint?.nlink;
     // Without the record, the next start checks every piece once more.

@@ -487,6 +487,7 @@ export class TaskOnDisk implements StoredTask, ContentOwner, VerifiedTask {
         { taskId, pieceNumber: record.number },
         "piece no longer matches its digest: withdrawn",
       );
+      this.#context.onDamaged({ taskId, pieceCount: 1, how: "rotten" });
       await this.#append({ type: "withdrawn", number: record.number });
       await this.#syncWithdrawals();
     } catch (error) {
