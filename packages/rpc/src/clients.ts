@@ -1,5 +1,6 @@
 import { createRpcClient, type RpcClient, type RpcClientOptions } from "./client.ts";
 import type {
+  CacheMethods,
   DfdaemonDownloadMethods,
   DfdaemonUploadMethods,
   HealthMethods,
@@ -14,6 +15,7 @@ export type DfdaemonDownloadClient = RpcClient<DfdaemonDownloadMethods>;
 export type SchedulerClient = RpcClient<SchedulerMethods>;
 export type HealthClient = RpcClient<HealthMethods>;
 export type ManagerClient = RpcClient<ManagerMethods>;
+export type CacheClient = RpcClient<CacheMethods>;
 export type PieceTransferClient = RpcClient<PieceTransferMethods>;
 
 /** What a daemon serves to other daemons. */
@@ -46,6 +48,11 @@ export function createHealthClient(target: RpcTarget, options?: RpcClientOptions
 /** Of a Dragonfly cluster. */
 export function createManagerClient(target: RpcTarget, options?: RpcClientOptions): ManagerClient {
   return createRpcClient("manager.v2.Manager", target, options);
+}
+
+/** Of a daemon of ours, on its unix socket. */
+export function createCacheClient(target: RpcTarget, options?: RpcClientOptions): CacheClient {
+  return createRpcClient("damselfly.v1.Cache", target, options);
 }
 
 /** Pieces between Damselfly's own daemons. */

@@ -2,12 +2,14 @@ export { backendDetails, encodeBackendDetails, type BackendDetails } from "./bac
 export { checkHealth } from "./check-health.ts";
 export { onceLost } from "./once-lost.ts";
 export {
+  createCacheClient,
   createDfdaemonDownloadClient,
   createDfdaemonUploadClient,
   createHealthClient,
   createManagerClient,
   createPieceTransferClient,
   createSchedulerClient,
+  type CacheClient,
   type DfdaemonDownloadClient,
   type DfdaemonUploadClient,
   type HealthClient,

@@ -4,6 +4,7 @@ import type { AnnouncePeerRequest, Download, Host, SyncPiecesResponse } from "./
 import { loadService, type ServiceName } from "./load-service.ts";
 
 const serviceNames: readonly ServiceName[] = [
+  "damselfly.v1.Cache",
   "damselfly.v1.PieceTransfer",
   "dfdaemon.v2.DfdaemonDownload",
   "dfdaemon.v2.DfdaemonUpload",

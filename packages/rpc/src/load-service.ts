@@ -7,6 +7,7 @@ import {
 } from "@grpc/proto-loader";
 import { fileURLToPath } from "node:url";
 import type {
+  CacheMethods,
   DfdaemonDownloadMethods,
   DfdaemonUploadMethods,
   HealthMethods,
@@ -18,6 +19,7 @@ import type {
 
 /** Every service that proto/ describes, by full name, with its methods. */
 export interface Services {
+  readonly "damselfly.v1.Cache": CacheMethods;
   readonly "damselfly.v1.PieceTransfer": PieceTransferMethods;
   readonly "dfdaemon.v2.DfdaemonDownload": DfdaemonDownloadMethods;
   readonly "dfdaemon.v2.DfdaemonUpload": DfdaemonUploadMethods;
@@ -59,6 +61,7 @@ const loadedServices = new Map<ServiceName, LoadedService>();
 const protoDirectory = fileURLToPath(new URL("../../../proto", import.meta.url));
 
 const protoFiles: Record<ServiceName, string> = {
+  "damselfly.v1.Cache": "damselfly/v1/cache.proto",
   "damselfly.v1.PieceTransfer": "damselfly/v1/piece_transfer.proto",
   "dfdaemon.v2.DfdaemonDownload": "dfdaemon/v2/dfdaemon.proto",
   "dfdaemon.v2.DfdaemonUpload": "dfdaemon/v2/dfdaemon.proto",

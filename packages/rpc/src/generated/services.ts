@@ -8,6 +8,10 @@ import type {
   AnnouncePeerRequest__Output,
   AnnouncePeerResponse,
   AnnouncePeerResponse__Output,
+  CollectGarbageRequest,
+  CollectGarbageRequest__Output,
+  CollectGarbageResponse,
+  CollectGarbageResponse__Output,
   DeleteHostRequest,
   DeleteHostRequest__Output,
   DeleteLocalTaskRequest,
@@ -34,6 +38,10 @@ import type {
   HealthCheckResponse__Output,
   Host,
   Host__Output,
+  ListCacheRequest,
+  ListCacheRequest__Output,
+  ListCacheResponse,
+  ListCacheResponse__Output,
   ListHostsRequest,
   ListHostsRequest__Output,
   ListHostsResponse,
@@ -52,6 +60,14 @@ import type {
   ListTaskEntriesResponse__Output,
   Peer,
   Peer__Output,
+  PinTasksRequest,
+  PinTasksRequest__Output,
+  PinTasksResponse,
+  PinTasksResponse__Output,
+  RemoveTasksRequest,
+  RemoveTasksRequest__Output,
+  RemoveTasksResponse,
+  RemoveTasksResponse__Output,
   SchedulerDeleteTaskRequest,
   SchedulerDeleteTaskRequest__Output,
   SchedulerStatTaskRequest,
@@ -80,6 +96,14 @@ import type {
   UnservedResponse__Output,
 } from "./messages.ts";
 import type { DuplexMethod, ServerStreamMethod, UnaryMethod } from "../method.ts";
+
+/** damselfly.v1.Cache */
+export interface CacheMethods {
+  readonly listCache: UnaryMethod<ListCacheRequest, ListCacheRequest__Output, ListCacheResponse, ListCacheResponse__Output>;
+  readonly pinTasks: UnaryMethod<PinTasksRequest, PinTasksRequest__Output, PinTasksResponse, PinTasksResponse__Output>;
+  readonly removeTasks: UnaryMethod<RemoveTasksRequest, RemoveTasksRequest__Output, RemoveTasksResponse, RemoveTasksResponse__Output>;
+  readonly collectGarbage: UnaryMethod<CollectGarbageRequest, CollectGarbageRequest__Output, CollectGarbageResponse, CollectGarbageResponse__Output>;
+}
 
 /** damselfly.v1.PieceTransfer */
 export interface PieceTransferMethods {
