@@ -29,6 +29,11 @@ async function main(): Promise<number> {
         stderr: process.stderr,
       });
     }
+    case "cache": {
+      const { runCacheCommand } = await import("./cache/cache-command.ts");
+      const { stdout, stderr, env } = process;
+      return await runCacheCommand(command.argv, { stdout, stderr, env });
+    }
     case "run":
       break;
   }

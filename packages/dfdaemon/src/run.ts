@@ -2,6 +2,7 @@ import { arch, platform } from "node:os";
 import { readFile } from "node:fs/promises";
 import { serveRpc, type RequestLimits } from "@damselfly/rpc";
 import { SettingsError } from "@damselfly/settings";
+import { createCacheService } from "./api/cache-service.ts";
 import { createDownloadService, createUploadService, type ServiceParts } from "./api/services.ts";
 import type { Config, ServerConfig, RequestRateConfig } from "./config/config.ts";
 import { certificateWarnings } from "./config/certificate-warnings.ts";
@@ -18,8 +19,11 @@ import { findLinkSpeed } from "./host/link-speed.ts";
 import { TrafficMeter } from "./host/traffic-meter.ts";
 import { formatHostId } from "./identity/host-id.ts";
 import { watchIdle } from "./idle-watch.ts";
+import { CacheGc } from "./gc/cache-gc.ts";
+import { ScrubLoop } from "./gc/scrub-loop.ts";
 import type { Logger } from "./logger.ts";
 import { messageOf } from "./message-of.ts";
+import { registerCacheMetrics } from "./metrics/cache-metrics.ts";
 import { createMetrics } from "./metrics/metrics.ts";
 import { serveHttp } from "./metrics/serve-http.ts";
 import { statsPages } from "./metrics/stats-pages.ts";
@@ -96,7 +100,13 @@ export async function runDaemon(config: Config, options: RunOptions): Promise<vo
     limits: { maxRetries: config.backend.maxRetries },
   };
   await using origin = openHttpOrigin({ ...originInit, observer: metrics, logger });
+  const cacheObserver = registerCacheMetrics(metrics.registry);
+  const late: { gc?: CacheGc } = {};
   await using dataPlane = await openDataPlane(config, {
+    storage: {
+      makeRoom: async (lack) => (await late.gc?.makeRoom(lack)) === true,
+      onDamaged: (found) => cacheObserver.damaged(found),
+    },
     identities,
     policy,
     meter,
@@ -144,6 +154,22 @@ export async function runDaemon(config: Config, options: RunOptions): Promise<vo
     logger,
   });
   const scheduler = schedulers.connection;
+  const { policy: gcPolicy, interval: gcIntervalMs } = config.gc;
+  await using gc = new CacheGc({
+    storage: dataPlane.storage,
+    policy: {
+      taskTtlMs: gcPolicy.taskTTL,
+      quotaBytes: gcPolicy.diskThreshold,
+      highPercent: gcPolicy.diskHighThresholdPercent,
+      lowPercent: gcPolicy.diskLowThresholdPercent,
+    },
+    intervalMs: gcIntervalMs,
+    scheduler,
+    hostId: host.id,
+    logger,
+    observer: cacheObserver,
+  });
+  late.gc = gc;
   await using clients = new UploadClients({
     tls: identities.client,
     plainPeers: policy.plainPeers,
@@ -169,6 +195,8 @@ export async function runDaemon(config: Config, options: RunOptions): Promise<vo
       scheduleTimeoutMs: config.scheduler.scheduleTimeout,
       scheduleCountMax: config.scheduler.maxScheduleCount,
     },
+    verifyOnHit: config.storage.verifyOnHit,
+    makeRoom: (lack) => gc.makeRoom(lack),
     logger,
     observer: {
       bytes: (length) => meter.received(length),
@@ -228,7 +256,7 @@ export async function runDaemon(config: Config, options: RunOptions): Promise<vo
     "download.server.socketPath",
     serveRpc({
       address: { socketPath, mode: socketMode },
-      services: [createDownloadService(parts)],
+      services: [createDownloadService(parts), createCacheService({ ...parts, gc })],
       requestLimits: requestLimits(config.download.server),
       logger,
       graceMs: GRACE_MS,
@@ -285,6 +313,14 @@ export async function runDaemon(config: Config, options: RunOptions): Promise<vo
   );
 
   scheduler?.start();
+  gc.start();
+  await using _scrub = new ScrubLoop({
+    storage: dataPlane.storage,
+    bytesPerSecond: config.storage.scrubRate,
+    isBusy: () => manager.activeCount > 0,
+    observer: cacheObserver,
+    logger,
+  });
   logger.info(
     {
       hostId: host.id,

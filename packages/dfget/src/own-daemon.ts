@@ -163,6 +163,9 @@ function formatDaemonArguments(place: OwnDaemonPlace, { env, logLevel }: EnsureO
     "metrics.server.port": "0",
     "stats.server.ip": LOOPBACK,
     "stats.server.port": "0",
+    // A user's own disk may well be fuller than a node's: the cache is not given up for that alone.
+    "gc.policy.diskHighThresholdPercent": "95",
+    "gc.policy.diskLowThresholdPercent": "90",
     idleExit: IDLE_EXIT,
   };
   return [

@@ -78,6 +78,8 @@ export async function* syncPieces(
   }
   const wanted = interestedPieceNumbers.filter((number) => number < task.pieceCount);
   const leave = manager.attend(taskId);
+  // Between two pieces of a child's, its parent's copy is in use, too.
+  const release = task.retain();
   // Before it hears of our port: it may dial at once.
   const childKey = request.extension?.quinnKey;
   const dismiss = childKey === undefined ? undefined : quinn?.admit(childKey, certificates);
@@ -104,6 +106,7 @@ export async function* syncPieces(
   } finally {
     children.value -= 1;
     dismiss?.();
+    release();
     leave();
   }
 }

@@ -9,7 +9,6 @@ import { count, hostAndPort, inert, ipLiteral, permissions, port } from "./setti
 const PROXY = "there is no proxy";
 const RATE = "bandwidth is not limited, nor are requests by load";
 const LATER = "this is not built yet";
-const NO_EVICTION = "nothing is evicted yet, delete tasks by hand";
 /** Of old files and of the Helm chart: Dragonfly passes them over in silence, as it does every key that it does not know. */
 const UNHEEDED = "Dragonfly's own daemons of today do not heed it";
 const LOG_FLAGS = "the log is set up by flags, see dfdaemon --help";
@@ -99,6 +98,9 @@ const storageSection = z.object({
   dir: z.string().min(1).default("/var/lib/dragonfly/"),
   /** Dragonfly's default is false: it forgets everything at each start. */
   keep: z.boolean().default(true),
+  pieceDigest: z.enum(["crc32", "sha256"]).default("crc32"),
+  verifyOnHit: z.enum(["stat", "full"]).default("stat"),
+  scrubRate: size().default(4 * 2 ** 20),
   server: z
     .object({
       ip: ipLiteral().optional(),
@@ -135,15 +137,13 @@ const backendSection = z.object({
   enableHickoryDNS: inert("names are resolved by the system"),
 });
 
-const percent = z.int().min(1).max(99).optional().meta({ inert: NO_EVICTION });
-const threshold = size().optional().meta({ inert: NO_EVICTION });
+const percent = z.int().min(1).max(99).optional();
+const threshold = size().optional();
 const gcSection = z.object({
-  interval: duration({ minMs: 1 }).default(900_000).meta({ inert: NO_EVICTION }),
+  interval: duration({ minMs: 1 }).default(900_000),
   policy: z
     .object({
-      taskTTL: duration({ minMs: 1 })
-        .default(30 * 86_400_000)
-        .meta({ inert: NO_EVICTION }),
+      taskTTL: duration({ minMs: 1 }).default(30 * 86_400_000),
       diskThreshold: threshold,
       diskHighThresholdPercent: percent,
       diskLowThresholdPercent: percent,

@@ -45,9 +45,9 @@ export interface Config {
     readonly policy: {
       /** A task that nobody used for this long is deleted. */
       readonly taskTTL: number;
-      /** Bytes the cache may fill; 0: the whole disk. */
+      /** Bytes that the cache may take: a new task that does not fit is refused when nothing can be evicted. 0: what counts is how full the disk is. */
       readonly diskThreshold: number;
-      /** Fuller than this, tasks are evicted until `diskLowThresholdPercent` is reached. */
+      /** From so much of that on, tasks are evicted until `diskLowThresholdPercent` is reached. */
       readonly diskHighThresholdPercent: number;
       readonly diskLowThresholdPercent: number;
     };
@@ -132,6 +132,12 @@ export interface StorageConfig {
   readonly dir: string;
   /** What is there is used again after a restart. */
   readonly keep: boolean;
+  /** What is computed of every piece that is written: Dragonfly's CRC-32, or SHA-256 besides. */
+  readonly pieceDigest: "crc32" | "sha256";
+  /** What is looked at before a file that is here is handed out: whether stat shows a change, or every byte. */
+  readonly verifyOnHit: "stat" | "full";
+  /** Bytes a second that are read in the background to find what has rotted; 0: none. */
+  readonly scrubRate: number;
   readonly server: {
     readonly ip: string;
     /** What this daemon fetches pieces with, auto: what is best for each parent; every server runs at the same time. */

@@ -32,6 +32,11 @@ export function dropInNotes(
     notes.push(
       "storage.keep is not given: what is stored is kept over restarts; set it to false to start empty each time, as Dragonfly does",
     );
+  if (config.gc.policy.diskThreshold > 0)
+    notes.push(
+      `gc.policy.diskThreshold is given: what is stored takes no more than ${config.gc.policy.diskThreshold} bytes, ` +
+        "and a download that does not fit is refused; with Dragonfly the two marks are per cent of it, and nothing is",
+    );
   if (!sources.has("download.server.socketMode"))
     notes.push(
       `download.server.socketMode is not given: only this daemon's user and group may ask at ${config.download.server.socketPath} ` +

@@ -55,8 +55,14 @@ it("config/dfdaemon.yaml has every setting that does something", async () => {
     .filter(({ schema }) => inertReason(schema) === undefined)
     .filter(({ keys }) => at(example, keys) === undefined)
     .map(({ keys }) => keys.join("."));
-  // Dragonfly's words for storage.server.protocol and storage.server.quic.port.
-  expect(missing).toEqual(["download.protocol", "storage.server.quicPort"]);
+  // Dragonfly's words for storage.server.protocol and storage.server.quic.port, and its older ones for gc.policy.disk….
+  expect(missing).toEqual([
+    "download.protocol",
+    "storage.server.quicPort",
+    "gc.policy.distThreshold",
+    "gc.policy.distHighThresholdPercent",
+    "gc.policy.distLowThresholdPercent",
+  ]);
 });
 
 function at(tree: unknown, keys: readonly string[]): unknown {

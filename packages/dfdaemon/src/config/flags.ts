@@ -97,6 +97,8 @@ export function formatHelp(): string {
   return `Usage: dfdaemon [flags]
        dfdaemon certs init|issue|renew|show|revoke [flags]
                                     make certificates; see dfdaemon certs --help
+       dfdaemon cache list|pin|unpin|rm|gc [flags]
+                                    what is stored here; see dfdaemon cache --help
 
 Serves files to this machine's dfget and to other daemons.
 

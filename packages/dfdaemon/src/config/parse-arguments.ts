@@ -8,6 +8,8 @@ export type DaemonCommand =
   | { readonly kind: "run"; readonly options: RunOptions }
   /** `argv` is what follows `certs`. */
   | { readonly kind: "certs"; readonly argv: readonly string[] }
+  /** `argv` is what follows `cache`. */
+  | { readonly kind: "cache"; readonly argv: readonly string[] }
   | { readonly kind: "help" }
   | { readonly kind: "version" };
 
@@ -45,7 +47,7 @@ export async function parseArguments(
   argv: readonly string[],
   env: Readonly<Record<string, string | undefined>>,
 ): Promise<DaemonCommand> {
-  if (argv[0] === "certs") return { kind: "certs", argv: argv.slice(1) };
+  if (argv[0] === "certs" || argv[0] === "cache") return { kind: argv[0], argv: argv.slice(1) };
   const given = await readGiven(argv);
   if (given.some(({ flag }) => flag.name === "help")) return { kind: "help" };
   if (given.some(({ flag }) => flag.name === "version")) return { kind: "version" };

@@ -1,6 +1,6 @@
 import { availableParallelism } from "node:os";
 import { createIdentity } from "@damselfly/quinn";
-import { openStorage } from "@damselfly/storage";
+import { openStorage, type StorageOptions } from "@damselfly/storage";
 import type { Config } from "../config/config.ts";
 import type { ListenPolicy } from "../config/listen-policy.ts";
 import type { Identities } from "../config/open-identities.ts";
@@ -30,6 +30,8 @@ export interface OpenDataPlaneOptions {
   readonly originInit: WorkerOriginInit;
   /** Starts a data-plane process; absent: there are none, and this one does it all. */
   readonly spawn: (() => WorkerProcess) | undefined;
+  /** For the storage, besides what the settings say of it. */
+  readonly storage?: Pick<StorageOptions, "makeRoom" | "onDamaged">;
   readonly logger: Logger;
 }
 
@@ -47,6 +49,9 @@ export async function openDataPlane(
   const storage = await openStorage({
     directory: config.storage.dir,
     keep: config.storage.keep,
+    quotaBytes: config.gc.policy.diskThreshold,
+    pieceDigest: config.storage.pieceDigest,
+    ...options.storage,
     onForget: (path) => remote?.forget(path),
     logger,
   });

@@ -3,7 +3,8 @@ import { open, readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { PieceSource } from "@damselfly/transport";
 import * as fc from "fast-check";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { StorageError, type Lack, type Storage } from "@damselfly/storage";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { OriginError, type OriginAnswer } from "../origins/origin-error.ts";
 import {
   contentOf,
@@ -629,6 +630,102 @@ describe("TaskManager", () => {
       ),
       { numRuns: 15 },
     );
+  });
+
+  describe("with verifyOnHit: full", () => {
+    it("reads what is on disk before it is handed out, and fetches anew what is not good any more", async () => {
+      const node = await cluster.addNode("a", { verifyOnHit: "full" });
+      await node.download();
+      const task = await node.storage.openTask(TASK_ID);
+      const verify = vi.spyOn(task!, "verify");
+      const served = cluster.origin.servedLength;
+      await node.download();
+      expect(verify).toHaveBeenCalledTimes(1);
+      expect([...verify.mock.calls[0]![0]]).toHaveLength(21);
+      expect(cluster.origin.servedLength).toBe(served);
+
+      // As when the disk has flipped a bit: by that look the piece is withdrawn.
+      verify.mockImplementationOnce(async () => {
+        const [prefix, storageDirectory] = [TASK_ID.slice(0, 3), join(node.directory, "damselfly")];
+        const file = await open(join(storageDirectory, "content", prefix, TASK_ID), "r+");
+        await file.write(Buffer.from("rotten"), 0, 6, 5 * PIECE_LENGTH);
+        await file.close();
+        await node.storage.openTask(TASK_ID);
+        return [5];
+      });
+      await node.download();
+      expect(cluster.origin.servedLength).toBe(served + PIECE_LENGTH);
+      expect(sha256(await contentOf(node))).toBe(sha256(cluster.origin.content));
+    });
+
+    it("does not read what a download under way has just brought", async () => {
+      const node = await cluster.addNode("a", { verifyOnHit: "full" });
+      const { storage } = node;
+      let verifyCount = 0;
+      cluster.origin.beforeRead = async () => {
+        const task = await storage.openTask(TASK_ID);
+        if (task !== undefined && verifyCount === 0) {
+          verifyCount = 1;
+          vi.spyOn(task, "verify").mockRejectedValue(new Error("nobody asked for it"));
+        }
+      };
+      await Promise.all([node.download(), node.download(), node.download()]);
+      expect(verifyCount).toBe(1);
+    });
+
+    it("is not the default", async () => {
+      const node = await cluster.addNode("a");
+      await node.download();
+      const task = await node.storage.openTask(TASK_ID);
+      const verify = vi.spyOn(task!, "verify");
+      await node.download();
+      expect(verify).not.toHaveBeenCalled();
+    });
+  });
+
+  describe("on a disk that fills up", () => {
+    const full = new StorageError(
+      "ERR_NO_SPACE",
+      "Cannot write piece 3: no space left on the disk",
+    );
+
+    async function failWriting(node: { storage: Storage }, count: number): Promise<void> {
+      let left = count;
+      const task = await node.storage.openTask(TASK_ID);
+      const writePiece = task!.writePiece.bind(task!);
+      vi.spyOn(task!, "writePiece").mockImplementation(async (...given) => {
+        if (given[0].number !== 3 || left === 0) return await writePiece(...given);
+        left -= 1;
+        throw full;
+      });
+    }
+
+    it("has others make way, once, and goes on", async () => {
+      const lacks: Lack[] = [];
+      const node = await cluster.addNode("a", {
+        makeRoom: async (lack) => {
+          lacks.push(lack);
+          return true;
+        },
+      });
+      cluster.origin.beforeStat = () => {};
+      let failing: Promise<void> | undefined;
+      cluster.origin.beforeRead = () => (failing ??= failWriting(node, 1));
+      await node.download();
+      expect(sha256(await contentOf(node))).toBe(sha256(cluster.origin.content));
+      expect(lacks).toEqual([{ bytes: expect.any(Number), of: "disk" }]);
+      expect(lacks[0]?.bytes).toBeGreaterThanOrEqual(PIECE_LENGTH);
+    });
+
+    it("fails with what the disk says when nobody can, and when it did not help", async () => {
+      let room = false;
+      const node = await cluster.addNode("a", { makeRoom: async () => room });
+      let failing: Promise<void> | undefined;
+      cluster.origin.beforeRead = () => (failing ??= failWriting(node, 100));
+      await expect(node.download()).rejects.toBe(full);
+      room = true;
+      await expect(node.download()).rejects.toBe(full);
+    });
   });
 });
 

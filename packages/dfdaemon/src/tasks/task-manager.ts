@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import type { PieceRecord, StoredTask } from "@damselfly/storage";
+import type { Lack, PieceRecord, StoredTask } from "@damselfly/storage";
 import { codeOf } from "../code-of.ts";
 import type { DataPlane } from "../data-plane/data-plane.ts";
 import { DaemonError } from "../errors.ts";
@@ -52,6 +52,10 @@ export interface TaskManagerOptions {
     readonly seed: boolean;
   };
   readonly limits?: Partial<FlightLimits>;
+  /** What is looked at before a file that is here is handed out; default `stat`. */
+  readonly verifyOnHit?: "stat" | "full";
+  /** Has others make way on a disk that is full. True: some did. */
+  readonly makeRoom?: (lack: Lack) => Promise<boolean>;
   readonly logger: Logger;
   readonly observer?: FlightObserver;
 }
@@ -208,6 +212,7 @@ export class TaskManager implements AsyncDisposable {
     const { task, rangeable, fresh = false } = await this.#preparer.prepare(request, signal);
     const range = request.range?.(task.facts.contentLength);
     const pieceNumbers = piecesOfRange(task.facts, range);
+    if (!fresh) await this.#verifyHits(task, pieceNumbers, signal);
     const { output } = request;
     // Told before anything is fetched, not after.
     if (output !== undefined)
@@ -239,6 +244,22 @@ export class TaskManager implements AsyncDisposable {
     if (task.complete && !task.sealed) this.#inBackground(task.seal(), "could not seal the task");
   }
 
+  /** Has what is on disk read before it is handed out, where the operator trusts stat alone as little as we do not trust others. */
+  async #verifyHits(
+    task: StoredTask,
+    pieceNumbers: readonly number[],
+    signal: AbortSignal,
+  ): Promise<void> {
+    // What a download under way has brought was checked on its way to the disk; what was there before, by its first caller.
+    if (this.#options.verifyOnHit !== "full" || this.isActive(task.facts.taskId)) return;
+    const release = task.retain();
+    try {
+      await task.verify(pieceNumbers, { signal });
+    } finally {
+      release();
+    }
+  }
+
   /** Joins the task's flight, or starts it, and follows until the pieces are there. */
   async *#ride(
     request: DownloadRequest,
@@ -252,6 +273,15 @@ export class TaskManager implements AsyncDisposable {
   ): AsyncGenerator<DownloadEvent, void, undefined> {
     const { task, pieceNumbers } = trip;
     const told = new Set<number>();
+    let hasAskedForRoom = false;
+    /** The disk has filled up since the task was created, by somebody else's hand: once, others make way. */
+    const hasRoomNow = async (error: unknown): Promise<boolean> => {
+      if (codeOf(error) !== "ERR_NO_SPACE" || hasAskedForRoom) return false;
+      hasAskedForRoom = true;
+      const missing = pieceNumbers.filter((number) => !task.pieces.has(number));
+      const bytes = missing.reduce((sum, number) => sum + task.bounds(number).length, 0);
+      return (await this.#options.makeRoom?.({ bytes, of: "disk" })) === true;
+    };
     for (;;) {
       const shared = this.#board(request, trip);
       shared.riderCount += 1;
@@ -268,7 +298,7 @@ export class TaskManager implements AsyncDisposable {
         return;
       } catch (error) {
         // Whoever began the download may not ask the origin, or has not the right to: our own request may do better.
-        if (!mayDoBetter(request, shared.request, error)) throw error;
+        if (!mayDoBetter(request, shared.request, error) && !(await hasRoomNow(error))) throw error;
       } finally {
         shared.riderCount -= 1;
         endUnlessWanted(shared);

@@ -29,7 +29,7 @@ import type {
 import type { DownloadRequest } from "../tasks/download-request.ts";
 import type { FlightLimits } from "../tasks/flight.ts";
 import { followPieces } from "../tasks/follow-pieces.ts";
-import { TaskManager, type DownloadEvent } from "../tasks/task-manager.ts";
+import { TaskManager, type DownloadEvent, type TaskManagerOptions } from "../tasks/task-manager.ts";
 
 export const PIECE_LENGTH: number = 64 * 1024;
 export const TASK_ID: string = createHash("sha256").update("fake-cluster").digest("hex");
@@ -237,6 +237,8 @@ export interface FakeCluster extends AsyncDisposable {
       readonly dialect?: SchedulerDialect;
       /** Absent: no scheduler at all. */
       readonly limits?: Partial<FlightLimits>;
+      readonly verifyOnHit?: "stat" | "full";
+      readonly makeRoom?: TaskManagerOptions["makeRoom"];
       readonly directory?: string;
       /** Wraps what the node serves, to make it lie. */
       readonly corrupt?: (source: PieceSource) => PieceSource;
@@ -302,6 +304,8 @@ export async function openFakeCluster(contentLength: number): Promise<FakeCluste
         channel,
         host: { id: `127.0.0.1-${name}`, ip: "127.0.0.1", hostname: name, seed: false },
         limits: { schedulerLostMs: 50, idleMs: 20_000, ...options.limits },
+        ...(options.verifyOnHit && { verifyOnHit: options.verifyOnHit }),
+        ...(options.makeRoom && { makeRoom: options.makeRoom }),
         logger: SILENT_LOGGER,
       });
       let closed = false;
