@@ -330,6 +330,7 @@ export class DiskStorage implements Storage {
       const state = { facts, pieces: new Map(), sealed: false, fingerprint: undefined };
       const task = new TaskOnDisk({ paths, context, journal, state });
       await task.content.create();
+      task.expectRetain();
       this.#take(task);
       return task;
     } catch (error) {

@@ -98,6 +98,9 @@ describe("usage", () => {
 
   it("has what is still to come for tasks that are being fetched", async () => {
     const task = await fixture.storage.createTask(factsOf(CONTENT));
+    // Whoever has created it is about to fetch it.
+    expect((await fixture.storage.usage()).reservedBytes).toBe(CONTENT.length);
+    nowMs += 10_000;
     expect((await fixture.storage.usage()).reservedBytes).toBe(0);
     const release = task.retain();
     await writePieceOf(task, 0, CONTENT);

@@ -56,6 +56,8 @@ export class TaskOnDisk implements StoredTask, ContentOwner, VerifiedTask {
   #uploadingCount = 0;
   #uploadedCount = 0;
   #retainCount = 0;
+  /** Until then, whoever has just created it is about to retain it. */
+  #awaitedUntilMs = 0;
   /** Callers that are being handed content. */
   #handingOutCount = 0;
   #usedAtMs: number;
@@ -135,7 +137,7 @@ export class TaskOnDisk implements StoredTask, ContentOwner, VerifiedTask {
 
   /** Bytes that are still to come while somebody fetches them: space that is as good as taken. */
   get reservedLength(): number {
-    if (this.#retainCount === 0) return 0;
+    if (this.#retainCount === 0 && this.#context.clock.now() >= this.#awaitedUntilMs) return 0;
     let present = 0;
     for (const piece of this.#pieces.values()) present += piece.length;
     return this.length - present;
@@ -252,7 +254,13 @@ export class TaskOnDisk implements StoredTask, ContentOwner, VerifiedTask {
     return assertPlaceable(this, path, { ...options, context: this.#context });
   }
 
+  /** It is new: its room is as good as taken, though nobody has retained it yet. */
+  expectRetain(): void {
+    this.#awaitedUntilMs = this.#context.clock.now() + RETAIN_WAIT_MS;
+  }
+
   retain(): () => void {
+    this.#awaitedUntilMs = 0;
     this.#retainCount++;
     let released = false;
     return () => {
@@ -584,5 +592,7 @@ export class TaskOnDisk implements StoredTask, ContentOwner, VerifiedTask {
 
 type PieceSelection = Pick<PieceRequest, "pieceNumber" | "range">;
 
+/** Between the creation of a task and its download there is little. */
+const RETAIN_WAIT_MS = 10_000;
 /** Nobody orders what to keep by seconds. */
 const USE_RESOLUTION_MS = 60_000;

@@ -44,7 +44,10 @@ async function work(round, lane) {
   await task.output(join(directory, "outputs", name));
   await task.seal();
   await task.output(join(directory, "outputs", `${name}-copy`), { overwrite: true });
+  await storage.pinTask(taskIdOf(index), round % 2 === 0);
+  await storage.usage();
   if (round % 3 === lane) await storage.deleteTask(taskIdOf(index));
+  else if (round % 4 === lane) await storage.evictTask(taskIdOf(index));
 }
 
 async function* inChunks(bytes) {
