@@ -149,8 +149,13 @@ export class Cluster {
     this.#directory = await mkdtemp(join(tmpdir(), "damselfly-test-"));
   }
 
-  async close(): Promise<void> {
+  /** Ends every process; the directory stays. */
+  async endAll(): Promise<void> {
     await Promise.all(this.#children.map((child) => child.end()));
+  }
+
+  async close(): Promise<void> {
+    await this.endAll();
     this.#children = [];
     this.#authority = undefined;
     if (this.#directory !== undefined) await rm(this.#directory, { recursive: true, force: true });

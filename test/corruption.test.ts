@@ -1,0 +1,329 @@
+import { execFile } from "node:child_process";
+import { existsSync } from "node:fs";
+import { mkdir, open, readFile, stat, truncate, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { sha256, sha256OfFile, useCluster, type RunningDaemon } from "./support/daemon.ts";
+import { openOriginServer, seededContent, type OriginServer } from "./support/origin-server.ts";
+
+const PIECE_LENGTH = 4 * 2 ** 20;
+const CONTENT = seededContent(2 * PIECE_LENGTH + 100_003);
+const SHA256 = sha256(CONTENT);
+const run = promisify(execFile);
+
+let origin: OriginServer;
+let fileCount = 0;
+
+beforeAll(async () => {
+  origin = await openOriginServer();
+});
+afterAll(async () => {
+  await origin[Symbol.asyncDispose]();
+});
+
+function serve(): string {
+  fileCount += 1;
+  origin.set(`/file-${fileCount}`, { content: CONTENT });
+  return `${origin.url}/file-${fileCount}`;
+}
+
+/** What somebody else, a broken disk or a broken program may do to a file, all of it for stat to see. */
+const DAMAGES: [string, (path: string) => Promise<void>][] = [
+  ["cut short", (path) => truncate(path, 1000)],
+  ["emptied", (path) => truncate(path, 0)],
+  ["overwritten in part", (path) => overwrite(path, Buffer.alloc(100, 0x55))],
+  ["zeroed in part", (path) => overwrite(path, Buffer.alloc(65_536))],
+  ["put together in another order", swapHalves],
+  ["full of holes", punchHole],
+];
+
+async function overwrite(path: string, bytes: Uint8Array): Promise<void> {
+  const file = await open(path, "r+");
+  const { size } = await file.stat();
+  await file.write(
+    bytes,
+    0,
+    Math.min(bytes.byteLength, Math.floor(size / 2)),
+    Math.floor(size / 3),
+  );
+  await file.close();
+}
+
+/** In place: of a content file these are pieces, more or less. */
+async function swapHalves(path: string): Promise<void> {
+  const bytes = await readFile(path);
+  const half = bytes.byteLength >> 1;
+  const file = await open(path, "r+");
+  await file.write(bytes, half, half, 0);
+  await file.write(bytes, 0, half, half);
+  await file.close();
+}
+
+async function punchHole(path: string): Promise<void> {
+  const { size } = await stat(path);
+  // What the file system has no call for is written as zeros.
+  await run("fallocate", ["-p", "-o", String(size >> 2), "-l", String(size >> 2), path]).catch(
+    async () => {
+      const file = await open(path, "r+");
+      await file.write(Buffer.alloc(size >> 2), 0, size >> 2, size >> 2);
+      await file.close();
+    },
+  );
+}
+
+function contentPathOf(daemon: RunningDaemon, taskId: string): string {
+  return join(daemon.storageDirectory, "damselfly", "content", taskId.slice(0, 3), taskId);
+}
+
+describe("a node's content", () => {
+  const cluster = useCluster("file");
+  let daemon: RunningDaemon;
+  const start = (): Promise<RunningDaemon> => cluster.startDaemon({ name: "node" });
+
+  it.each(DAMAGES)(
+    "that is %s while it runs is fetched anew, and nobody gets it",
+    async (_name, damage) => {
+      daemon ??= await start();
+      const url = serve();
+      const { taskId } = await cluster.fetch(url, { daemon });
+      await damage(contentPathOf(daemon, taskId));
+      const again = await cluster.fetch(url, { daemon });
+      expect(again.sha256).toBe(SHA256);
+      expect(again.fromOrigin).toBeGreaterThan(0);
+    },
+  );
+
+  it("that was damaged in any of these ways while it was stopped is fetched anew", async () => {
+    daemon ??= await start();
+    const files = await Promise.all(
+      DAMAGES.map(async ([name, damage]) => {
+        const url = serve();
+        const { taskId } = await cluster.fetch(url, { daemon });
+        return { name, damage, url, path: contentPathOf(daemon, taskId) };
+      }),
+    );
+    daemon.child.kill("SIGKILL");
+    await daemon.child.exited;
+    for (const { damage, path } of files) await damage(path);
+    daemon = await start();
+    for (const { name, url } of files) {
+      const again = await cluster.fetch(url, { daemon });
+      expect([name, again.sha256]).toEqual([name, SHA256]);
+      expect([name, again.fromOrigin > 0]).toEqual([name, true]);
+    }
+  });
+
+  it("whose journals were damaged in any of these ways is given out or fetched, and they are set aside", async () => {
+    daemon ??= await start();
+    const files = await Promise.all(
+      DAMAGES.map(async ([name, damage]) => {
+        const url = serve();
+        const { taskId } = await cluster.fetch(url, { daemon });
+        return { name, damage, url, path: `${contentPathOf(daemon, taskId)}.journal` };
+      }),
+    );
+    await daemon.child.end();
+    for (const { damage, path } of files) await damage(path);
+    daemon = await start();
+    for (const { name, url } of files) {
+      const again = await cluster.fetch(url, { daemon });
+      expect([name, again.sha256]).toEqual([name, SHA256]);
+    }
+    // Torn ones are written on, empty ones say nothing; the others are kept for somebody to look at.
+    const setAside = files.filter(({ path }) => existsSync(`${path}.damaged-1`));
+    expect(setAside.map(({ name }) => name)).toEqual(
+      expect.arrayContaining([
+        "overwritten in part",
+        "zeroed in part",
+        "put together in another order",
+      ]),
+    );
+  });
+});
+
+describe("a seed's content", () => {
+  const cluster = useCluster("file");
+
+  it("that is damaged is given to no child, and repaired", async () => {
+    const scheduler = (await cluster.startScheduler()).address;
+    const seed = await cluster.startDaemon({ name: "seed", seed: true, scheduler });
+    const child = await cluster.startDaemon({ name: "child", scheduler });
+    const files = await Promise.all(
+      DAMAGES.map(async ([name, damage]) => {
+        const url = serve();
+        const { taskId } = await cluster.fetch(url, { daemon: seed });
+        return { name, damage, url, path: contentPathOf(seed, taskId) };
+      }),
+    );
+    for (const { name, damage, url, path } of files) {
+      await damage(path);
+      const got = await cluster.fetch(url, { daemon: child });
+      expect([name, got.sha256]).toEqual([name, SHA256]);
+      expect([name, (await cluster.fetch(url, { daemon: seed })).sha256]).toEqual([name, SHA256]);
+    }
+  });
+});
+
+describe("an output that is its node's content by another name", () => {
+  const cluster = useCluster("file");
+  let daemon: RunningDaemon;
+  const EDITS: [string, (path: string) => Promise<unknown>][] = [
+    ...DAMAGES,
+    ["appended to", (path) => writeFile(path, "more", { flag: "a" })],
+    [
+      "written over by dd",
+      (path) => run("dd", [`of=${path}`, "if=/dev/urandom", "bs=4k", "count=3", "conv=notrunc"]),
+    ],
+    ["edited by sed", (path) => run("sed", ["-i", "1s/^/edited/", path])],
+    ["written to through a memory map", (path) => run("python3", ["-c", MAPPED_WRITE, path])],
+    ["made unreadable for others", (path) => run("chmod", ["600", path])],
+  ];
+
+  it.each(EDITS)(
+    "and is %s does not change what others get, and stays its user's",
+    async (_name, edit) => {
+      daemon ??= await cluster.startDaemon({ name: "node" });
+      const url = serve();
+      const output = cluster.path("mine");
+      const { taskId } = await cluster.fetch(url, { daemon, output });
+      expect((await stat(output)).ino).toBe((await stat(contentPathOf(daemon, taskId))).ino);
+      await edit(output);
+      const mine = await sha256OfFile(output);
+      const others = await cluster.fetch(url, { daemon });
+      expect(others.sha256).toBe(SHA256);
+      expect(await sha256OfFile(output)).toBe(mine);
+    },
+  );
+
+  it("may be edited while it is downloaded and served", async () => {
+    daemon ??= await cluster.startDaemon({ name: "node" });
+    const url = serve();
+    const output = cluster.path("mine");
+    await cluster.fetch(url, { daemon, output });
+    const over = new AbortController();
+    const editing = (async () => {
+      for (let round = 0; !over.signal.aborted; round += 1)
+        await overwrite(output, Buffer.alloc(500, round));
+    })();
+    const downloads = Array.from({ length: 4 }, () => cluster.fetch(url, { daemon }));
+    try {
+      for (const got of await Promise.all(downloads)) expect(got.sha256).toBe(SHA256);
+    } finally {
+      over.abort();
+      await editing;
+    }
+  });
+});
+
+const MAPPED_WRITE = `
+import mmap, sys
+with open(sys.argv[1], "r+b") as file:
+    with mmap.mmap(file.fileno(), 0) as mapped:
+        mapped[5_000_000:5_000_010] = b"0123456789"
+`;
+
+/** A disk whose bits can be flipped under the file system, so that stat shows nothing: a file with ext4 in it. */
+class RottingDisk {
+  readonly #image: string;
+  readonly #directory: string;
+  #isMounted = false;
+
+  constructor(image: string, directory: string) {
+    this.#image = image;
+    this.#directory = directory;
+  }
+
+  /** False where it may not be mounted. */
+  async make(): Promise<boolean> {
+    await truncate(this.#image, 0).catch(() => writeFile(this.#image, ""));
+    await truncate(this.#image, 128 << 20);
+    await mkdir(this.#directory, { recursive: true });
+    try {
+      await run("mkfs.ext4", ["-q", "-F", this.#image]);
+      await this.mount();
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
+  async mount(): Promise<void> {
+    await run("mount", ["-o", "loop", this.#image, this.#directory]);
+    this.#isMounted = true;
+  }
+
+  async unmount(): Promise<void> {
+    if (!this.#isMounted) return;
+    this.#isMounted = false;
+    await run("umount", [this.#directory]);
+  }
+
+  /** Finds these bytes wherever the file system keeps them, and changes them. */
+  async rot(bytes: Uint8Array): Promise<void> {
+    const image = await readFile(this.#image);
+    const position = image.indexOf(bytes);
+    if (position < 0 || image.indexOf(bytes, position + 1) >= 0)
+      throw new Error("expected the bytes once on the disk");
+    const file = await open(this.#image, "r+");
+    await file.write(Buffer.from([~(bytes[0] ?? 0) & 0xff]), 0, 1, position);
+    await file.close();
+  }
+}
+
+describe("bits that flip on the disk, without a trace in stat,", () => {
+  const cluster = useCluster("test");
+  let disk: RottingDisk;
+
+  beforeEach(async ({ skip }) => {
+    disk = new RottingDisk(cluster.path("image"), join(cluster.directory, "node"));
+    const isMounted = await disk.make();
+    skip(!isMounted, "only root can mount a disk with ext4");
+  });
+
+  afterEach(async () => {
+    // Ends what has files open there.
+    await cluster.endAll();
+    await disk.unmount();
+  });
+
+  /** A node that has a file, of which a bit of the second piece has flipped. */
+  async function withRot(
+    settings: Readonly<Record<string, string | number>>,
+    options: { readonly scheduler?: string; readonly seed?: boolean } = {},
+  ): Promise<{ daemon: RunningDaemon; url: string }> {
+    const start = (): Promise<RunningDaemon> =>
+      cluster.startDaemon({ name: "node", settings, ...options });
+    const url = serve();
+    const first = await start();
+    expect((await cluster.runDfget(url, { daemon: first, output: "-" })).exit.code).toBe(0);
+    await first.child.end();
+    await disk.unmount();
+    await disk.rot(CONTENT.subarray(PIECE_LENGTH + 5000, PIECE_LENGTH + 5064));
+    await disk.mount();
+    return { daemon: await start(), url };
+  }
+
+  it("are found before a byte is handed out, with storage.verifyOnHit: full", async () => {
+    const { daemon, url } = await withRot({
+      "storage.verifyOnHit": "full",
+      "storage.scrubRate": 0,
+    });
+    const got = await cluster.fetch(url, { daemon });
+    expect(got).toMatchObject({ sha256: SHA256, fromOrigin: PIECE_LENGTH });
+  });
+
+  it("are found by the scrub", async () => {
+    const { daemon, url } = await withRot({ "storage.scrubRate": "100MiB" });
+    await daemon.untilLogged("piece no longer matches its digest: withdrawn");
+    const got = await cluster.fetch(url, { daemon });
+    expect(got).toMatchObject({ sha256: SHA256, fromOrigin: PIECE_LENGTH });
+  });
+
+  it("are given to no child", async () => {
+    const scheduler = (await cluster.startScheduler()).address;
+    const { url } = await withRot({ "storage.scrubRate": 0 }, { scheduler, seed: true });
+    const child = await cluster.startDaemon({ name: "child", scheduler });
+    expect((await cluster.fetch(url, { daemon: child })).sha256).toBe(SHA256);
+  });
+});
