@@ -172,11 +172,11 @@ describe.each(SCENARIOS)("%s", (_name, act, writeLengthMax = 400) => {
       const recovering = await recordMoments(recover, { from: moment });
       await forEachMoment(recovering, inspectAfterKill);
     }
-  }, 120_000);
+  }, 600_000);
 
   it("may lose power at any step, whatever of it was not synced", async () => {
     await forEachMoment(await recordMoments(act, { writeLengthMax }), inspectAfterPowerLoss);
-  }, 240_000);
+  }, 600_000);
 });
 
 async function recover(actor: Actor): Promise<void> {

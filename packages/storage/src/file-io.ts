@@ -114,14 +114,21 @@ export async function makeDirectory(
   }
 }
 
-/** The same, with every directory above it that is missing; the names of all of them survive a power failure. */
+/** The same, with every directory above it that is missing; the names of those that are made survive a power failure. */
 export async function makeDirectories(files: FileSystem, path: string): Promise<void> {
   try {
-    if (await makeDirectory(files, path)) await files.syncDirectory(dirname(path));
+    await makeDirectory(files, path);
   } catch (error) {
     if (systemCode(error) !== "ENOENT" || dirname(path) === path) throw error;
     await makeDirectories(files, dirname(path));
-    await makeDirectories(files, path);
+    await makeDirectory(files, path);
+  }
+  try {
+    // Whether or not it was there: whoever made it may have been killed before this.
+    await files.syncDirectory(dirname(path));
+  } catch (error) {
+    // It is somebody else's directory, which may be entered and not read.
+    if (systemCode(error) !== "EACCES") throw error;
   }
 }
 

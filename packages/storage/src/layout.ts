@@ -93,7 +93,9 @@ export class Layout implements AsyncDisposable {
   async #make(): Promise<void> {
     const files = this.#files;
     const { root, content, spool, outputs, lock } = this.#paths;
-    if (await makeDirectory(files, root, 0o700)) await files.syncDirectory(dirname(root));
+    await makeDirectory(files, root, 0o700);
+    // Whether or not it was there: whoever made it may have been killed, or failed, before this.
+    await files.syncDirectory(dirname(root));
     const isFormatted = await this.#checkFormat();
     this.#lock ??= await files.lock(lock);
     if (!isFormatted) await this.#writeFormat();

@@ -15,6 +15,7 @@ import {
   utimes,
 } from "node:fs/promises";
 
+import { systemCode } from "./errors.ts";
 import type { FileSystem } from "./file-system.ts";
 import { acquireLock } from "./lock.ts";
 
@@ -38,9 +39,14 @@ export const SYSTEM_FILES: FileSystem = {
     const handle = await open(path, "r");
     try {
       await handle.sync();
+    } catch (error) {
+      // Some file systems have no such thing: network shares, and what runs as a program.
+      if (!SYNC_UNKNOWN.has(systemCode(error) ?? "")) throw error;
     } finally {
       await handle.close();
     }
   },
   lock: acquireLock,
 };
+
+const SYNC_UNKNOWN: ReadonlySet<string> = new Set(["EINVAL", "ENOTSUP", "EOPNOTSUPP", "ENOSYS"]);

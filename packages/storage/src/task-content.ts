@@ -54,6 +54,8 @@ export class TaskContent {
   #linkCount: bigint | undefined;
   /** The bytes that `#fingerprint` stands for survive a power failure. Only then does the journal hear of it. */
   #durable: boolean;
+  /** A sync has failed. What it did not get to the disk, the kernel does not try again; the next sync says nothing of it. */
+  #isUnsyncable = false;
 
   constructor(options: {
     readonly owner: ContentOwner;
@@ -140,6 +142,8 @@ export class TaskContent {
    * False: bytes were written meanwhile, and `action` did not run.
    */
   async synced(action: (fingerprint: Fingerprint) => Promise<void>): Promise<boolean> {
+    this.#owner.assertUsable();
+    await this.#renewIfUnsyncable();
     const writeCount = this.#writeCount;
     const epoch = this.#epoch;
     await this.#sync();
@@ -149,6 +153,7 @@ export class TaskContent {
     return await this.#steps.run(async () => {
       await this.#recheck();
       if (this.#fingerprint === undefined || this.#writeCount !== writeCount) return false;
+      if (this.#isUnsyncable) return false;
       if (this.#epoch !== epoch) return false; // What somebody else has written may not be on the disk.
       this.#durable = true;
       await action(this.#fingerprint);
@@ -159,9 +164,18 @@ export class TaskContent {
   /** Makes what was written survive the next start without a check. For an orderly stop; no writer may be left. */
   async settle(): Promise<void> {
     if (this.#durable || this.#fingerprint === undefined) return;
+    await this.#renewIfUnsyncable();
+    if (this.#durable) return; // The new file was synced, and is on record.
     await this.#sync();
     this.#durable = true;
     await this.#owner.recordFingerprint(this.#fingerprint);
+  }
+
+  /** Has the pieces written anew, from what everybody still sees of them, each checked. */
+  #renewIfUnsyncable(): Promise<void> {
+    return this.#steps.run(async () => {
+      if (this.#isUnsyncable && this.#writerCount === 0) await this.#moveToFreshFile();
+    });
   }
 
   /**
@@ -319,6 +333,7 @@ export class TaskContent {
         }
         if (this.#owner.pieces.size > 0) await target.sync();
         this.#durable = true;
+        this.#isUnsyncable = false;
       } finally {
         await target.close();
       }
@@ -398,6 +413,7 @@ export class TaskContent {
     try {
       await file.handle.sync();
     } catch (error) {
+      this.#isUnsyncable = true;
       throw this.#failed("sync", error);
     } finally {
       file.release();

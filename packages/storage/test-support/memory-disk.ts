@@ -325,13 +325,22 @@ class MemoryHandle implements FileHandle {
   }
 
   async datasync(): Promise<void> {
-    await this.#disk.step("datasync", true);
+    await this.#syncing("datasync");
     this.#inode.syncBytes({ times: false });
   }
 
   async sync(): Promise<void> {
-    await this.#disk.step("sync", true);
+    await this.#syncing("sync");
     this.#inode.syncBytes({ times: true });
+  }
+
+  async #syncing(name: "sync" | "datasync"): Promise<void> {
+    try {
+      await this.#disk.step(name, true);
+    } catch (error) {
+      this.#inode.forgetWrites();
+      throw error;
+    }
   }
 
   async close(): Promise<void> {

@@ -34,6 +34,8 @@ export class Inode {
   #syncedEntries = new Map<string, Inode>();
   /** Since then. */
   #writes: { readonly position: number; readonly bytes: Buffer }[] = [];
+  /** The shortest that the file has been. */
+  #shortest = 0;
   #names: ReadonlyMap<string, Inode | undefined>[] = [];
   /** Pages that are not holes. */
   readonly #pages = new Set<number>();
@@ -87,6 +89,7 @@ export class Inode {
     const changed = Buffer.alloc(length);
     this.bytes.copy(changed);
     this.bytes = changed;
+    this.#shortest = Math.min(this.#shortest, length);
     for (const page of this.#pages) if (page * PAGE_LENGTH >= length) this.#pages.delete(page);
     // Bytes beyond the end are gone from the disk only with the length; until then they are what they were.
     this.#writes = this.#writes
@@ -97,7 +100,16 @@ export class Inode {
 
   syncBytes({ times }: { readonly times: boolean }): void {
     const { mtimeNs, ctimeNs } = times ? this : this.#synced;
-    this.#synced = { bytes: Buffer.from(this.bytes), mtimeNs, ctimeNs };
+    const bytes = Buffer.alloc(this.bytes.byteLength);
+    this.#synced.bytes.copy(bytes, 0, 0, this.#shortest);
+    for (const write of this.#writes) write.bytes.copy(bytes, write.position);
+    this.#synced = { bytes, mtimeNs, ctimeNs };
+    this.#writes = [];
+    this.#shortest = bytes.byteLength;
+  }
+
+  /** As Linux does it when a sync has failed: everybody goes on seeing what was written, and nobody tries again to have it on the disk. */
+  forgetWrites(): void {
     this.#writes = [];
   }
 
@@ -167,12 +179,14 @@ export class Inode {
     copy.mtimeNs = times.mtimeNs;
     copy.ctimeNs = times.ctimeNs;
     copy.#synced = { bytes: copy.bytes, mtimeNs: copy.mtimeNs, ctimeNs: copy.ctimeNs };
+    copy.#shortest = copy.bytes.byteLength;
   }
 
   /** The process is dead, the kernel is not: what was not synced still is not. */
   #giveDebts(copy: Inode, loss: PowerLoss, copies: Map<Inode, Inode>): void {
     copy.#synced = { ...this.#synced };
     copy.#writes = [...this.#writes];
+    copy.#shortest = this.#shortest;
     const translate = (inode: Inode): Inode => inode.after(loss, copies);
     copy.#syncedEntries = new Map(
       [...this.#syncedEntries].map(([name, inode]) => [name, translate(inode)]),
