@@ -314,10 +314,17 @@ describe("bits that flip on the disk, without a trace in stat,", () => {
   });
 
   it("are found by the scrub", async () => {
-    const { daemon, url } = await withRot({ "storage.scrubRate": "100MiB" });
+    const { daemon, url } = await withRot({
+      "storage.scrubRate": "100MiB",
+      "storage.pieceDigest": "sha256",
+    });
     await daemon.untilLogged("piece no longer matches its digest: withdrawn");
     const got = await cluster.fetch(url, { daemon });
     expect(got).toMatchObject({ sha256: SHA256, fromOrigin: PIECE_LENGTH });
+    const journal = await readFile(`${contentPathOf(daemon, got.taskId)}.journal`, "latin1");
+    expect(journal).toContain(
+      `"strongDigest":"sha256:${sha256(CONTENT.subarray(0, PIECE_LENGTH))}"`,
+    );
   });
 
   it("are given to no child", async () => {

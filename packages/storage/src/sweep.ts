@@ -81,7 +81,10 @@ async function sweepOutputs(sweeping: Sweeping): Promise<void> {
       // Cut short, it names nothing; and no other file is ever removed.
       if (isOutputTemporary(temporary, random)) {
         const isThere = (await lstatIfThere(files, temporary)) !== undefined;
-        if (isThere && (await remove(sweeping, temporary))) found.outputCount += 1;
+        const isGone = !isThere || (await remove(sweeping, temporary));
+        // Its disk may be away at this moment: the next start tries again.
+        if (!isGone) continue;
+        if (isThere) found.outputCount += 1;
       }
     } catch (error) {
       logger.warn({ path: note, err: error }, "note of an output cannot be read");

@@ -174,7 +174,10 @@ export class TaskContent {
   /** Has the pieces written anew, from what everybody still sees of them, each checked. */
   #renewIfUnsyncable(): Promise<void> {
     return this.#steps.run(async () => {
-      if (this.#isUnsyncable && this.#writerCount === 0) await this.#moveToFreshFile();
+      if (!this.#isUnsyncable) return;
+      if (this.#writerCount > 0)
+        throw this.#failed("sync", new Error("a sync has failed, and it is being written to"));
+      await this.#moveToFreshFile();
     });
   }
 
