@@ -31,6 +31,7 @@ import type {
   TaskFacts,
 } from "./storage.ts";
 import { type ContentOwner, TaskContent } from "./task-content.ts";
+import { TaskUse } from "./task-use.ts";
 import { WantedDigests } from "./wanted-digests.ts";
 
 /**
@@ -53,16 +54,7 @@ export class TaskOnDisk implements StoredTask, ContentOwner, VerifiedTask {
   #facts: TaskFacts;
   #sealed: boolean;
   #gone: StorageError | undefined;
-  #uploadingCount = 0;
-  #uploadedCount = 0;
-  #retainCount = 0;
-  /** Until then, whoever has just created it is about to retain it. */
-  #awaitedUntilMs = 0;
-  /** Callers that are being handed content. */
-  #handingOutCount = 0;
-  #usedAtMs: number;
-  /** As the journal's time has it. */
-  #writtenUseAtMs: number;
+  readonly #use: TaskUse;
 
   constructor(options: {
     readonly paths: TaskPaths;
@@ -78,8 +70,7 @@ export class TaskOnDisk implements StoredTask, ContentOwner, VerifiedTask {
     this.#facts = state.facts;
     this.#pieces = state.pieces;
     this.#sealed = state.sealed;
-    this.#usedAtMs = options.usedAtMs ?? state.facts.createdAtMs;
-    this.#writtenUseAtMs = this.#usedAtMs;
+    this.#use = new TaskUse(options.context.clock, options.usedAtMs ?? state.facts.createdAtMs);
     this.content = new TaskContent({
       owner: this,
       paths: options.paths,
@@ -118,26 +109,25 @@ export class TaskOnDisk implements StoredTask, ContentOwner, VerifiedTask {
   }
 
   get uploadingCount(): number {
-    return this.#uploadingCount;
+    return this.#use.uploadingCount;
   }
 
   get uploadedCount(): number {
-    return this.#uploadedCount;
+    return this.#use.uploadedCount;
   }
 
   get usedAtMs(): number {
-    return this.#usedAtMs;
+    return this.#use.usedAtMs;
   }
 
   /** It is being fetched, served or handed out: not to be evicted. */
   get busy(): boolean {
-    const users = this.#retainCount + this.#uploadingCount + this.#handingOutCount;
-    return users > 0 || this.#writing.size > 0;
+    return this.#use.busy || this.#writing.size > 0;
   }
 
   /** Bytes that are still to come while somebody fetches them: space that is as good as taken. */
   get reservedLength(): number {
-    if (this.#retainCount === 0 && this.#context.clock.now() >= this.#awaitedUntilMs) return 0;
+    if (!this.#use.isFetched) return 0;
     let present = 0;
     for (const piece of this.#pieces.values()) present += piece.length;
     return this.length - present;
@@ -208,15 +198,15 @@ export class TaskOnDisk implements StoredTask, ContentOwner, VerifiedTask {
   }
 
   async *#read(range: ByteRange): AsyncGenerator<Uint8Array, void, undefined> {
-    this.#handingOutCount++;
+    const end = this.#use.handOut();
     try {
       yield* readContent(this.content, range, {
         pool: this.#context.readBuffers,
         assertPresent: (part) => this.#assertPresent(part),
       });
     } finally {
-      this.#handingOutCount--;
-      this.#usedAtMs = this.#context.clock.now();
+      end();
+      this.#use.touch();
     }
   }
 
@@ -245,7 +235,7 @@ export class TaskOnDisk implements StoredTask, ContentOwner, VerifiedTask {
   output(path: string, options: OutputOptions = {}): Promise<OutputMethod> {
     return this.#handOut(async () => {
       const method = await placeOutput(this, path, { ...options, context: this.#context });
-      this.#usedAtMs = this.#context.clock.now();
+      this.#use.touch();
       return method;
     });
   }
@@ -254,20 +244,13 @@ export class TaskOnDisk implements StoredTask, ContentOwner, VerifiedTask {
     return assertPlaceable(this, path, { ...options, context: this.#context });
   }
 
-  /** It is new: its room is as good as taken, though nobody has retained it yet. */
+  /** As `TaskUse` has it. */
   expectRetain(): void {
-    this.#awaitedUntilMs = this.#context.clock.now() + RETAIN_WAIT_MS;
+    this.#use.expectRetain();
   }
 
   retain(): () => void {
-    this.#awaitedUntilMs = 0;
-    this.#retainCount++;
-    let released = false;
-    return () => {
-      if (released) return;
-      released = true;
-      this.#retainCount--;
-    };
+    return this.#use.retain();
   }
 
   /** As `PieceSource.openPiece` has it. */
@@ -375,9 +358,8 @@ export class TaskOnDisk implements StoredTask, ContentOwner, VerifiedTask {
 
   /** So that the next start knows which tasks were used last. What a kill takes of that is at most what came after the last call. */
   async writeDownUse(): Promise<void> {
-    const usedAtMs = this.#usedAtMs;
-    if (usedAtMs - this.#writtenUseAtMs < USE_RESOLUTION_MS) return;
-    this.#writtenUseAtMs = usedAtMs;
+    const usedAtMs = this.#use.takeUnwritten();
+    if (usedAtMs === undefined) return;
     await this.#journal.touch(usedAtMs).catch((error: unknown) => {
       const fields = { taskId: this.taskId, err: error };
       this.#context.logger.warn(fields, "last use of a task cannot be written down");
@@ -457,7 +439,7 @@ export class TaskOnDisk implements StoredTask, ContentOwner, VerifiedTask {
     this.#pieces.set(piece.number, piece);
     this.#sealed = false;
     this.#digests.clear();
-    this.#usedAtMs = piece.createdAtMs;
+    this.#use.touch();
     this.#emit({ kind: "recorded", piece });
     return piece;
   }
@@ -465,20 +447,12 @@ export class TaskOnDisk implements StoredTask, ContentOwner, VerifiedTask {
   #serve(record: PieceRecord, range: ByteRange, ino: bigint): LocatedPiece {
     const { epoch, path } = this.content;
     const { number, offset, length, digest, strongDigest } = record;
-    this.#uploadingCount++;
-    let isOver = false;
     return {
       piece: { number, offset, length, digest, ...(strongDigest && { strongDigest }) },
       range,
       path,
       ino,
-      end: (delivered) => {
-        if (isOver) return;
-        isOver = true;
-        this.#uploadingCount--;
-        if (delivered) this.#uploadedCount++;
-        this.#usedAtMs = this.#context.clock.now();
-      },
+      end: this.#use.serve(),
       damaged: () => this.withdraw(record, epoch),
     };
   }
@@ -572,11 +546,11 @@ export class TaskOnDisk implements StoredTask, ContentOwner, VerifiedTask {
   }
 
   async #handOut<T>(action: () => Promise<T>): Promise<T> {
-    this.#handingOutCount++;
+    const end = this.#use.handOut();
     try {
       return await action();
     } finally {
-      this.#handingOutCount--;
+      end();
     }
   }
 
@@ -591,8 +565,3 @@ export class TaskOnDisk implements StoredTask, ContentOwner, VerifiedTask {
 }
 
 type PieceSelection = Pick<PieceRequest, "pieceNumber" | "range">;
-
-/** Between the creation of a task and its download there is little. */
-const RETAIN_WAIT_MS = 10_000;
-/** Nobody orders what to keep by seconds. */
-const USE_RESOLUTION_MS = 60_000;
