@@ -1,11 +1,12 @@
 import { createHash, X509Certificate } from "node:crypto";
 import * as tls from "node:tls";
-import { Agent, type Dispatcher, Pool, ProxyAgent } from "undici";
+import { Agent, type Client, type Dispatcher, Pool, ProxyAgent } from "undici";
 import { OriginError } from "./origin-error.ts";
 import { proxyFor, type ProxySettings } from "./proxies.ts";
 import { readInLargeSteps } from "./read-in-large-steps.ts";
 import { redactUrl } from "./redact-url.ts";
 import type { Header } from "./request-header.ts";
+import { WatchedClient } from "./watched-client.ts";
 
 /** Whom to believe: certificate authorities in PEM besides the system's, or anybody. */
 export interface Trust {
@@ -149,8 +150,17 @@ export class Dispatchers implements AsyncDisposable {
       connections: this.#settings.connectionsPerOrigin,
       pipelining: 1,
       keepAliveTimeout: KEEP_ALIVE_MS,
+      factory: createPool,
     };
   }
+}
+
+function createPool(origin: string | URL, options: Pool.Options): Pool {
+  return new Pool(origin, { ...options, factory: createClient });
+}
+
+function createClient(origin: URL, options: Client.Options): Client {
+  return new WatchedClient(origin, options);
 }
 
 interface DispatcherSet {

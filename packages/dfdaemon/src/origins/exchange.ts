@@ -3,6 +3,11 @@ import type { OriginAnswer } from "./origin-error.ts";
 import { releaseChunk } from "./read-in-large-steps.ts";
 import type { Header } from "./request-header.ts";
 import { reasonOf, responseHeaderOf } from "./response-header.ts";
+import type {
+  AnswerListener,
+  WatchedConnection,
+  WatchedDispatchOptions,
+} from "./watched-client.ts";
 
 export interface ExchangeRequest {
   readonly dispatcher: Dispatcher;
@@ -44,7 +49,8 @@ export async function exchange(request: ExchangeRequest): Promise<Answer> {
   const { dispatcher, origin, path, method, header, headersMs, stallMs, signal } = request;
   signal?.throwIfAborted();
   const reader = new AnswerReader(signal);
-  const options: Dispatcher.DispatchOptions = {
+  const options: WatchedDispatchOptions = {
+    answerListener: reader,
     origin,
     path,
     method,
@@ -64,7 +70,7 @@ export async function exchange(request: ExchangeRequest): Promise<Answer> {
  * Turns undici's callbacks into something to pull from. States: sent → answered → ended or failed, whatever comes first; `discard` lets
  * it end by itself. Chunks are kept as they come (each a view of what was read from the socket), never copied.
  */
-class AnswerReader implements Dispatcher.DispatchHandler, Answer {
+class AnswerReader implements Dispatcher.DispatchHandler, AnswerListener, Answer {
   statusCode = 0;
   reason = "";
   responseHeader: Header = {};
@@ -72,7 +78,10 @@ class AnswerReader implements Dispatcher.DispatchHandler, Answer {
   readonly #signal: AbortSignal | undefined;
   #answer: (answer: Answer) => void = () => {};
   #refuse: (error: unknown) => void = () => {};
+  #connection: WatchedConnection | undefined;
   #controller: Dispatcher.DispatchController | undefined;
+  /** The connection has ended: what is left of it may not be held back. */
+  #mustTakeAll = false;
   #chunks: Uint8Array[] = [];
   /** The reader's, until it asks for more. */
   #lent: Uint8Array | undefined;
@@ -122,8 +131,18 @@ class AnswerReader implements Dispatcher.DispatchHandler, Answer {
     if (!this.#ended) this.fail(new Error("Cannot go on reading: the answer has been closed"));
   }
 
+  onClient(connection: WatchedConnection): void {
+    this.#connection = connection;
+  }
+
+  onConnectionEnd(): void {
+    this.#mustTakeAll = true;
+    this.#controller?.resume();
+  }
+
   onRequestStart(controller: Dispatcher.DispatchController): void {
     this.#controller = controller;
+    this.#connection?.readBy(this);
     if (this.#failure !== undefined) controller.abort(asError(this.#failure.error));
   }
 
@@ -157,7 +176,7 @@ class AnswerReader implements Dispatcher.DispatchHandler, Answer {
     } else {
       this.#chunks.push(chunk);
     }
-    if (this.#bufferedBytes >= BUFFERED_BYTES_MAX) controller.pause();
+    if (this.#bufferedBytes >= BUFFERED_BYTES_MAX && !this.#mustTakeAll) controller.pause();
     this.#wake?.();
   }
 
