@@ -14,6 +14,7 @@ import { followRedirects, RedirectMemory } from "./redirects.ts";
 import { targetOf, type Header, type Target } from "./request-header.ts";
 import { formatStatus, parseContentLength, parseContentRange } from "./response-header.ts";
 import { decideRetry } from "./retry.ts";
+import { canTellVersionsApart, isStrongEtag } from "./validators.ts";
 
 export interface HttpOriginOptions {
   /** Sent unless a request brings its own. */
@@ -367,15 +368,12 @@ function assertRange({ offset, length }: OriginRange, { contentLength }: Expecte
 
 /**
  * `If-Range` makes an origin that has another version send all of it instead of a range. Only a strong ETag may stand there, and a date
- * only where there is no ETag at all (RFC 9110, section 13.1.5); the answer's validators are compared in any case.
+ * only where there is no ETag at all (RFC 9110, section 13.1.5). A date is not sent all the same: a server may leave Last-Modified out of
+ * the answer then (section 15.3.7), and that is what proves the version, see `judgeRange`.
  */
-function rangeHeader(
-  { offset, length }: OriginRange,
-  { etag, lastModified }: ExpectedVersion,
-): Header {
-  const validator = etag === "" ? lastModified : etag.startsWith("W/") ? "" : etag;
+function rangeHeader({ offset, length }: OriginRange, { etag }: ExpectedVersion): Header {
   const range = `bytes=${offset}-${offset + length - 1}`;
-  return validator === "" ? { range } : { range, "if-range": validator };
+  return isStrongEtag(etag) ? { range, "if-range": etag } : { range };
 }
 
 /** @throws {OriginError} `ERR_ORIGIN_STATUS` */
@@ -394,7 +392,7 @@ function assertFileOrRange({ answer, context }: Reply, statusCodes: readonly num
 /** What an answer says of the file as a whole: of a partial one, as if all of it had been asked for. */
 function statOf({ answer }: Reply): OriginStat {
   const { statusCode, responseHeader } = answer;
-  const { etag = "", "last-modified": lastModified = "" } = responseHeader;
+  const { etag = "", "last-modified": lastModified = "", date = "" } = responseHeader;
   const partial = statusCode === 206 ? parseContentRange(responseHeader) : undefined;
   const contentLength = statusCode === 206 ? partial?.total : parseContentLength(responseHeader);
   const acceptsRanges = /\bbytes\b/i.test(responseHeader["accept-ranges"] ?? "");
@@ -405,7 +403,7 @@ function statOf({ answer }: Reply): OriginStat {
     etag,
     lastModified,
     contentVersion: contentVersion({ contentLength, etag, lastModified }),
-    rangeable: servesRanges && (etag !== "" || lastModified !== ""),
+    rangeable: servesRanges && canTellVersionsApart({ etag, lastModified, date }),
     responseHeader:
       contentLength === undefined ? header : { ...header, "content-length": String(contentLength) },
     statusCode: statusCode === 206 ? 200 : statusCode,

@@ -19,7 +19,7 @@ export interface OriginStat {
   readonly lastModified: string;
   /** Hash of length, ETag and Last-Modified; `undefined` length hashes as empty. */
   readonly contentVersion: string;
-  /** False when the origin is known not to serve ranges, or sends neither ETag nor Last-Modified, by which ranges of two versions are told apart. */
+  /** False when the origin is known not to serve ranges, or sends nothing by which ranges of two versions are told apart: see `canTellVersionsApart`. */
   readonly rangeable: boolean;
   /** Lower-case names, hop-by-hop fields and Set-Cookie left out. */
   readonly responseHeader: Readonly<Record<string, string>>;

@@ -1,6 +1,7 @@
 import { OriginError, type OriginAnswer } from "./origin-error.ts";
 import type { OriginStat } from "./origin.ts";
 import { formatStatus, parseContentLength, parseContentRange } from "./response-header.ts";
+import { isSameVersion } from "./validators.ts";
 
 export interface OriginRange {
   readonly offset: number;
@@ -12,8 +13,8 @@ export type ExpectedVersion = Pick<OriginStat, "etag" | "lastModified" | "conten
 /**
  * Lets an answer (200, 203, 206 or 416) pass whose body is exactly `range` of the version expected.
  *
- * A version is another when a length or a validator that both sides know differs. An answer that does not say which version it is of
- * counts as no range: what is read in one go needs no such proof.
+ * A version is another when a length or a validator that both sides know differs. An answer that does not prove which version it is of
+ * counts as no range, also where If-Range went along, which not every server heeds: what is read in one go needs no such proof.
  *
  * @throws {OriginError} `ERR_ORIGIN_CHANGED`, `ERR_ORIGIN_NO_RANGES`, `ERR_ORIGIN_TRUNCATED`, `ERR_ORIGIN_OVERLONG`
  */
@@ -54,41 +55,34 @@ export function judgeRange(
     );
   }
 
-  if (statusCode !== 206) {
-    if (offset === 0 && total === length) return;
+  const isWhole = offset === 0 && total === length;
+  if (statusCode !== 206 && !isWhole) {
     refuse(
       "ERR_ORIGIN_NO_RANGES",
       `origin answered ${formatStatus(answer)} to a request for ${wanted}: it ignores ranges`,
     );
   }
-  if (contentRange?.first !== offset || contentRange.last !== offset + length - 1) {
-    const got =
-      responseHeader["content-range"] ?? responseHeader["content-type"] ?? "nothing about it";
+  const { "content-type": contentType = "", etag = "" } = responseHeader;
+  const isOneRange =
+    contentRange?.first === offset &&
+    contentRange.last === offset + length - 1 &&
+    !/^multipart\/byteranges\b/i.test(contentType);
+  if (statusCode === 206 && !isOneRange) {
+    const got = responseHeader["content-range"] ?? (contentType || "nothing about it");
     refuse(
       "ERR_ORIGIN_NO_RANGES",
       `origin sent another range than asked for: ${got}, expected ${wanted}`,
     );
   }
-  if (!provesVersion(responseHeader, expected)) {
+  const { "last-modified": lastModified = "" } = responseHeader;
+  if (!isSameVersion({ etag, lastModified }, expected)) {
     refuse(
       "ERR_ORIGIN_NO_RANGES",
-      "the range carries neither ETag nor Last-Modified, so that it may be of another version",
+      "the answer does not say that it is of the version asked for, neither by a strong ETag nor by Last-Modified",
     );
   }
   if (contentLength !== undefined && contentLength !== length) {
     const code = contentLength < length ? "ERR_ORIGIN_TRUNCATED" : "ERR_ORIGIN_OVERLONG";
     refuse(code, `origin announced ${contentLength} bytes for ${wanted}`);
   }
-}
-
-/** A strong ETag and a date went along as If-Range; a weak ETag cannot, and must come back. */
-function provesVersion(
-  responseHeader: OriginAnswer["responseHeader"],
-  { etag, lastModified }: ExpectedVersion,
-): boolean {
-  if (!etag.startsWith("W/")) return true;
-  return (
-    responseHeader["etag"] === etag ||
-    (lastModified !== "" && responseHeader["last-modified"] === lastModified)
-  );
 }

@@ -98,6 +98,26 @@ describe("Origin.readRange", () => {
       { content, etag: '"a"' },
       { content, status: 206, header: { etag: '"b"', "content-range": "bytes 100-1099/200000" } },
     ],
+    [
+      "an ETag that has become weak",
+      { content, etag: '"a"' },
+      { content, status: 206, header: { etag: 'W/"a"', "content-range": "bytes 100-1099/200000" } },
+    ],
+    [
+      "the same ETag and another date",
+      { content, etag: '"a"' },
+      { content, etag: '"a"', lastModified: "Wed, 02 Oct 2024 10:00:00 GMT" },
+    ],
+    [
+      "another total in Content-Range",
+      { content },
+      { status: 206, header: { etag: '"200000"', "content-range": "bytes 100-1099/200001" } },
+    ],
+    [
+      "a total in Content-Range that is that of the range",
+      { content },
+      { status: 206, header: { etag: '"200000"', "content-range": "bytes 100-1099/1000" } },
+    ],
   ])("notices a file that changed: %s", async (_what, first, then) => {
     await expect(readAfter(first, then)).rejects.toMatchObject({ code: "ERR_ORIGIN_CHANGED" });
   });
@@ -117,10 +137,63 @@ describe("Origin.readRange", () => {
     });
   });
 
-  it("refuses a range that does not prove its version", async () => {
-    const then = { status: 206, header: { "content-range": "bytes 100-1099/200000" } };
-    const reading = readAfter({ content, etag: 'W/"a"' }, then);
-    await expect(reading).rejects.toMatchObject({ code: "ERR_ORIGIN_NO_RANGES" });
+  const contentRange = { "content-range": "bytes 100-1099/200000", "content-length": 1000 };
+  const part = content.subarray(100, 1100);
+  /** Answers whatever is asked with that part, If-Range or not, and these fields. */
+  const saying = (header: Record<string, string>): Behaviour => ({
+    answer: (_request, response) =>
+      void response.writeHead(206, { ...contentRange, ...header }).end(part),
+  });
+  const lastModified = "Tue, 01 Oct 2024 10:00:00 GMT";
+  it.each<[string, Behaviour, Behaviour]>([
+    ["no ETag any more", { content, etag: '"a"' }, saying({ "last-modified": lastModified })],
+    ["nothing any more", { content, etag: '"a"' }, saying({})],
+    ["no date any more", { content, etag: false }, saying({})],
+    ["a weak ETag and no date", { content, etag: 'W/"a"' }, saying({ etag: 'W/"a"' })],
+    [
+      "several parts in one",
+      { content },
+      saying({ etag: '"200000"', "content-type": "multipart/byteranges; boundary=x" }),
+    ],
+  ])("refuses a range that does not prove its version: %s", async (_what, first, then) => {
+    await expect(readAfter(first, then)).rejects.toMatchObject({ code: "ERR_ORIGIN_NO_RANGES" });
+  });
+
+  it.each<[string, Behaviour]>([
+    ["a date", { content, etag: false }],
+    ["a weak ETag and a date", { content, etag: 'W/"a"' }],
+    ["a strong ETag", { content, lastModified: false }],
+  ])("takes a range that proves its version by %s", async (_what, behaviour) => {
+    expect((await readAfter(behaviour, behaviour)).equals(part)).toBe(true);
+  });
+
+  it.each<[string, Behaviour]>([
+    ["a strong ETag", { content, etag: '"a"' }],
+    ["a date", { content, etag: false }],
+  ])("refuses the whole file where it does not prove its version by %s", async (_what, first) => {
+    const whole = { offset: 0, length: content.byteLength };
+    const then = { content, ranges: false, etag: false, lastModified: false } as const;
+    await expect(readAfter(first, then, whole)).rejects.toMatchObject({
+      code: "ERR_ORIGIN_NO_RANGES",
+    });
+  });
+
+  it("sends If-Range where it may stand, and never a weak ETag or a date", async () => {
+    const sent = async (behaviour: Behaviour): Promise<unknown> => {
+      await using fixture = await openOriginFixture({ files: { "/file": behaviour } });
+      const request = { url: `${fixture.server.url}/file`, header: {} };
+      const expected = await fixture.origin.stat(request);
+      await using body = await fixture.origin.readRange(
+        request,
+        { offset: 0, length: 1 },
+        expected,
+      );
+      await collect(body.content);
+      return fixture.server.requests.at(-1)?.header["if-range"];
+    };
+    expect(await sent({ content, etag: '"a"' })).toBe('"a"');
+    expect(await sent({ content, etag: 'W/"a"' })).toBeUndefined();
+    expect(await sent({ content, etag: false })).toBeUndefined();
   });
 
   it("takes the whole file for a range that is the whole file", async () => {

@@ -28,6 +28,10 @@ export interface DownloadRequest {
   readonly metadataOnly: boolean;
   /** Ask the origin whether the cached file is still the present one. */
   readonly revalidate: boolean;
+  /** When it was asked for: a copy made since is as fresh as can be wanted. Unix milliseconds; absent: now. */
+  readonly askedAtMs?: number;
+  /** Ask the origin for all of it in one answer, whatever that is of: asked for in parts, it has not stayed the same for long enough. */
+  readonly inOneGo?: boolean;
   /** Nobody on this node asked: the download is worth going on with for the children it has. */
   readonly forOthers?: boolean;
   /** Where the file is to appear; absent: the caller only wants the pieces. */

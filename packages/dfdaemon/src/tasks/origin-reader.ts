@@ -1,8 +1,9 @@
-import type { PieceRecord, StoredTask } from "@damselfly/storage";
+import type { PieceRecord, StoredTask, TaskFacts } from "@damselfly/storage";
 import { codeOf } from "../code-of.ts";
 import type { ContentSlice } from "../data-plane/content-stream.ts";
 import type { DataPlane } from "../data-plane/data-plane.ts";
 import type { OriginRequest } from "../origins/origin.ts";
+import { canTellVersionsApart } from "../origins/validators.ts";
 import type { PieceQueue } from "../parents/piece-queue.ts";
 import { toError } from "../to-error.ts";
 import { originVersion } from "./file-version.ts";
@@ -166,14 +167,15 @@ export class OriginReader implements AsyncDisposable {
 }
 
 /**
- * Whether bytes of this task read at different times can be told to be of one version. Without ETag and Last-Modified they cannot: such
- * a file is read in one go, and never put together from pieces of several readings.
+ * Whether bytes of this task read at different times can be told to be of one version. Where they cannot, the file is read in one go, and
+ * never put together from pieces of several readings.
  */
-export function isProvable(facts: {
-  readonly etag: string;
-  readonly lastModified: string;
-}): boolean {
-  return facts.etag !== "" || facts.lastModified !== "";
+export function isProvable({
+  etag,
+  lastModified,
+  responseHeader,
+}: Pick<TaskFacts, "etag" | "lastModified" | "responseHeader">): boolean {
+  return canTellVersionsApart({ etag, lastModified, date: responseHeader["date"] ?? "" });
 }
 
 /** Whether another try at the same bytes makes sense. */

@@ -23,6 +23,11 @@ import { skipsScheduler } from "./skips-scheduler.ts";
 
 /** How often a task starts anew because its origin changed under it. */
 const RESTARTS_MAX = 3;
+/**
+ * After so many changes it is read in one go: one answer is of one version, also where servers that share a name disagree about the ETag of
+ * one file, or HEAD and GET do.
+ */
+const CHANGES_MAX = 2;
 /** A scheduler that does not listen to what is here already holds nobody up for longer. Milliseconds. */
 const ANNOUNCE_HOLDING_MS = 10_000;
 export type DownloadEvent =
@@ -180,7 +185,8 @@ export class TaskManager implements AsyncDisposable {
     asked: DownloadRequest,
     either: AbortSignal,
   ): AsyncGenerator<DownloadEvent, void, undefined> {
-    let request = asked;
+    let request: DownloadRequest = { ...asked, askedAtMs: Date.now() };
+    let changedCount = 0;
     for (let restarts = 0; ; restarts += 1) {
       try {
         yield* this.#attempt(request, either);
@@ -198,7 +204,8 @@ export class TaskManager implements AsyncDisposable {
         }
         this.#options.logger.warn({ taskId: request.taskId }, `${reason}: starting anew`);
         if (codeOf(error) === "ERR_PIECE_MISSING") continue;
-        request = { ...request, revalidate: true };
+        if (codeOf(error) === "ERR_ORIGIN_CHANGED") changedCount += 1;
+        request = { ...request, revalidate: true, inOneGo: changedCount >= CHANGES_MAX };
         // Whoever gave us the wrong file would give it again.
         if (error instanceof PeersLied) request = { ...request, needBackToSource: true };
       }

@@ -68,7 +68,8 @@ export class TaskPreparer {
         return { task: stored, rangeable: isProvable(stored.facts) };
     }
     const source = sourceOf(request.origin.url);
-    const key = JSON.stringify([request.taskId, source, credentials, request.revalidate]);
+    const { taskId, revalidate, inOneGo = false } = request;
+    const key = JSON.stringify([taskId, source, credentials, revalidate, inOneGo]);
     let preparation = this.#preparing.get(key);
     if (preparation === undefined) {
       const abort = new AbortController();
@@ -130,6 +131,7 @@ export class TaskPreparer {
     signal: AbortSignal,
   ): Promise<Prepared> {
     const { origin } = this.#options;
+    if (request.inOneGo === true) return await this.#spool(request, credentials, signal);
     let stat: OriginStat;
     try {
       stat = await origin.stat(request.origin, {
@@ -189,19 +191,23 @@ export class TaskPreparer {
       flying.abort(new OriginMoved());
       await flying.ended;
     }
-    await this.#dropUnprovable(facts);
+    await this.#dropUnprovable(facts, request.askedAtMs ?? facts.createdAtMs);
     return await storage.createTask(facts);
   }
 
   /**
-   * Without ETag and Last-Modified nobody can tell whether the first half of a file on disk and the second half at the origin are of one
-   * version: what an earlier, broken-off download left is not built upon.
+   * Where versions cannot be told apart, nobody knows whether the first half of a file on disk and the second half at the origin are of one
+   * version, nor whether a whole copy is still the present one: what was read before it was asked for is not built upon.
    */
-  async #dropUnprovable({ taskId, etag, lastModified }: TaskFacts): Promise<void> {
-    if (etag !== "" || lastModified !== "" || this.#options.flightOf(taskId) !== undefined) return;
+  async #dropUnprovable(facts: TaskFacts, askedAtMs: number): Promise<void> {
+    const { taskId } = facts;
+    if (this.#options.flightOf(taskId) !== undefined) return;
     const { storage } = this.#options.dataPlane;
     const stored = await storage.openTask(taskId);
-    if (stored !== undefined && !stored.complete) await storage.deleteTask(taskId);
+    if (stored === undefined) return;
+    const isProof = isProvable(stored.facts) && (stored.complete || isProvable(facts));
+    const isFresh = stored.complete && stored.facts.createdAtMs >= askedAtMs;
+    if (!isProof && !isFresh) await storage.deleteTask(taskId);
   }
 
   /** An origin that does not say how long the file is has to be read to the end before anything else. */

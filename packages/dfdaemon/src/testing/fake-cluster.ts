@@ -38,6 +38,9 @@ export const TASK_ID: string = createHash("sha256").update("fake-cluster").diges
 export class FakeOrigin implements Origin {
   content: Buffer;
   etag = '"1"';
+  lastModified = "";
+  /** When it says that its answers are of. */
+  date = "Tue, 01 Oct 2024 10:00:00 GMT";
   rangeable = true;
   lengthKnown = true;
   servedLength = 0;
@@ -116,10 +119,10 @@ export class FakeOrigin implements Origin {
     return {
       contentLength: this.lengthKnown ? this.content.length : undefined,
       etag: this.etag,
-      lastModified: "",
-      contentVersion: `${this.content.length}-${this.etag}`,
+      lastModified: this.lastModified,
+      contentVersion: `${this.content.length}-${this.etag}${this.lastModified}`,
       rangeable: this.rangeable,
-      responseHeader: { etag: this.etag },
+      responseHeader: { etag: this.etag, date: this.date },
       statusCode: 200,
     };
   }
