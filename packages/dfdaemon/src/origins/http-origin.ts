@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { SILENT_LOGGER, type Logger } from "../logger.ts";
+import { announcedDigests, digestRequestHeader } from "./announced-digests.ts";
 import { contentVersion } from "./content-version.ts";
 import { Dispatchers, type Trust } from "./dispatchers.ts";
 import { exchange, type Answer } from "./exchange.ts";
@@ -150,7 +151,7 @@ class HttpOrigin implements Origin {
       }
       return openOriginBody({
         ...reply,
-        stat: statOf(reply),
+        stat: { ...statOf(reply), digests: [] },
         length: range.length,
         signal: options.signal,
       });
@@ -259,6 +260,7 @@ class HttpOrigin implements Origin {
           via,
         };
         const header = {
+          ...(method === "HEAD" ? digestRequestHeader(target) : {}),
           ...target.header,
           ...options.header,
           "accept-encoding": "identity",
@@ -268,7 +270,7 @@ class HttpOrigin implements Origin {
           exchange({ ...route, method, header, headersMs, stallMs, signal }),
         );
       });
-      return { ...arrival, context };
+      return { ...arrival, asked: { method, url: start.url }, context };
     } catch (error) {
       throw originFailure(error, context, signal);
     }
@@ -353,6 +355,9 @@ interface SendOptions {
 interface Reply {
   readonly answer: Answer;
   readonly target: Target;
+  readonly redirects: readonly Header[];
+  /** What was asked, and where first. */
+  readonly asked: { readonly method: "GET" | "HEAD"; readonly url: URL };
   readonly context: FailureContext;
 }
 
@@ -390,7 +395,7 @@ function assertFileOrRange({ answer, context }: Reply, statusCodes: readonly num
 }
 
 /** What an answer says of the file as a whole: of a partial one, as if all of it had been asked for. */
-function statOf({ answer }: Reply): OriginStat {
+function statOf({ answer, asked, redirects }: Reply): OriginStat {
   const { statusCode, responseHeader } = answer;
   const { etag = "", "last-modified": lastModified = "", date = "" } = responseHeader;
   const partial = statusCode === 206 ? parseContentRange(responseHeader) : undefined;
@@ -407,6 +412,7 @@ function statOf({ answer }: Reply): OriginStat {
     responseHeader:
       contentLength === undefined ? header : { ...header, "content-length": String(contentLength) },
     statusCode: statusCode === 206 ? 200 : statusCode,
+    digests: announcedDigests({ ...asked, redirects, statusCode, responseHeader, contentLength }),
   };
 }
 

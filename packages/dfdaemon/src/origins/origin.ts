@@ -1,3 +1,5 @@
+import type { AnnouncedDigest } from "./announced-digests.ts";
+
 /** What it takes to ask an origin: credentials and trust travel with every request. */
 export interface OriginRequest {
   /** http or https. */
@@ -24,6 +26,8 @@ export interface OriginStat {
   /** Lower-case names, hop-by-hop fields and Set-Cookie left out. */
   readonly responseHeader: Readonly<Record<string, string>>;
   readonly statusCode: number;
+  /** Of the whole file, strongest first; see `announcedDigests`. Empty of a range. */
+  readonly digests: readonly AnnouncedDigest[];
 }
 
 export interface OriginBody extends AsyncDisposable {

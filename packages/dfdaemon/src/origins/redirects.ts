@@ -3,7 +3,7 @@ import type { Answer } from "./exchange.ts";
 import { OriginError } from "./origin-error.ts";
 import type { OriginRequest } from "./origin.ts";
 import { redactUrl } from "./redact-url.ts";
-import { redirectTarget, type Target } from "./request-header.ts";
+import { redirectTarget, type Header, type Target } from "./request-header.ts";
 
 /** As many as curl's and Dragonfly's default. */
 const REDIRECTS_MAX = 10;
@@ -15,6 +15,8 @@ const REMEMBERED_MS = 600_000;
 export interface Arrival {
   readonly answer: Answer;
   readonly target: Target;
+  /** Headers of the redirects on the way, in order. */
+  readonly redirects: readonly Header[];
 }
 
 /**
@@ -27,12 +29,15 @@ export async function followRedirects(
   send: (target: Target) => Promise<Answer>,
 ): Promise<Arrival> {
   const visited = [start.url.href];
+  const redirects: Header[] = [];
   let target = start;
   for (;;) {
     const answer = await send(target);
     const location = answer.responseHeader["location"];
-    if (!isRedirect(answer.statusCode) || location === undefined) return { answer, target };
+    if (!isRedirect(answer.statusCode) || location === undefined)
+      return { answer, target, redirects };
     answer.discard();
+    redirects.push(answer.responseHeader);
     target = redirectTarget(target, location);
     const { href } = target.url;
     const looped = visited.includes(href);

@@ -41,6 +41,8 @@ export class FakeOrigin implements Origin {
   lastModified = "";
   /** When it says that its answers are of. */
   date = "Tue, 01 Oct 2024 10:00:00 GMT";
+  /** What it says the digest of the file is. */
+  digests: readonly string[] = [];
   rangeable = true;
   lengthKnown = true;
   servedLength = 0;
@@ -124,6 +126,7 @@ export class FakeOrigin implements Origin {
       rangeable: this.rangeable,
       responseHeader: { etag: this.etag, date: this.date },
       statusCode: 200,
+      digests: this.digests.map((digest) => ({ digest, source: "Repr-Digest" })),
     };
   }
 }
