@@ -1,6 +1,7 @@
 import type { BufferPool } from "./buffer-pool.ts";
 import type { FileSystem } from "./file-system.ts";
 import type { Layout } from "./layout.ts";
+import type { DigestThread } from "./digest-thread.ts";
 import type { Logger } from "./logger.ts";
 import type { NewDirectories } from "./new-directories.ts";
 import type { OpenFiles } from "./open-files.ts";
@@ -15,6 +16,7 @@ export interface StorageContext {
   readonly writeBuffers: BufferPool;
   readonly layout: Layout;
   readonly newDirectories: NewDirectories;
+  readonly digestThread: DigestThread;
   readonly logger: Logger;
   readonly clock: Clock;
   readonly onDamaged: (found: DamagedPieces) => void;

@@ -237,6 +237,7 @@ export class DiskStorage implements Storage {
         this.#context.logger.warn({ taskId: task.taskId, err: error }, "task is not synced");
       });
     }
+    await this.#context.digestThread[Symbol.asyncDispose]();
     await this.#context.files[Symbol.asyncDispose]();
     await this.#context.layout[Symbol.asyncDispose]();
   }

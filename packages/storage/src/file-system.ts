@@ -32,6 +32,8 @@ export interface FileSystem {
 
 /** An open file. Node's own fits. Lengths and positions are in bytes. */
 export interface FileHandle {
+  /** What the process knows it by, for its threads; absent: it is no file of the operating system's. */
+  readonly fd?: number;
   read(
     buffer: Uint8Array,
     offset: number,

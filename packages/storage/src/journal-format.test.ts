@@ -11,7 +11,7 @@ import {
   encodeRecord,
   type JournalRecord,
 } from "./journal-format.ts";
-import type { PieceRecord } from "./storage.ts";
+import type { PieceRecord, TaskFacts } from "./storage.ts";
 
 const PIECE_COUNT = 5;
 const FACTS = factsOf(contentOf(PIECE_COUNT * PIECE_LENGTH - 1));
@@ -184,8 +184,22 @@ describe("decodeJournal", () => {
         { type: "facts", facts: { ...FACTS, contentVersion: "v2" } },
       ],
     ],
+    [
+      "digests that are none",
+      // oxlint-disable-next-line no-unsafe-type-assertion -- as damage may leave them
+      [{ type: "facts", facts: { ...FACTS, contentDigests: [7] } as unknown as TaskFacts }],
+    ],
   ])("takes %s for damage", (_name, records) => {
     expect(decodeJournal(encodeJournal(records)).end).toBe("damaged");
+  });
+
+  it("reads facts with the digests of the content, and those of earlier versions, which have none", () => {
+    const facts = { ...FACTS, contentDigests: ["sha256:00"] };
+    for (const written of [facts, FACTS]) {
+      const { state, end } = decodeJournal(encodeJournal([{ type: "facts", facts: written }]));
+      expect(end).toBe("clean");
+      expect(state.facts).toEqual(written);
+    }
   });
 
   it("forgets seal and fingerprint once a piece was written after them", () => {

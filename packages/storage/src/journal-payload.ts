@@ -41,6 +41,7 @@ function isFacts(value: unknown): value is TaskFacts {
     isText(value["lastModified"]) &&
     isObject(value["responseHeader"]) &&
     Object.values(value["responseHeader"]).every(isText) &&
+    isOptionalTexts(value["contentDigests"]) &&
     isText(value["credentialsDigest"]) &&
     isCount(value["createdAtMs"])
   );
@@ -95,6 +96,11 @@ function isObject(value: unknown): value is Record<string, unknown> {
 
 function isText(value: unknown): value is string {
   return typeof value === "string";
+}
+
+/** Absent in what earlier versions have written. */
+function isOptionalTexts(value: unknown): value is readonly string[] | undefined {
+  return value === undefined || (Array.isArray(value) && value.every(isText));
 }
 
 function isInteger(value: unknown): value is string {

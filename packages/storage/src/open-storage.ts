@@ -3,6 +3,7 @@ import { BufferPool } from "./buffer-pool.ts";
 import type { Clock, DamagedPieces, PieceDigest, StorageContext } from "./context.ts";
 import { toStorageError } from "./errors.ts";
 import { makeDirectory, removeTree } from "./file-io.ts";
+import { DigestThread } from "./digest-thread.ts";
 import type { FileSystem } from "./file-system.ts";
 import { Layout } from "./layout.ts";
 import { type Logger, SILENT } from "./logger.ts";
@@ -69,6 +70,7 @@ export async function openStorage(options: StorageOptions): Promise<Storage> {
         }),
         readBuffers: new BufferPool({ length: limits.readLength, idleCountMax: 16 }),
         writeBuffers: new BufferPool({ length: limits.writeLength, idleCountMax: 16 }),
+        digestThread: new DigestThread(),
         logger,
         clock,
         onDamaged: options.onDamaged ?? (() => undefined),

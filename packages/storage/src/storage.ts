@@ -22,6 +22,8 @@ export interface TaskFacts {
   readonly lastModified: string;
   /** What the origin said, lower-case names. */
   readonly responseHeader: Readonly<Record<string, string>>;
+  /** `<algorithm>:<value>` that the origin says the whole content has, strongest first; absent: it says nothing. */
+  readonly contentDigests?: readonly string[];
   /** Digest of the credentials that fetched it; asked for with others, it is revalidated first. */
   readonly credentialsDigest: string;
   /** Unix milliseconds. */
@@ -180,8 +182,28 @@ export interface StoredTask {
     },
   ): Promise<readonly number[]>;
 
-  /** `<algorithm>:<value>` of the whole content. Algorithms: md5, sha1, sha256, sha512, crc32 (decimal). */
+  /**
+   * `<algorithm>:<value>` of the whole content. Algorithms: md5, sha1, sha256, sha512, crc32 (decimal). Remembered as long as the bytes are the same.
+   *
+   * @throws {StorageError} `ERR_PIECE_MISSING`, `ERR_IO`, `ERR_TASK_GONE`, `ERR_DIGEST_MISMATCH` for another algorithm
+   */
   digest(algorithm: string): Promise<string>;
+
+  /**
+   * `digest` will be asked for this one when every piece is there: it is computed from now on as far as the pieces come in order, away from
+   * the main thread. Whoever does not ask in the end has lost only the work.
+   *
+   * @throws {StorageError} `ERR_DIGEST_MISMATCH` for an algorithm that there is not
+   */
+  expectDigest(algorithm: string): void;
+
+  /**
+   * Compares every piece with its digest, whatever stat shows, and drops those that are damaged; how many. For when the whole is not what it
+   * should be: it may be the disk's fault.
+   *
+   * @throws {StorageError} `ERR_IO`, `ERR_TASK_GONE`
+   */
+  dropDamaged(): Promise<number>;
 
   /**
    * Puts the content under `path`: reflink, else hard link if no other output is linked, else copy. The file appears

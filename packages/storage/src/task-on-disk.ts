@@ -6,7 +6,7 @@ import {
 } from "@damselfly/transport";
 
 import type { StorageContext } from "./context.ts";
-import { createDigester } from "./digester.ts";
+import { ContentDigests } from "./content-digests.ts";
 import { StorageError, toStorageError } from "./errors.ts";
 import type { Fingerprint } from "./fingerprint.ts";
 import { IncomingContent } from "./incoming-content.ts";
@@ -48,9 +48,7 @@ export class TaskOnDisk implements StoredTask, ContentOwner, VerifiedTask {
   readonly #verifier: PieceVerifier;
   readonly #listeners = new Set<(change: PieceChange) => void>();
   readonly #interrupter = new Interrupter();
-  /** By algorithm, as long as the bytes are those of `#digestsEpoch`. */
-  readonly #digests = new Map<string, string>();
-  #digestsEpoch = -1;
+  readonly #digests: ContentDigests;
   #facts: TaskFacts;
   #sealed: boolean;
   #gone: StorageError | undefined;
@@ -78,6 +76,7 @@ export class TaskOnDisk implements StoredTask, ContentOwner, VerifiedTask {
       fingerprint: state.fingerprint,
     });
     this.#verifier = new PieceVerifier(this, options.context.readBuffers);
+    this.#digests = new ContentDigests(this, options.context);
   }
 
   get facts(): TaskFacts {
@@ -90,6 +89,10 @@ export class TaskOnDisk implements StoredTask, ContentOwner, VerifiedTask {
 
   get length(): number {
     return this.#facts.contentLength;
+  }
+
+  get pieceLength(): number {
+    return this.#facts.pieceLength;
   }
 
   get pieceCount(): number {
@@ -218,18 +221,16 @@ export class TaskOnDisk implements StoredTask, ContentOwner, VerifiedTask {
   }
 
   async digest(algorithm: string): Promise<string> {
-    await this.assertReadable();
-    const { epoch } = this.content;
-    if (epoch !== this.#digestsEpoch) this.#digests.clear();
-    this.#digestsEpoch = epoch;
-    const known = this.#digests.get(algorithm);
-    if (known !== undefined) return known;
+    return await this.#digests.digest(algorithm);
+  }
 
-    const digester = createDigester(algorithm);
-    for await (const chunk of this.read()) digester.update(chunk);
-    const digest = digester.text();
-    if (this.content.epoch === epoch) this.#digests.set(algorithm, digest);
-    return digest;
+  expectDigest(algorithm: string): void {
+    this.#digests.expect(algorithm);
+  }
+
+  async dropDamaged(): Promise<number> {
+    await this.check();
+    return await this.content.dropDamaged();
   }
 
   output(path: string, options: OutputOptions = {}): Promise<OutputMethod> {
@@ -313,6 +314,7 @@ export class TaskOnDisk implements StoredTask, ContentOwner, VerifiedTask {
   async abandon(reason: StorageError): Promise<void> {
     this.#gone ??= reason;
     this.#interrupter.interrupt(this.#gone);
+    this.#digests.forget();
     await Promise.allSettled(this.#writing.values());
   }
 
@@ -438,7 +440,7 @@ export class TaskOnDisk implements StoredTask, ContentOwner, VerifiedTask {
     this.assertUsable();
     this.#pieces.set(piece.number, piece);
     this.#sealed = false;
-    this.#digests.clear();
+    this.#digests.advance();
     this.#use.touch();
     this.#emit({ kind: "recorded", piece });
     return piece;
@@ -505,7 +507,7 @@ export class TaskOnDisk implements StoredTask, ContentOwner, VerifiedTask {
   #forgetPiece(number: number): void {
     if (!this.#pieces.delete(number)) return;
     this.#sealed = false;
-    this.#digests.clear();
+    this.#digests.forget();
     this.#emit({ kind: "withdrawn", pieceNumber: number });
   }
 

@@ -1,0 +1,226 @@
+import { createHash } from "node:crypto";
+import { truncate } from "node:fs/promises";
+import { crc32 } from "node:zlib";
+
+import * as fc from "fast-check";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+
+import {
+  contentOf,
+  createFixture,
+  DRAFT,
+  factsOf,
+  fill,
+  Gate,
+  inChunks,
+  overwrite,
+  pieceOf,
+  type StorageFixture,
+  TASK_ID,
+} from "../test-support/fixture.ts";
+import { ContentDigests, type DigestContext, type DigestedTask } from "./content-digests.ts";
+import { DigestThread, type FileDigest, ThreadLost } from "./digest-thread.ts";
+import type { Storage, StoredTask } from "./storage.ts";
+import { TaskOnDisk } from "./task-on-disk.ts";
+
+const PIECE_LENGTH = 1 << 20;
+/** Too long to be read at once. */
+const CONTENT = contentOf(9 * PIECE_LENGTH + 17);
+const FACTS = factsOf(CONTENT, { pieceLength: PIECE_LENGTH });
+const SHA256 = `sha256:${createHash("sha256").update(CONTENT).digest("hex")}`;
+
+let fixture: StorageFixture;
+let storage: Storage;
+let task: StoredTask;
+let digestThread: DigestThread;
+
+beforeEach(async () => {
+  fixture = await createFixture();
+  storage = await fixture.open({ limits: {} });
+  task = await storage.createTask(FACTS);
+  digestThread = new DigestThread();
+});
+
+afterEach(async () => {
+  await digestThread[Symbol.asyncDispose]();
+  await fixture.remove();
+});
+
+async function write(target: StoredTask, numbers: Iterable<number>): Promise<void> {
+  for (const number of numbers) {
+    const piece = pieceOf(target, number, CONTENT);
+    await target.writePiece({ ...DRAFT, number }, inChunks(piece, 200_000));
+  }
+}
+
+/** A thread that counts what it takes in, and is lost as often as it is told to. */
+class CountingThread implements Pick<DigestThread, "open"> {
+  readonly #thread: DigestThread;
+  readonly positions: number[] = [];
+  openedCount = 0;
+  lossCount = 0;
+
+  constructor(thread: DigestThread) {
+    this.#thread = thread;
+  }
+
+  open(algorithm: string): FileDigest {
+    this.openedCount += 1;
+    const digest = this.#thread.open(algorithm);
+    return {
+      update: async (fd, range) => {
+        if (this.lossCount > 0) {
+          this.lossCount -= 1;
+          throw new ThreadLost("Cannot compute digest: lost");
+        }
+        this.positions.push(range.position);
+        await digest.update(fd, range);
+      },
+      finish: () => digest.finish(),
+      close: () => digest.close(),
+    };
+  }
+}
+
+/** Digests of the task, by a thread of the test's own. */
+function digestsBy(thread: CountingThread): ContentDigests & { readonly warnings: string[] } {
+  const warnings: string[] = [];
+  const context: DigestContext = {
+    digestThread: thread,
+    logger: { info: () => {}, warn: (_fields, text) => void warnings.push(text) },
+  };
+  if (!(task instanceof TaskOnDisk)) throw new TypeError("expected a task on disk");
+  const digested: DigestedTask = task;
+  return Object.assign(new ContentDigests(digested, context), { warnings });
+}
+
+describe("digest of a task", () => {
+  it.each(["md5", "sha1", "sha256", "sha512"])("is %s of all of it", async (algorithm) => {
+    await fill(task, CONTENT);
+    const expected = createHash(algorithm).update(CONTENT).digest("hex");
+    expect(await task.digest(algorithm)).toBe(`${algorithm}:${expected}`);
+  });
+
+  it("is CRC-32 without a look at the content", async () => {
+    await fill(task, CONTENT);
+    const thread = new CountingThread(digestThread);
+    expect(await digestsBy(thread).digest("crc32")).toBe(`crc32:${crc32(CONTENT)}`);
+    expect(thread.openedCount).toBe(0);
+  });
+
+  it("is CRC-32 of the content where the pieces have other digests", async () => {
+    for (let number = 0; number < task.pieceCount; number += 1) {
+      const piece = pieceOf(task, number, CONTENT);
+      const digest = `sha256:${createHash("sha256").update(piece).digest("hex")}`;
+      await task.writePiece({ ...DRAFT, number, digest }, inChunks(piece, 200_000));
+    }
+    expect(await task.digest("crc32")).toBe(`crc32:${crc32(CONTENT)}`);
+  });
+
+  it("is the same in whatever order the pieces come, expected or not", async () => {
+    const numbers = Array.from({ length: task.pieceCount }, (_, number) => number);
+    const orders = fc.shuffledSubarray(numbers, { minLength: numbers.length });
+    await fc.assert(
+      fc.asyncProperty(orders, fc.nat(numbers.length), async (order, expectedAt) => {
+        await storage.deleteTask(TASK_ID);
+        const fresh = await storage.createTask(FACTS);
+        await write(fresh, order.slice(0, expectedAt));
+        fresh.expectDigest("sha256");
+        await write(fresh, order.slice(expectedAt));
+        expect(await fresh.digest("sha256")).toBe(SHA256);
+      }),
+      { numRuns: 10 },
+    );
+  });
+
+  it("is computed while the content comes, each byte once, however many ask", async () => {
+    const thread = new CountingThread(digestThread);
+    const digests = digestsBy(thread);
+    digests.expect("sha256");
+    const stop = task.onChange(() => digests.advance());
+    await write(task, [0, 1, 2, 5]);
+    await expect.poll(() => thread.positions.length).toBeGreaterThan(0);
+    await write(task, [4, 3, 6, 7, 8]);
+    await write(task, [9]);
+    stop();
+    const all = await Promise.all([1, 2, 3].map(() => digests.digest("sha256")));
+    expect(all).toEqual([SHA256, SHA256, SHA256]);
+    expect(thread.openedCount).toBe(1);
+    expect(new Set(thread.positions).size).toBe(thread.positions.length);
+    expect(await digests.digest("sha256")).toBe(SHA256);
+    expect(thread.openedCount).toBe(1);
+  });
+
+  it("is never of bytes that were exchanged on disk", async () => {
+    task.expectDigest("sha256");
+    await fill(task, CONTENT);
+    expect(await task.digest("sha256")).toBe(SHA256);
+    await overwrite(fixture.contentPath(), 5 * PIECE_LENGTH + 3);
+    await expect(task.digest("sha256")).rejects.toMatchObject({ code: "ERR_PIECE_MISSING" });
+    await write(task, [5]);
+    expect(await task.digest("sha256")).toBe(SHA256);
+  });
+
+  it("begins anew with another thread when one is lost", async () => {
+    await fill(task, CONTENT);
+    const thread = new CountingThread(digestThread);
+    thread.lossCount = 1;
+    const digests = digestsBy(thread);
+    expect(await digests.digest("sha256")).toBe(SHA256);
+    expect(thread.openedCount).toBe(2);
+    expect(digests.warnings).toEqual([]);
+  });
+
+  it("is computed here when no thread stays, and says so", async () => {
+    await fill(task, CONTENT);
+    const thread = new CountingThread(digestThread);
+    thread.lossCount = Number.POSITIVE_INFINITY;
+    const digests = digestsBy(thread);
+    expect(await digests.digest("sha256")).toBe(SHA256);
+    expect(digests.warnings).toEqual(["digests are computed in the main thread"]);
+  });
+
+  it("fails with the task's own reason when that is deleted meanwhile", async () => {
+    await fill(task, CONTENT);
+    const failed = expect(task.digest("sha256")).rejects.toMatchObject({ code: "ERR_TASK_GONE" });
+    await storage.deleteTask(TASK_ID);
+    await failed;
+  });
+
+  it("finds out that the file is too short", async () => {
+    await fill(task, CONTENT);
+    await truncate(fixture.contentPath(), 6 * PIECE_LENGTH);
+    await expect(task.digest("sha256")).rejects.toMatchObject({ code: "ERR_PIECE_MISSING" });
+  });
+
+  it("refuses an algorithm that there is not", async () => {
+    await fill(task, CONTENT);
+    expect(() => task.expectDigest("rot13")).toThrow("expected one of crc32");
+    await expect(task.digest("rot13")).rejects.toMatchObject({ code: "ERR_DIGEST_MISMATCH" });
+  });
+});
+
+describe("dropDamaged", () => {
+  it("drops what stat does not show, and nothing else", async () => {
+    const last = task.pieceCount - 1;
+    await write(
+      task,
+      Array.from({ length: last }, (_, number) => number),
+    );
+    // While a piece is being written the file changes by our own hand, so stat cannot tell.
+    const gate = new Gate();
+    const writing = task.writePiece(
+      { ...DRAFT, number: last },
+      gate.stream(pieceOf(task, last, CONTENT)),
+    );
+    await overwrite(fixture.contentPath(), 5 * PIECE_LENGTH + 3);
+    gate.open();
+    await writing;
+    expect(await task.digest("sha256")).not.toBe(SHA256);
+    expect(await task.dropDamaged()).toBe(1);
+    expect(task.pieces.has(5)).toBe(false);
+    await write(task, [5]);
+    expect(await task.dropDamaged()).toBe(0);
+    expect(await task.digest("sha256")).toBe(SHA256);
+  });
+});
