@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
@@ -415,6 +416,75 @@ describe("servers that share a name", () => {
         : { content: CONTENT, etag: '"get"' },
     );
     expect((await cluster.fetch(url, { daemon })).sha256).toBe(SHA256);
+  });
+});
+
+describe("an origin that says what the digest of the file is", () => {
+  const digest = (algorithm: string, bytes: Uint8Array = CONTENT): string =>
+    createHash(algorithm).update(bytes).digest("base64");
+  const WRONG = seededContent(LENGTH, 3);
+  const fields: readonly [string, (bytes: Uint8Array) => Record<string, string>, Behaviour?][] = [
+    ["Repr-Digest", (bytes) => ({ "repr-digest": `sha-256=:${digest("sha256", bytes)}:` })],
+    [
+      "Content-Digest, where it is read in one go",
+      (bytes) => ({ "content-digest": `sha-512=:${digest("sha512", bytes)}:` }),
+      { ranges: false },
+    ],
+    ["Digest", (bytes) => ({ digest: `SHA-256=${digest("sha256", bytes)}` })],
+    ["Content-MD5", (bytes) => ({ "content-md5": digest("md5", bytes) })],
+    ["S3's checksum", (bytes) => ({ "x-amz-checksum-sha1": digest("sha1", bytes) })],
+    [
+      "Repr-Digest without a length",
+      (bytes) => ({ "repr-digest": `sha-256=:${digest("sha256", bytes)}:` }),
+      { ranges: false, chunked: "close" },
+    ],
+  ];
+
+  it.each(fields)("has it verified, and good files given: %s", async (_, header, more = {}) => {
+    const { url } = serve({ content: CONTENT, header: header(CONTENT), ...more });
+    expect((await cluster.fetch(url, { daemon })).sha256).toBe(SHA256);
+  });
+
+  it.each(fields)("and sends another file has no file left: %s", async (_, header, more = {}) => {
+    const { path, url } = serve({ content: CONTENT, header: header(WRONG), ...more });
+    const { error } = await fail(url);
+    expect(error?.message).toMatch(
+      /^Cannot deliver http.*: what the origin sent is not what it says it is: it has \w+:[0-9a-f]+, expected \w+:[0-9a-f]+ as the origin says$/,
+    );
+    // Nothing of it is kept: once the origin is right, so is the file.
+    origin.set(path, { content: CONTENT, header: header(CONTENT), ...more });
+    const got = await cluster.fetch(url, { daemon });
+    expect(got).toMatchObject({ sha256: SHA256, fromOrigin: LENGTH, fromLocal: 0 });
+  });
+
+  it("only by the name of the file, as registries do, has it verified, also behind a redirect", async () => {
+    const blob = (hex: string, content: Uint8Array): string => {
+      const { path } = serve({ content });
+      origin.set(`/v2/app/blobs/sha256:${hex}`, { redirectTo: path, status: 307 });
+      return `${origin.url}/v2/app/blobs/sha256:${hex}`;
+    };
+    expect((await cluster.fetch(blob(SHA256, CONTENT), { daemon })).sha256).toBe(SHA256);
+    const { error } = await fail(blob(sha256(WRONG), CONTENT));
+    expect(error?.message).toContain(`it has sha256:${SHA256}, expected sha256:${sha256(WRONG)}`);
+  });
+
+  it("shows that a body was cut off whose end nothing else marks", async () => {
+    const header = { "repr-digest": `sha-256=:${digest("sha256")}:` };
+    const behaviour = { ranges: false, chunked: "close", header } as const;
+    const { error } = await fail(
+      serve({ content: CONTENT.subarray(0, 5_000_000), ...behaviour }).url,
+    );
+    expect(error?.message).toContain("what the origin sent is not what it says it is");
+  });
+
+  it("is not asked for one where the daemon is told not to verify any", async () => {
+    const settings = { "backend.verifyDigest": "false" };
+    const careless = await cluster.startDaemon({ name: "careless", settings });
+    const header = { "content-md5": digest("md5", WRONG) };
+    const { path, url } = serve({ content: CONTENT, header });
+    expect((await cluster.fetch(url, { daemon: careless })).sha256).toBe(SHA256);
+    expect(origin.requestsTo(path)[0]?.header).not.toHaveProperty("want-repr-digest");
+    await careless.child.end();
   });
 });
 

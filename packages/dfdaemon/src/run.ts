@@ -99,7 +99,12 @@ export async function runDaemon(config: Config, options: RunOptions): Promise<vo
     ...(options.proxy === undefined ? {} : { proxy: options.proxy }),
     limits: { maxRetries: config.backend.maxRetries },
   };
-  await using origin = openHttpOrigin({ ...originInit, observer: metrics, logger });
+  await using origin = openHttpOrigin({
+    ...originInit,
+    asksForDigests: config.backend.verifyDigest,
+    observer: metrics,
+    logger,
+  });
   const cacheObserver = registerCacheMetrics(metrics.registry);
   const late: { gc?: CacheGc } = {};
   await using dataPlane = await openDataPlane(config, {
@@ -197,6 +202,7 @@ export async function runDaemon(config: Config, options: RunOptions): Promise<vo
     },
     verifyOnHit: config.storage.verifyOnHit,
     makeRoom: (lack) => gc.makeRoom(lack),
+    verifyDigest: config.backend.verifyDigest,
     logger,
     observer: {
       bytes: (length) => meter.received(length),

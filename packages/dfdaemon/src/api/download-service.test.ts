@@ -196,7 +196,7 @@ describe("DownloadTask", () => {
     const contentForCalculatingTaskId = "a text";
     const { taskId } = await download({ url: serveFile(), contentForCalculatingTaskId });
     expect(taskId).toBe(createHash("sha256").update("a text").digest("hex"));
-    const digest = "0".repeat(64);
+    const digest = SHA256.slice("sha256:".length);
     origin.set(`/v2/library/blobs/sha256:${digest}`, { content: CONTENT });
     const url = `${origin.url}/v2/library/blobs/sha256:${digest}`;
     const blob = await download({ url, enableTaskIdBasedBlobDigest: true });
@@ -210,10 +210,13 @@ describe("DownloadTask", () => {
     const forged = Buffer.alloc(LENGTH, "forged");
     origin.set(pathname, { content: forged });
     const { taskId: id } = await download({ url: wanted, metadataOnly: true });
+    // Under the name of a digest there is nothing but what has it.
     origin.set(`/v2/evil/blobs/sha256:${id}`, { content: forged });
+    const blob = `${origin.url}/v2/evil/blobs/sha256:${id}`;
+    const refusal = await failureOf({ url: blob, enableTaskIdBasedBlobDigest: true });
+    expect(refusal.reason).toContain("is not what it says it is");
     const forgeries: Download[] = [
       { url: evil, contentForCalculatingTaskId: `${wanted}STANDARD` },
-      { url: `${origin.url}/v2/evil/blobs/sha256:${id}`, enableTaskIdBasedBlobDigest: true },
       // Its host is another one's port, or domain, in the same way.
       { url: wanted.slice(0, -1), tag: wanted.slice(-1) },
     ];

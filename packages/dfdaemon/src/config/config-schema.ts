@@ -125,6 +125,7 @@ const backendSection = z.object({
   insecureSkipVerify: z.boolean().default(false),
   requestHeader: z.record(z.string(), z.string()).default({}),
   maxRetries: z.int().min(0).default(1),
+  verifyDigest: z.boolean().default(true),
   enableCacheTemporaryRedirect: inert(
     "where a file's redirects led is always remembered, for its ranges only",
   ),

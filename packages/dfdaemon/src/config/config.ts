@@ -179,4 +179,6 @@ export interface BackendConfig {
   /** Sent with every request to an origin; may hold credentials. */
   readonly requestHeader: Readonly<Record<string, string>>;
   readonly maxRetries: number;
+  /** Compare whole files with what their origins say their digests are. */
+  readonly verifyDigest: boolean;
 }

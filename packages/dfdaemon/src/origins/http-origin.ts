@@ -27,6 +27,8 @@ export interface HttpOriginOptions {
   /** Check no origin's certificate. Only ever set on the operator's explicit word. */
   readonly insecure?: boolean;
   readonly proxy?: ProxySettings;
+  /** Ask for digests of files. Default true. */
+  readonly asksForDigests?: boolean;
   readonly limits?: Partial<HttpOriginLimits>;
   readonly observer?: OriginObserver;
   readonly logger?: Logger;
@@ -244,6 +246,7 @@ class HttpOrigin implements Origin {
 
   async #sendFrom(start: Target, request: OriginRequest, options: SendOptions): Promise<Reply> {
     const { stallMs } = this.#limits;
+    const { asksForDigests = true } = this.#options;
     const { method, signal } = options;
     // HEAD is only a shortcut: some origins never answer it.
     const headersMs =
@@ -260,7 +263,7 @@ class HttpOrigin implements Origin {
           via,
         };
         const header = {
-          ...(method === "HEAD" ? digestRequestHeader(target) : {}),
+          ...(method === "HEAD" && asksForDigests ? digestRequestHeader(target) : {}),
           ...target.header,
           ...options.header,
           "accept-encoding": "identity",

@@ -18,6 +18,8 @@ export type OriginErrorCode =
   | "ERR_ORIGIN_TRUNCATED"
   /** The body went on past its announced length. */
   | "ERR_ORIGIN_OVERLONG"
+  /** The whole file is not what the origin itself says it is. */
+  | "ERR_ORIGIN_DIGEST"
   /** Nothing arrived for as long as one is willing to wait. */
   | "ERR_ORIGIN_STALLED";
 

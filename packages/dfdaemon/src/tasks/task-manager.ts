@@ -13,6 +13,7 @@ import { toError } from "../to-error.ts";
 import { announceHolding } from "./announce-holding.ts";
 import { mayDoBetter, PeersLied, pieceMissing, whyAnew } from "./begin-anew.ts";
 import { piecesOfRange, type ByteRange } from "./byte-range.ts";
+import { DigestCheck, type DigestCheckOptions } from "./digest-check.ts";
 import type { DownloadRequest } from "./download-request.ts";
 import { DEFAULT_FLIGHT_LIMITS, Flight, type FlightLimits, type FlightObserver } from "./flight.ts";
 import { followPieces } from "./follow-pieces.ts";
@@ -61,6 +62,9 @@ export interface TaskManagerOptions {
   readonly verifyOnHit?: "stat" | "full";
   /** Has others make way on a disk that is full. True: some did. */
   readonly makeRoom?: (lack: Lack) => Promise<boolean>;
+  /** Compare whole files with what their origins say their digests are. Default true. */
+  readonly verifyDigest?: boolean;
+  readonly onDigestChecked?: DigestCheckOptions["onChecked"];
   readonly logger: Logger;
   readonly observer?: FlightObserver;
 }
@@ -72,6 +76,7 @@ export class TaskManager implements AsyncDisposable {
   readonly #limits: FlightLimits;
   readonly #flights = new Map<string, Shared>();
   readonly #preparer: TaskPreparer;
+  readonly #digestCheck: DigestCheck | undefined;
   readonly #background = new Set<Promise<void>>();
   /** Tasks that are fetched because somebody wanted a part of them. */
   readonly #prefetching = new Set<string>();
@@ -91,6 +96,10 @@ export class TaskManager implements AsyncDisposable {
       logger,
       ...(observer === undefined ? {} : { observer }),
     });
+    const { verifyDigest = true, onDigestChecked: onChecked } = options;
+    const { storage } = dataPlane;
+    if (verifyDigest)
+      this.#digestCheck = new DigestCheck({ storage, logger, ...(onChecked && { onChecked }) });
   }
 
   /** Downloads under way, up to the delivery of the last byte, and children that follow them. */
@@ -216,7 +225,8 @@ export class TaskManager implements AsyncDisposable {
     request: DownloadRequest,
     signal: AbortSignal,
   ): AsyncGenerator<DownloadEvent, void, undefined> {
-    const { task, rangeable, fresh = false } = await this.#preparer.prepare(request, signal);
+    const prepared = await this.#preparer.prepare(request, signal);
+    const { task, rangeable, fresh = false, digestIsNews: isNews = false } = prepared;
     const range = request.range?.(task.facts.contentLength);
     const pieceNumbers = piecesOfRange(task.facts, range);
     if (!fresh) await this.#verifyHits(task, pieceNumbers, signal);
@@ -242,8 +252,10 @@ export class TaskManager implements AsyncDisposable {
           yield { kind: "piece", piece: fresh ? piece : local(piece) };
         }
       } else {
+        if (range === undefined) this.#digestCheck?.expect(task, request);
         yield* this.#ride(request, { task, rangeable, peerId, pieceNumbers }, signal);
       }
+      await this.#digestCheck?.assertGood(task, request, { isNews });
       await this.#deliver(request, task, range, signal);
     } finally {
       release();
@@ -355,7 +367,7 @@ export class TaskManager implements AsyncDisposable {
         this.#log(flight, started);
         // Nobody is left who would.
         if (shared.riderCount === 0 && !shared.ending && task.complete && !task.sealed)
-          this.#inBackground(task.seal(), "could not seal the task");
+          this.#inBackground(this.#sealIfGood(task, request), "could not seal the task");
         return undefined;
       } catch (error) {
         return toError(error);
@@ -401,6 +413,11 @@ export class TaskManager implements AsyncDisposable {
       const { taskId } = request;
       logger.warn({ taskId }, `the scheduler could not be told what is here: ${messageOf(error)}`);
     }
+  }
+
+  async #sealIfGood(task: StoredTask, request: DownloadRequest): Promise<void> {
+    await this.#digestCheck?.assertGood(task, request, { isNews: false });
+    await task.seal();
   }
 
   /** The last steps: the digest, and the file where the user wants it. */

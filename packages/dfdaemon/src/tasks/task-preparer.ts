@@ -24,6 +24,8 @@ export interface Prepared {
   readonly rangeable: boolean;
   /** What is on disk came from the origin just now, for those who ask. */
   readonly fresh?: boolean;
+  /** The origin says for the first time what the digest of the file is. */
+  readonly digestIsNews?: boolean;
 }
 
 export interface TaskPreparerOptions {
@@ -155,10 +157,8 @@ export class TaskPreparer {
       return { task: stored, rangeable: isProvable(stored.facts) };
     }
     if (stat.contentLength === undefined) return await this.#spool(request, credentials, signal);
-    return {
-      task: await this.#create(request, stat, stat.contentLength, credentials),
-      rangeable: stat.rangeable,
-    };
+    const { rangeable, contentLength } = stat;
+    return { ...(await this.#create(request, stat, contentLength, credentials)), rangeable };
   }
 
   async #create(
@@ -166,7 +166,7 @@ export class TaskPreparer {
     stat: OriginStat,
     contentLength: number,
     credentials: string,
-  ): Promise<StoredTask> {
+  ): Promise<Pick<Prepared, "task" | "digestIsNews">> {
     const { storage } = this.#options.dataPlane;
     const before = await this.#openStored(request);
     const flying = this.#options.flightOf(request.taskId);
@@ -174,7 +174,12 @@ export class TaskPreparer {
     const isNamed = !isIdOfUrl(request);
     const version = isNamed ? namedVersion(stat.contentVersion) : stat.contentVersion;
     // A copy from a checked origin is good enough for somebody who does not want it checked.
-    const unchecked = request.origin.insecure === true && stored?.facts.contentVersion !== version;
+    const isSame = stored?.facts.contentVersion === version;
+    const unchecked = request.origin.insecure === true && !isSame;
+    const known = stored?.facts.contentDigests;
+    const said = stat.digests.map(({ digest }) => digest);
+    // What an unchecked origin says is nothing to judge a copy from a checked one by.
+    const contentDigests = request.origin.insecure === true && isSame ? known : said;
     const facts: TaskFacts = {
       taskId: request.taskId,
       url: request.origin.url,
@@ -184,6 +189,7 @@ export class TaskPreparer {
       etag: stat.etag,
       lastModified: stat.lastModified,
       responseHeader: stat.responseHeader,
+      ...(contentDigests === undefined || contentDigests.length === 0 ? {} : { contentDigests }),
       credentialsDigest: credentials,
       createdAtMs: Date.now(),
     };
@@ -192,7 +198,8 @@ export class TaskPreparer {
       await flying.ended;
     }
     await this.#dropUnprovable(facts, request.askedAtMs ?? facts.createdAtMs);
-    return await storage.createTask(facts);
+    const task = await storage.createTask(facts);
+    return { task, digestIsNews: contentDigests?.[0] !== known?.[0] };
   }
 
   /**
@@ -218,7 +225,8 @@ export class TaskPreparer {
   ): Promise<Prepared> {
     const { stat, spool: received } = await this.#receiveAll(request, signal);
     await using spool = received;
-    const task = await this.#create(request, stat, spool.length, credentials);
+    const created = await this.#create(request, stat, spool.length, credentials);
+    const { task } = created;
     await using stream = await this.#options.dataPlane.openSpool(spool);
     for (let number = 0; number < task.pieceCount; number += 1) {
       const slice = stream.next(task.bounds(number).length);
@@ -229,7 +237,7 @@ export class TaskPreparer {
       this.#options.observer?.piece(piece);
       await slice.rest();
     }
-    return { task, rangeable: false, fresh: true };
+    return { ...created, rangeable: false, fresh: true };
   }
 
   /** The whole body in a spool; a transfer that broke is begun again, since there is nothing to go on from. */

@@ -53,6 +53,8 @@ export class FakeOrigin implements Origin {
   /** The next body is cut short after so many bytes, once; then `onCut` is called. */
   cutAt: number | undefined;
   onCut: () => void = () => {};
+  /** Called before each 10,000 bytes of a body, with their position in the file. */
+  beforeChunk: (position: number) => Promise<void> | void = () => {};
   /** Called before each answer to a stat. */
   beforeStat: (request: OriginRequest) => Promise<void> | void = () => {};
 
@@ -106,9 +108,11 @@ export class FakeOrigin implements Origin {
       this.onCut();
       throw new OriginError("ERR_ORIGIN_TRUNCATED", "Cannot read: cut");
     };
+    const beforeChunk = (position: number): Promise<void> | void => this.beforeChunk(position);
     async function* chunks(): AsyncGenerator<Uint8Array> {
       for (let offset = 0; offset < range.length; offset += 10_000) {
         const end = Math.min(offset + 10_000, range.length);
+        await beforeChunk(range.offset + offset);
         cutIfDue(offset);
         count(end - offset);
         yield content.subarray(range.offset + offset, range.offset + end);
@@ -246,6 +250,8 @@ export interface FakeCluster extends AsyncDisposable {
       readonly verifyOnHit?: "stat" | "full";
       readonly makeRoom?: TaskManagerOptions["makeRoom"];
       readonly directory?: string;
+      readonly verifyDigest?: boolean;
+      readonly onDigestChecked?: TaskManagerOptions["onDigestChecked"];
       /** Wraps what the node serves, to make it lie. */
       readonly corrupt?: (source: PieceSource) => PieceSource;
     },
@@ -312,6 +318,8 @@ export async function openFakeCluster(contentLength: number): Promise<FakeCluste
         limits: { schedulerLostMs: 50, idleMs: 20_000, ...options.limits },
         ...(options.verifyOnHit && { verifyOnHit: options.verifyOnHit }),
         ...(options.makeRoom && { makeRoom: options.makeRoom }),
+        ...(options.verifyDigest === undefined ? {} : { verifyDigest: options.verifyDigest }),
+        ...(options.onDigestChecked && { onDigestChecked: options.onDigestChecked }),
         logger: SILENT_LOGGER,
       });
       let closed = false;
