@@ -409,6 +409,18 @@ describe("servers that share a name", () => {
     expect((await cluster.fetch(url, { daemon })).sha256).toBe(SHA256);
   });
 
+  it("are all read where the first one was found that a redirect leads to", async () => {
+    const ways: string[] = [];
+    const { path, url } = serve((_, earlierCount) => {
+      ways.push(`${path}-${earlierCount % 2}`);
+      return { redirectTo: `${path}-${earlierCount % 2}` };
+    });
+    for (const way of [0, 1])
+      origin.set(`${path}-${way}`, { content: CONTENT, etag: `"mirror ${way}"` });
+    expect((await cluster.fetch(url, { daemon })).sha256).toBe(SHA256);
+    expect(ways).toHaveLength(1);
+  });
+
   it("answer HEAD otherwise than GET, and have the file given as GET gives it", async () => {
     const { url } = serve(({ method }) =>
       method === "HEAD"

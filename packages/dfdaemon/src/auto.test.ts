@@ -91,6 +91,13 @@ describe("daemons that choose the protocol themselves", () => {
       expect.stringMatching(new RegExp(`^info parent ${parent.hostId}: (tcp|quic), `)),
     );
     const { ip, port } = child.statsAddress;
+    const origins = await (await fetch(`http://${ip}:${port}/api/origins`)).text();
+    expect(JSON.parse(origins)).toMatchObject({
+      hosts: [{ origin: origin.url, state: "closed", failureCount: 0, faultCount: 0 }],
+      openedCount: 0,
+    });
+    // Of what is asked for there it says nothing.
+    expect(origins).not.toContain("/plain");
     for (const path of ["profile", "heap"]) {
       const answer = await fetch(`http://${ip}:${port}/debug/pprof/${path}`);
       expect([answer.status, await answer.text()]).toEqual([501, expect.stringMatching(/^there/)]);

@@ -10,6 +10,7 @@ import { listenPolicy } from "./config/listen-policy.ts";
 import { namingSetting } from "./config/naming-setting.ts";
 import { openIdentities } from "./config/open-identities.ts";
 import type { DataPlane } from "./data-plane/data-plane.ts";
+import { guardDataPlane } from "./data-plane/guarded-data-plane.ts";
 import { openDataPlane } from "./data-plane/open-data-plane.ts";
 import type { WorkerProcess } from "./data-plane/processes/control/worker-process.ts";
 import type { WorkerOriginInit } from "./data-plane/processes/protocol.ts";
@@ -28,8 +29,11 @@ import { createMetrics } from "./metrics/metrics.ts";
 import { serveHttp } from "./metrics/serve-http.ts";
 import { statsPages } from "./metrics/stats-pages.ts";
 import { registerCertificateMetrics } from "./metrics/certificate-metrics.ts";
+import { registerOriginMetrics } from "./metrics/origin-metrics.ts";
 import { registerTransportMetrics } from "./metrics/transport-metrics.ts";
+import { guardOrigin } from "./origins/guarded-origin.ts";
 import { openHttpOrigin } from "./origins/http-origin.ts";
+import { OriginGuard } from "./origins/origin-guard.ts";
 import type { ProxySettings } from "./origins/proxies.ts";
 import { RpcParentChannel } from "./parents/rpc-parent-channel.ts";
 import { UploadClients } from "./parents/upload-clients.ts";
@@ -97,9 +101,8 @@ export async function runDaemon(config: Config, options: RunOptions): Promise<vo
       : { caCert: await readAuthorities(config.backend.caCert) }),
     insecure: config.backend.insecureSkipVerify,
     ...(options.proxy === undefined ? {} : { proxy: options.proxy }),
-    limits: { maxRetries: config.backend.maxRetries },
   };
-  await using origin = openHttpOrigin({
+  await using reader = openHttpOrigin({
     ...originInit,
     asksForDigests: config.backend.verifyDigest,
     observer: metrics,
@@ -107,6 +110,9 @@ export async function runDaemon(config: Config, options: RunOptions): Promise<vo
   });
   const cacheObserver = registerCacheMetrics(metrics.registry);
   const late: { gc?: CacheGc } = {};
+  const guard = new OriginGuard({ limits: { maxRetries: config.backend.maxRetries }, logger });
+  await using origin = guardOrigin(reader, guard);
+  const digests = registerOriginMetrics(metrics.registry, () => guard.report());
   await using dataPlane = await openDataPlane(config, {
     storage: {
       makeRoom: async (lack) => (await late.gc?.makeRoom(lack)) === true,
@@ -116,7 +122,7 @@ export async function runDaemon(config: Config, options: RunOptions): Promise<vo
     policy,
     meter,
     metrics,
-    origin,
+    origin: reader,
     originInit,
     spawn: options.spawnWorker,
     logger,
@@ -183,7 +189,7 @@ export async function runDaemon(config: Config, options: RunOptions): Promise<vo
   const isChannelTrusted = policy.tls === undefined || identities.client !== undefined;
   const quinnKey = isChannelTrusted ? dataPlane.quinn?.publicKey : undefined;
   await using manager = new TaskManager({
-    dataPlane,
+    dataPlane: guardDataPlane(dataPlane, guard),
     origin,
     ...(scheduler === undefined ? {} : { scheduler }),
     channel: new RpcParentChannel({
@@ -203,6 +209,7 @@ export async function runDaemon(config: Config, options: RunOptions): Promise<vo
     verifyOnHit: config.storage.verifyOnHit,
     makeRoom: (lack) => gc.makeRoom(lack),
     verifyDigest: config.backend.verifyDigest,
+    onDigestChecked: (check) => digests.checked(check),
     logger,
     observer: {
       bytes: (length) => meter.received(length),
@@ -298,7 +305,11 @@ export async function runDaemon(config: Config, options: RunOptions): Promise<vo
   registerCertificateMetrics(registry, identities.files);
   await using stats = await namingSetting(
     "stats.server.port",
-    serveHttp("stats", reachable(config.stats.server), statsPages(transportReport)),
+    serveHttp(
+      "stats",
+      reachable(config.stats.server),
+      statsPages(transportReport, () => guard.report()),
+    ),
   );
   await using _metrics = await namingSetting(
     "metrics.server.port",

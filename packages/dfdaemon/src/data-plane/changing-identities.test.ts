@@ -120,7 +120,6 @@ async function openNode(
       userAgent: "test",
       requestHeader: {},
       insecure: false,
-      limits: { maxRetries: 0 },
     },
     spawn: () => {
       const process = createFakeWorkerProcess();

@@ -111,7 +111,7 @@ async function openNode(
         processes.push(process);
         return process;
       },
-      origin: { userAgent: "test", requestHeader: {}, insecure: false, limits: { maxRetries: 0 } },
+      origin: { userAgent: "test", requestHeader: {}, insecure: false },
       tls: true,
       observer: {
         originAsked: ({ method }) => void events.push(`asked ${method}`),

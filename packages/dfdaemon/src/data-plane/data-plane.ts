@@ -1,7 +1,7 @@
 import type { Socket } from "node:net";
 import type { PieceRecord, Spool, Storage, StoredTask } from "@damselfly/storage";
 import type { CertificateChain, ParentAddress, Protocol } from "@damselfly/transport";
-import type { OriginRequest, OriginStat } from "../origins/origin.ts";
+import type { OriginRequest, OriginStat, RedirectTarget } from "../origins/origin.ts";
 import type { ContentStream } from "./content-stream.ts";
 import type { TransportReport } from "./transport-report.ts";
 
@@ -46,6 +46,8 @@ export interface OriginRead {
     readonly length: number;
     readonly expected: Pick<OriginStat, "etag" | "lastModified" | "contentLength">;
   };
+  /** Of a range: where to begin, if an earlier request was sent on. */
+  readonly target?: RedirectTarget | undefined;
   readonly signal?: AbortSignal | undefined;
   /** Called as bytes come, with how many. */
   readonly onBytes?: ((length: number) => void) | undefined;

@@ -77,12 +77,12 @@ export class InProcessDataPlane implements DataPlane {
   }
 
   async readOrigin(read: OriginRead): Promise<OriginContent> {
-    const { request, range, signal, onBytes } = read;
+    const { request, range, target, signal, onBytes } = read;
     const options = signal === undefined ? {} : { signal };
     const body =
       range === undefined
         ? await this.#origin.readAll(request, options)
-        : await this.#origin.readRange(request, range, range.expected, options);
+        : await this.#origin.readRange(request, range, range.expected, { ...options, target });
     const stream = createContentStream(
       onBytes === undefined ? body.content : countBytes(body.content, onBytes),
     );

@@ -54,7 +54,6 @@ async function readBroken({ framing, keepsAlive, ending, reader, route }: Case):
     userAgent: "test",
     caCert: authority.caCert,
     proxy,
-    limits: { maxRetries: 0 },
   });
   const url = `${isSecure ? "https" : "http"}://127.0.0.1:${server.port}/file`;
   await using body = await origin.readAll({ url, header: {} });
@@ -145,7 +144,7 @@ describe("A body that goes on past its end", () => {
     await using server = await openRawServer(({ socket }) => {
       socket.end(`HTTP/1.1 200 OK\r\n${rest}`);
     });
-    await using origin = openHttpOrigin({ userAgent: "test", limits: { maxRetries: 0 } });
+    await using origin = openHttpOrigin({ userAgent: "test" });
     const reading = (async () => {
       await using body = await origin.readAll({
         url: `http://127.0.0.1:${server.port}/`,

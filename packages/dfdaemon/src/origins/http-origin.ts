@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from "node:timers/promises";
 import { SILENT_LOGGER, type Logger } from "../logger.ts";
 import { announcedDigests, digestRequestHeader } from "./announced-digests.ts";
 import { contentVersion } from "./content-version.ts";
@@ -7,14 +6,21 @@ import { exchange, type Answer } from "./exchange.ts";
 import { openOriginBody } from "./origin-body.ts";
 import { OriginError } from "./origin-error.ts";
 import { originFailure, type FailureContext } from "./origin-failure.ts";
-import type { Origin, OriginBody, OriginCallOptions, OriginRequest, OriginStat } from "./origin.ts";
+import type {
+  Origin,
+  OriginBody,
+  OriginCallOptions,
+  OriginRequest,
+  OriginStat,
+  RedirectTarget,
+} from "./origin.ts";
 import type { ProxySettings } from "./proxies.ts";
 import { judgeRange, type ExpectedVersion, type OriginRange } from "./range-answer.ts";
 import { redactUrl } from "./redact-url.ts";
-import { followRedirects, RedirectMemory } from "./redirects.ts";
+import { followRedirects } from "./redirects.ts";
 import { targetOf, type Header, type Target } from "./request-header.ts";
 import { formatStatus, parseContentLength, parseContentRange } from "./response-header.ts";
-import { decideRetry } from "./retry.ts";
+import { retryAfterMs } from "./retry.ts";
 import { canTellVersionsApart, isStrongEtag } from "./validators.ts";
 
 export interface HttpOriginOptions {
@@ -32,7 +38,8 @@ export interface HttpOriginOptions {
   readonly limits?: Partial<HttpOriginLimits>;
   readonly observer?: OriginObserver;
   readonly logger?: Logger;
-  readonly clock?: OriginClock;
+  /** Milliseconds of any clock. */
+  readonly now?: () => number;
 }
 
 /** Who counts requests as they go over the wire: each redirect and each retry is one. */
@@ -58,10 +65,6 @@ export interface HttpOriginLimits {
   readonly headersMs: number;
   /** Without a byte of a body that somebody waits for, in milliseconds (above a second, precise to about a second). There is no limit on the whole. */
   readonly stallMs: number;
-  /** Waiting for what Retry-After asks, in one call, in milliseconds. */
-  readonly retryAfterMaxMs: number;
-  /** Tries after the first, when a connection fails or the origin answers 408, 425, 429 or 5xx. */
-  readonly maxRetries: number;
   /** Connections to one scheme, host and port; further requests wait for one. */
   readonly connectionsPerOrigin: number;
 }
@@ -70,27 +73,10 @@ export const DEFAULT_HTTP_ORIGIN_LIMITS: HttpOriginLimits = {
   connectMs: 10_000,
   headersMs: 60_000,
   stallMs: 30_000,
-  retryAfterMaxMs: 120_000,
-  maxRetries: 3,
   connectionsPerOrigin: 32,
 };
 
 const HEAD_MS_MAX = 10_000;
-
-/** Time and chance, for tests to hold. */
-export interface OriginClock {
-  now(): number;
-  /** Rejects when the signal aborts. */
-  sleep(ms: number, signal: AbortSignal): Promise<void>;
-  /** From 0 up to 1. */
-  random(): number;
-}
-
-const SYSTEM_CLOCK: OriginClock = {
-  now: Date.now,
-  sleep: (ms, signal) => sleep(ms, undefined, { signal }),
-  random: Math.random,
-};
 
 /** Origins over HTTP/1.1 and HTTPS. Holds keep-alive connections until disposed, which breaks whatever still runs. */
 export function openHttpOrigin(options: HttpOriginOptions): Origin {
@@ -100,72 +86,58 @@ export function openHttpOrigin(options: HttpOriginOptions): Origin {
 class HttpOrigin implements Origin {
   readonly #options: HttpOriginOptions;
   readonly #limits: HttpOriginLimits;
-  readonly #clock: OriginClock;
+  readonly #now: () => number;
   readonly #logger: Logger;
   readonly #dispatchers: Dispatchers;
-  readonly #redirects: RedirectMemory;
-  readonly #closed = new AbortController();
 
   constructor(options: HttpOriginOptions) {
     this.#options = options;
     this.#limits = { ...DEFAULT_HTTP_ORIGIN_LIMITS, ...options.limits };
-    this.#clock = options.clock ?? SYSTEM_CLOCK;
+    this.#now = options.now ?? Date.now;
     this.#logger = options.logger ?? SILENT_LOGGER;
     this.#dispatchers = new Dispatchers({ ...this.#limits, proxy: options.proxy ?? {} });
-    this.#redirects = new RedirectMemory(() => this.#clock.now());
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#closed.abort();
     await this.#dispatchers[Symbol.asyncDispose]();
   }
 
   /** A HEAD where that tells all there is to know, else the header of a GET for the first byte, whose failure is the one that counts. */
-  async stat(request: OriginRequest, options: OriginCallOptions = {}): Promise<OriginStat> {
-    return (
-      (await this.#statByHead(request, options)) ??
-      (await this.#retrying(request, options, () => this.#statByGet(request, options)))
-    );
+  async stat(
+    request: OriginRequest,
+    options: OriginCallOptions & { readonly byGet?: boolean } = {},
+  ): Promise<OriginStat> {
+    const { byGet = false } = options;
+    const known = byGet ? undefined : await this.#statByHead(request, options);
+    return known ?? (await this.#statByGet(request, options));
   }
 
   async readRange(
     request: OriginRequest,
     range: OriginRange,
     expected: ExpectedVersion,
-    options: OriginCallOptions = {},
+    options: OriginCallOptions & { readonly target?: RedirectTarget | undefined } = {},
   ): Promise<OriginBody> {
     assertRange(range, expected);
-    return await this.#retrying(request, options, async () => {
-      const header = rangeHeader(range, expected);
-      const reply = await this.#send(request, {
-        method: "GET",
-        header,
-        signal: options.signal,
-        remembered: true,
-      });
-      const { answer, context } = reply;
-      try {
-        assertFileOrRange(reply, [200, 203, 206, 416]);
-        judgeRange(answer, range, expected, context.action);
-      } catch (error) {
-        answer.discard();
-        throw error;
-      }
-      return openOriginBody({
-        ...reply,
-        stat: { ...statOf(reply), digests: [] },
-        length: range.length,
-        signal: options.signal,
-      });
-    });
+    const { signal, target } = options;
+    const header = rangeHeader(range, expected);
+    const reply = await this.#send(request, { method: "GET", header, signal, target });
+    const { answer, context } = reply;
+    try {
+      assertFileOrRange(reply, [200, 203, 206, 416]);
+      judgeRange(answer, range, expected, context.action);
+    } catch (error) {
+      answer.discard();
+      throw error;
+    }
+    const stat = { ...statOf(reply), digests: [] };
+    return openOriginBody({ ...reply, stat, length: range.length, signal });
   }
 
   async readAll(request: OriginRequest, options: OriginCallOptions = {}): Promise<OriginBody> {
-    return await this.#retrying(request, options, async () => {
-      const reply = await this.#ask(request, {}, [200, 203], options.signal);
-      const stat = statOf(reply);
-      return openOriginBody({ ...reply, stat, length: stat.contentLength, signal: options.signal });
-    });
+    const reply = await this.#ask(request, {}, [200, 203], options.signal);
+    const stat = statOf(reply);
+    return openOriginBody({ ...reply, stat, length: stat.contentLength, signal: options.signal });
   }
 
   /** Undefined when a GET can tell better. Not tried twice: many origins know no HEAD, or allow only GET. */
@@ -178,15 +150,17 @@ class HttpOrigin implements Origin {
         method: "HEAD",
         header: {},
         signal,
-        remembered: false,
       });
       reply.answer.discard();
+      // A pause that is asked for is kept, whatever was asked.
+      assertNoPause(reply, this.#now());
       if (reply.answer.statusCode !== 200) return undefined;
       const stat = statOf(reply);
       return stat.rangeable && (stat.contentLength ?? 0) > 0 ? stat : undefined;
     } catch (error) {
       const final = ["ERR_ORIGIN_URL", "ERR_ORIGIN_TLS", "ERR_ORIGIN_REDIRECT_LOOP"];
       if (!(error instanceof OriginError) || final.includes(error.code)) throw error;
+      if (error.code === "ERR_ORIGIN_STATUS") throw error;
       this.#logger.debug(
         { url: redactUrl(request.url) },
         `HEAD failed, trying GET: ${error.message}`,
@@ -213,17 +187,20 @@ class HttpOrigin implements Origin {
     statusCodes: readonly number[],
     signal: AbortSignal | undefined,
   ): Promise<Reply> {
-    const reply = await this.#send(request, { method: "GET", header, signal, remembered: false });
+    const reply = await this.#send(request, { method: "GET", header, signal });
     assertFileOrRange(reply, statusCodes);
     return reply;
   }
 
-  /** Redirects followed. A remembered target that fails is looked up once more from the start: presigned URLs expire. */
+  /** Redirects followed. A known target that fails is looked up once more from the start: presigned URLs expire. */
   async #send(request: OriginRequest, options: SendOptions): Promise<Reply> {
-    const remembered = options.remembered ? this.#redirects.find(request) : undefined;
-    if (remembered !== undefined) {
+    const { userAgent, requestHeader = {} } = this.#options;
+    const start = targetOf(request.url, { "user-agent": userAgent }, requestHeader, request.header);
+    const { target } = options;
+    if (target !== undefined) {
       try {
-        const reply = await this.#sendFrom(remembered, request, options);
+        const known = { url: new URL(target.url), header: target.header };
+        const reply = await this.#sendFrom(known, start, request, options);
         if (![401, 403, 404, 410].includes(reply.answer.statusCode)) return reply;
         reply.answer.discard();
       } catch (error) {
@@ -233,18 +210,16 @@ class HttpOrigin implements Origin {
           `redirect target failed, starting over: ${error.message}`,
         );
       }
-      this.#redirects.forget(request);
     }
-    const { userAgent, requestHeader = {} } = this.#options;
-    const start = targetOf(request.url, { "user-agent": userAgent }, requestHeader, request.header);
-    const reply = await this.#sendFrom(start, request, options);
-    if (reply.target.url.href === start.url.href || reply.answer.statusCode >= 400)
-      this.#redirects.forget(request);
-    else this.#redirects.remember(request, reply.target);
-    return reply;
+    return await this.#sendFrom(start, start, request, options);
   }
 
-  async #sendFrom(start: Target, request: OriginRequest, options: SendOptions): Promise<Reply> {
+  async #sendFrom(
+    first: Target,
+    asked: Target,
+    request: OriginRequest,
+    options: SendOptions,
+  ): Promise<Reply> {
     const { stallMs } = this.#limits;
     const { asksForDigests = true } = this.#options;
     const { method, signal } = options;
@@ -254,13 +229,14 @@ class HttpOrigin implements Origin {
     const url = redactUrl(request.url);
     let context: FailureContext = { action: `read ${url}`, headersMs, stallMs };
     try {
-      const arrival = await followRedirects(start, async (target) => {
+      const arrival = await followRedirects(first, async (target) => {
         const at = redactUrl(target.url.href);
         const { via, ...route } = this.#dispatchers.route(target.url, this.#trustOf(request));
         context = {
           ...context,
           action: at === url ? `read ${url}` : `read ${url} (redirected to ${at})`,
           via,
+          at: target.url.origin,
         };
         const header = {
           ...(method === "HEAD" && asksForDigests ? digestRequestHeader(target) : {}),
@@ -273,7 +249,7 @@ class HttpOrigin implements Origin {
           exchange({ ...route, method, header, headersMs, stallMs, signal }),
         );
       });
-      return { ...arrival, asked: { method, url: start.url }, context };
+      return { ...arrival, asked: { method, url: asked.url }, context };
     } catch (error) {
       throw originFailure(error, context, signal);
     }
@@ -282,8 +258,8 @@ class HttpOrigin implements Origin {
   async #observed(url: URL, method: string, run: () => Promise<Answer>): Promise<Answer> {
     const { observer } = this.#options;
     const request = { scheme: url.protocol.slice(0, -1), method };
-    const startedMs = this.#clock.now();
-    const costMs = (): number => this.#clock.now() - startedMs;
+    const startedMs = this.#now();
+    const costMs = (): number => this.#now() - startedMs;
     observer?.originAsked(request);
     try {
       const answer = await run();
@@ -299,60 +275,14 @@ class HttpOrigin implements Origin {
     const caCerts = [this.#options.caCert, caCert].filter((pem) => pem !== undefined);
     return { caCerts, insecure: insecure ?? this.#options.insecure ?? false };
   }
-
-  async #retrying<T>(
-    request: OriginRequest,
-    options: OriginCallOptions,
-    run: () => Promise<T>,
-  ): Promise<T> {
-    const { signal, onWait } = options;
-    let waitedMs = 0;
-    for (let attempt = 1; ; attempt += 1) {
-      try {
-        return await run();
-      } catch (error) {
-        if (!(error instanceof OriginError)) throw error;
-        const time = { nowMs: this.#clock.now(), random: this.#clock.random() };
-        const decision = decideRetry(error, { attempt, waitedMs }, this.#limits, time);
-        if (decision.kind === "give up" || this.#closed.signal.aborted) {
-          throw decision.kind === "wait" || decision.why === ""
-            ? error
-            : explained(error, decision.why);
-        }
-        const { waitMs, askedFor } = decision;
-        if (askedFor) waitedMs += waitMs;
-        const retryAfter = error.responseHeader?.["retry-after"];
-        const reason = askedFor ? `${error.message}, Retry-After: ${retryAfter}` : error.message;
-        this.#logger.info(
-          { url: redactUrl(request.url), waitMs, attempt },
-          `waiting for the origin: ${reason}`,
-        );
-        onWait?.({ waitMs, reason, attempt });
-        await this.#wait(waitMs, signal, error);
-      }
-    }
-  }
-
-  /** @throws the signal's reason, or `error` when this origin is disposed meanwhile */
-  async #wait(ms: number, signal: AbortSignal | undefined, error: OriginError): Promise<void> {
-    const closed = this.#closed.signal;
-    const either = signal === undefined ? closed : AbortSignal.any([signal, closed]);
-    try {
-      await this.#clock.sleep(ms, either);
-    } catch (cause) {
-      if (!either.aborted) throw cause;
-    }
-    signal?.throwIfAborted();
-    if (closed.aborted) throw error;
-  }
 }
 
 interface SendOptions {
   readonly method: "GET" | "HEAD";
   readonly header: Header;
   readonly signal: AbortSignal | undefined;
-  /** Whether to begin where an earlier request was redirected to. */
-  readonly remembered: boolean;
+  /** Where to begin, if not at the request's URL. */
+  readonly target?: RedirectTarget | undefined;
 }
 
 interface Reply {
@@ -389,16 +319,27 @@ function assertFileOrRange({ answer, context }: Reply, statusCodes: readonly num
   const { statusCode } = answer;
   if (statusCodes.includes(statusCode)) return;
   answer.discard();
-  const who = statusCode === 407 ? `proxy ${context.via ?? ""}` : "origin";
-  throw new OriginError(
+  throw statusError(context, answer);
+}
+
+/** @throws {OriginError} `ERR_ORIGIN_STATUS`, if the answer is that it wants to be asked later */
+function assertNoPause({ answer, context }: Reply, nowMs: number): void {
+  if (answer.statusCode < 400) return;
+  const error = statusError(context, answer);
+  if (retryAfterMs(error, nowMs) !== undefined) throw error;
+}
+
+function statusError({ action, via, at }: FailureContext, answer: Answer): OriginError {
+  const who = answer.statusCode === 407 ? `proxy ${via ?? ""}` : "origin";
+  return new OriginError(
     "ERR_ORIGIN_STATUS",
-    `Cannot ${context.action}: ${who} answered ${formatStatus(answer)}`,
-    { answer },
+    `Cannot ${action}: ${who} answered ${formatStatus(answer)}`,
+    { answer, at },
   );
 }
 
 /** What an answer says of the file as a whole: of a partial one, as if all of it had been asked for. */
-function statOf({ answer, asked, redirects }: Reply): OriginStat {
+function statOf({ answer, asked, redirects, target }: Reply): OriginStat {
   const { statusCode, responseHeader } = answer;
   const { etag = "", "last-modified": lastModified = "", date = "" } = responseHeader;
   const partial = statusCode === 206 ? parseContentRange(responseHeader) : undefined;
@@ -416,14 +357,8 @@ function statOf({ answer, asked, redirects }: Reply): OriginStat {
       contentLength === undefined ? header : { ...header, "content-length": String(contentLength) },
     statusCode: statusCode === 206 ? 200 : statusCode,
     digests: announcedDigests({ ...asked, redirects, statusCode, responseHeader, contentLength }),
+    ...(target.url.href === asked.url.href
+      ? {}
+      : { target: { url: target.url.href, header: target.header } }),
   };
-}
-
-function explained(error: OriginError, why: string): OriginError {
-  const { statusCode, reason, responseHeader } = error;
-  const answer =
-    statusCode === undefined || reason === undefined || responseHeader === undefined
-      ? undefined
-      : { statusCode, reason, responseHeader };
-  return new OriginError(error.code, error.message + why, { cause: error.cause, answer });
 }

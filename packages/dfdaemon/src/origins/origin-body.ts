@@ -68,6 +68,7 @@ class OriginContent implements AsyncIterableIterator<Uint8Array> {
     throw new OriginError(
       "ERR_ORIGIN_OVERLONG",
       `Cannot ${context.action}: the body goes on past the ${length} bytes announced`,
+      { at: context.at },
     );
   }
 
@@ -80,7 +81,8 @@ class OriginContent implements AsyncIterableIterator<Uint8Array> {
     const { length, context } = this.#options;
     const of = length === undefined ? "" : ` of ${length}`;
     const message = `Cannot ${context.action}: the body ended after ${this.#received}${of} bytes`;
-    return new OriginError("ERR_ORIGIN_TRUNCATED", message, cause === undefined ? {} : { cause });
+    const { at } = context;
+    return new OriginError("ERR_ORIGIN_TRUNCATED", message, { ...(cause ? { cause } : {}), at });
   }
 
   #failure(error: unknown): unknown {

@@ -21,7 +21,9 @@ export type OriginErrorCode =
   /** The whole file is not what the origin itself says it is. */
   | "ERR_ORIGIN_DIGEST"
   /** Nothing arrived for as long as one is willing to wait. */
-  | "ERR_ORIGIN_STALLED";
+  | "ERR_ORIGIN_STALLED"
+  /** Not asked, since it has failed too often of late, or has asked to be left alone: see `retryAtMs`. */
+  | "ERR_ORIGIN_SUSPENDED";
 
 /** What the origin said, when it said anything. */
 export interface OriginAnswer {
@@ -42,16 +44,42 @@ export class OriginError extends Error {
   readonly statusCode: number | undefined;
   readonly reason: string | undefined;
   readonly responseHeader: Readonly<Record<string, string>> | undefined;
+  /** Scheme, host and port that failed, where it is known: a redirect may have led elsewhere. */
+  readonly at: string | undefined;
+  /** When it will be asked again, if it is known. Unix milliseconds. */
+  readonly retryAtMs: number | undefined;
 
-  constructor(
-    code: OriginErrorCode,
-    message: string,
-    options?: ErrorOptions & { readonly answer?: OriginAnswer | undefined },
-  ) {
+  constructor(code: OriginErrorCode, message: string, options?: OriginErrorOptions) {
     super(message, options);
     this.code = code;
     this.statusCode = options?.answer?.statusCode;
     this.reason = options?.answer?.reason;
     this.responseHeader = options?.answer?.responseHeader;
+    this.at = options?.at;
+    this.retryAtMs = options?.retryAtMs;
   }
+}
+
+export interface OriginErrorOptions extends ErrorOptions {
+  readonly answer?: OriginAnswer | undefined;
+  readonly at?: string | undefined;
+  readonly retryAtMs?: number | undefined;
+}
+
+/** The same error, with something added to its message. */
+export function explained(error: OriginError, why: string): OriginError {
+  const { statusCode, reason, responseHeader, at, retryAtMs, cause } = error;
+  const answer =
+    statusCode === undefined || reason === undefined || responseHeader === undefined
+      ? undefined
+      : { statusCode, reason, responseHeader };
+  return new OriginError(error.code, error.message + why, { cause, answer, at, retryAtMs });
+}
+
+/** What is wrong, without what could not be done because of it: that names a URL, which is not everybody's to know. */
+export function reasonIn(message: string): string {
+  return message.replace(
+    /^Cannot read \S+(?: \(redirected to \S+\))?(?: through proxy \S+)?: /,
+    "",
+  );
 }

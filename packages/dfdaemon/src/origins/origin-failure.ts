@@ -8,6 +8,8 @@ export interface FailureContext {
   readonly via?: string | undefined;
   readonly headersMs: number;
   readonly stallMs: number;
+  /** Scheme, host and port that are asked. */
+  readonly at?: string | undefined;
 }
 
 /** Translates what undici, Node's sockets and OpenSSL throw; an `OriginError`, and an abort's reason, stay what they are. */
@@ -18,35 +20,34 @@ export function originFailure(
 ): unknown {
   if (error instanceof OriginError) return error;
   if (signal?.aborted === true && error === signal.reason) return error;
-  const { action, via, headersMs, stallMs } = context;
+  const { action, via, headersMs, stallMs, at } = context;
+  const options = { cause: error, at };
   const code = codeOf(error);
   const through = via === undefined ? "" : ` through proxy ${via}`;
   if (isTlsFault(code)) {
     const message = `Cannot ${action}${through}: ${tlsReason(code, error)}`;
-    return new OriginError("ERR_ORIGIN_TLS", message, { cause: error });
+    return new OriginError("ERR_ORIGIN_TLS", message, options);
   }
   switch (code) {
     case "UND_ERR_HEADERS_TIMEOUT":
       return new OriginError(
         "ERR_ORIGIN_STALLED",
         `Cannot ${action}${through}: no answer within ${headersMs} ms`,
-        { cause: error },
+        options,
       );
     case "UND_ERR_BODY_TIMEOUT":
       return new OriginError(
         "ERR_ORIGIN_STALLED",
         `Cannot ${action}${through}: nothing arrived for ${stallMs} ms`,
-        { cause: error },
+        options,
       );
     case "UND_ERR_INVALID_ARG":
-      return new OriginError("ERR_ORIGIN_URL", `Cannot ${action}: ${textOf(error)}`, {
-        cause: error,
-      });
+      return new OriginError("ERR_ORIGIN_URL", `Cannot ${action}: ${textOf(error)}`, options);
     default:
       return new OriginError(
         "ERR_ORIGIN_UNREACHABLE",
         `Cannot ${action}${through}: ${textOf(error)}`,
-        { cause: error },
+        options,
       );
   }
 }

@@ -28,6 +28,14 @@ export interface OriginStat {
   readonly statusCode: number;
   /** Of the whole file, strongest first; see `announcedDigests`. Empty of a range. */
   readonly digests: readonly AnnouncedDigest[];
+  /** Where redirects have led to, if there were any. */
+  readonly target?: RedirectTarget;
+}
+
+/** Where a request was sent on to, and what goes along: less than the request's own header where that may hold secrets. Plain data, and may hold secrets itself. */
+export interface RedirectTarget {
+  readonly url: string;
+  readonly header: Readonly<Record<string, string>>;
 }
 
 export interface OriginBody extends AsyncDisposable {
@@ -39,36 +47,46 @@ export interface OriginBody extends AsyncDisposable {
   readonly content: AsyncIterable<Uint8Array>;
 }
 
-/** A pause before the origin is asked again, told as it begins. */
+/** Somebody has to wait for an origin; told as it begins. */
 export interface OriginWait {
-  /** How long from now, in milliseconds. */
+  /** `asked`: it wants a pause. `failed`: it has failed, and is spared for a while. `silent`: it has been asked and says nothing. */
+  readonly kind: "asked" | "failed" | "silent";
+  /** How long from now, in milliseconds; 0 where nobody knows. */
   readonly waitMs: number;
   /** Why, for people: `origin answered 503 Service Unavailable, Retry-After: 5`. */
   readonly reason: string;
-  /** The attempt that failed, from 1. */
+  /** The attempt of this call that failed, from 1; 0: it was somebody else's. */
   readonly attempt: number;
 }
 
 export interface OriginCallOptions {
   readonly signal?: AbortSignal;
+  /** Only a guarded origin waits: see `guardOrigin`. */
   readonly onWait?: (wait: OriginWait) => void;
 }
 
-/** Where files come from. Every method waits out 429 and 503 with Retry-After within bounds, and retries what is worth retrying. */
+/** Where files come from. Each call asks once; what is worth another try, and when, is the matter of an `OriginGuard`. */
 export interface Origin extends AsyncDisposable {
-  /** @throws {OriginError} */
-  stat(request: OriginRequest, options?: OriginCallOptions): Promise<OriginStat>;
+  /**
+   * @param options.byGet - do without the shortcut of HEAD
+   * @throws {OriginError}
+   */
+  stat(
+    request: OriginRequest,
+    options?: OriginCallOptions & { readonly byGet?: boolean },
+  ): Promise<OriginStat>;
   /**
    * Exactly the bytes `offset … offset + length` of the version that `expected` describes (`If-Range`, and the answer's validators and
    * Content-Range compared).
    *
+   * @param options.target - where an earlier request was sent on to: begins there, and starts over from the request's URL where that fails
    * @throws {OriginError} `ERR_ORIGIN_CHANGED` when it now serves another version, `ERR_ORIGIN_NO_RANGES` when it ignores ranges, …
    */
   readRange(
     request: OriginRequest,
     range: { readonly offset: number; readonly length: number },
     expected: Pick<OriginStat, "etag" | "lastModified" | "contentLength">,
-    options?: OriginCallOptions,
+    options?: OriginCallOptions & { readonly target?: RedirectTarget | undefined },
   ): Promise<OriginBody>;
   /** The whole body; a length announced is a length kept, or the content throws. */
   readAll(request: OriginRequest, options?: OriginCallOptions): Promise<OriginBody>;

@@ -1,8 +1,8 @@
-import { createHash } from "node:crypto";
 import type { Answer } from "./exchange.ts";
 import { OriginError } from "./origin-error.ts";
-import type { OriginRequest } from "./origin.ts";
+import type { OriginRequest, RedirectTarget } from "./origin.ts";
 import { redactUrl } from "./redact-url.ts";
+import { requestKey } from "./request-key.ts";
 import { redirectTarget, type Header, type Target } from "./request-header.ts";
 
 /** As many as curl's and Dragonfly's default. */
@@ -61,42 +61,33 @@ function isRedirect(statusCode: number): boolean {
 
 /**
  * Where requests were sent on to, so that the ranges of one file come from one place and without a detour each. What was left out of the
- * header on the way stays left out. Knows nothing of whether a target still works: `forget` it when it does not.
+ * header on the way stays left out. Knows nothing of whether a target still works.
  */
 export class RedirectMemory {
   readonly #now: () => number;
   /** Oldest first. */
-  readonly #targets = new Map<string, { readonly target: Target; readonly untilMs: number }>();
+  readonly #targets = new Map<
+    string,
+    { readonly target: RedirectTarget; readonly untilMs: number }
+  >();
 
   constructor(now: () => number) {
     this.#now = now;
   }
 
-  find(request: OriginRequest): Target | undefined {
-    const found = this.#targets.get(keyOf(request));
+  find(request: OriginRequest): RedirectTarget | undefined {
+    const found = this.#targets.get(requestKey(request));
     return found === undefined || found.untilMs < this.#now() ? undefined : found.target;
   }
 
-  remember(request: OriginRequest, target: Target): void {
-    const key = keyOf(request);
+  /** Undefined: it was not sent on, or there is nothing to go by any more. */
+  remember(request: OriginRequest, target: RedirectTarget | undefined): void {
+    const key = requestKey(request);
     this.#targets.delete(key);
+    if (target === undefined) return;
     this.#targets.set(key, { target, untilMs: this.#now() + REMEMBERED_MS });
     if (this.#targets.size <= REMEMBERED_MAX) return;
     const [oldest] = this.#targets.keys();
     if (oldest !== undefined) this.#targets.delete(oldest);
   }
-
-  forget(request: OriginRequest): void {
-    this.#targets.delete(keyOf(request));
-  }
-}
-
-/** Requests with other credentials or another trust may be sent elsewhere. Hashed, so that no credentials lie around in keys. */
-function keyOf({ url, header, caCert, insecure }: OriginRequest): string {
-  const fields = Object.entries(header)
-    .map(([name, value]) => `${name.toLowerCase()}:${value}`)
-    .toSorted();
-  return createHash("sha256")
-    .update(JSON.stringify([url, fields, caCert ?? "", insecure ?? false]))
-    .digest("base64");
 }

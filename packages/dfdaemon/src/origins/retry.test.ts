@@ -3,7 +3,9 @@ import { once } from "node:events";
 import { describe, expect, it } from "vitest";
 import { collect, openOriginFixture, portOf } from "../testing/origin-fixture.ts";
 import { seededContent, type Behaviour } from "../testing/origin-server.ts";
+import { guardOrigin } from "./guarded-origin.ts";
 import { openHttpOrigin } from "./http-origin.ts";
+import { OriginGuard } from "./origin-guard.ts";
 import type { OriginWait } from "./origin.ts";
 
 const content = seededContent(1000);
@@ -167,7 +169,8 @@ describe("Origin retries", () => {
     });
     const request = { url: `${fixture.server.url}/file`, header: {} };
     const reason = new Error("enough");
-    await using origin = openHttpOrigin({ userAgent: "test" }); // the real clock
+    // The real clock.
+    await using origin = guardOrigin(openHttpOrigin({ userAgent: "test" }), new OriginGuard());
     const abort = new AbortController();
     const waiting = origin.readAll(request, {
       signal: abort.signal,
@@ -176,7 +179,8 @@ describe("Origin retries", () => {
     await expect(waiting).rejects.toBe(reason);
 
     let disposed: PromiseLike<void> | undefined;
-    const left = origin.readAll(request, {
+    const other = { ...request, url: `${request.url}?other` };
+    const left = origin.readAll(other, {
       onWait: () => {
         disposed = origin[Symbol.asyncDispose]();
       },

@@ -15,7 +15,7 @@ async function read(
   request: Partial<OriginRequest> = {},
   options: Partial<HttpOriginOptions> = {},
 ): Promise<Buffer> {
-  await using origin = openHttpOrigin({ userAgent: "test", limits: { maxRetries: 0 }, ...options });
+  await using origin = openHttpOrigin({ userAgent: "test", ...options });
   await using body = await origin.readAll({ url, header: {}, ...request });
   return await collect(body.content);
 }

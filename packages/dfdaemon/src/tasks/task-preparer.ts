@@ -136,17 +136,10 @@ export class TaskPreparer {
     if (request.inOneGo === true) return await this.#spool(request, credentials, signal);
     let stat: OriginStat;
     try {
-      stat = await origin.stat(request.origin, {
-        signal,
-        onWait: ({ reason, waitMs }) =>
-          this.#options.logger.info(
-            { taskId: request.taskId, waitMs },
-            `waiting for the origin: ${reason}`,
-          ),
-      });
+      stat = await origin.stat(request.origin, { signal });
     } catch (error) {
       // Peers may have what an origin that is down has not, if we know what to ask them for.
-      const down = codeOf(error) === "ERR_ORIGIN_UNREACHABLE";
+      const down = ["ERR_ORIGIN_UNREACHABLE", "ERR_ORIGIN_SUSPENDED"].includes(codeOf(error));
       if (
         !down ||
         stored === undefined ||

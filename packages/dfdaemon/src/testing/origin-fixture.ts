@@ -1,35 +1,44 @@
 import type { Server } from "node:net";
+import { guardOrigin } from "../origins/guarded-origin.ts";
 import {
   openHttpOrigin,
   type HttpOriginLimits,
   type HttpOriginOptions,
-  type OriginClock,
 } from "../origins/http-origin.ts";
+import { OriginGuard, type OriginClock, type OriginGuardLimits } from "../origins/origin-guard.ts";
 import type { Origin } from "../origins/origin.ts";
 import { openOriginServer, type OriginServer, type OriginServerOptions } from "./origin-server.ts";
 
-/** An origin's server, and the client under test in front of it. */
+/** An origin's server, and the guarded client under test in front of it. */
 export interface OriginFixture extends AsyncDisposable {
   readonly server: OriginServer;
   readonly origin: Origin;
+  readonly guard: OriginGuard;
   /** Every wait that the client has asked its clock for, in milliseconds; none of them was waited. */
   readonly waits: readonly number[];
 }
 
 export async function openOriginFixture(
   serverOptions: OriginServerOptions = {},
-  originOptions: Partial<HttpOriginOptions> & { readonly limits?: Partial<HttpOriginLimits> } = {},
+  originOptions: Partial<HttpOriginOptions> & {
+    readonly limits?: Partial<HttpOriginLimits & OriginGuardLimits>;
+  } = {},
 ): Promise<OriginFixture> {
   const waits: number[] = [];
   const server = await openOriginServer(serverOptions);
-  const origin = openHttpOrigin({
+  const clock = countingClock(waits);
+  const { limits = {} } = originOptions;
+  const bare = openHttpOrigin({
     userAgent: "damselfly/test",
-    clock: countingClock(waits),
+    now: () => clock.now(),
     ...originOptions,
   });
+  const guard = new OriginGuard({ clock, limits });
+  const origin = guardOrigin(bare, guard);
   return {
     server,
     origin,
+    guard,
     waits,
     async [Symbol.asyncDispose]() {
       await origin[Symbol.asyncDispose]();
@@ -38,7 +47,7 @@ export async function openOriginFixture(
   };
 }
 
-/** Time that passes only by waiting, at once. */
+/** Time that passes only by waiting, at once; those who wait at one time wait together. */
 function countingClock(waits: number[]): OriginClock {
   let now = Date.parse("2026-01-01T00:00:00Z");
   return {
@@ -46,7 +55,12 @@ function countingClock(waits: number[]): OriginClock {
     async sleep(ms, signal) {
       signal.throwIfAborted();
       waits.push(ms);
-      now += ms;
+      const untilMs = now + ms;
+      await new Promise<void>((resolve) => {
+        setImmediate(resolve);
+      });
+      signal.throwIfAborted();
+      now = Math.max(now, untilMs);
     },
     random: () => 0,
   };

@@ -36,6 +36,7 @@ export type WorkerMethods = {
     readonly content: number;
     readonly request: OriginRequest;
     readonly range: OriginRead["range"];
+    readonly target: OriginRead["target"];
   }): OriginStat;
   openSpool(params: {
     readonly content: number;
@@ -137,7 +138,6 @@ export interface WorkerOriginInit {
   readonly caCert?: string;
   readonly insecure: boolean;
   readonly proxy?: ProxySettings;
-  readonly limits: { readonly maxRetries: number };
 }
 
 export interface WorkerReady {

@@ -94,11 +94,12 @@ export class RemoteDataPlane implements DataPlane {
   }
 
   async readOrigin(read: OriginRead): Promise<OriginContent> {
-    const { request, range, signal } = read;
+    const { request, range, target, signal } = read;
     const worker = await this.#worker(signal);
     const { content, release } = worker.reserveContent(read.onBytes ?? (() => {}));
     try {
-      const stat = await worker.link.call("openOrigin", { content, request, range }, { signal });
+      const asked = { content, request, range, target };
+      const stat = await worker.link.call("openOrigin", asked, { signal });
       const body = new RemoteContent({ worker, content, release, signal });
       return {
         stat,
@@ -120,7 +121,7 @@ export class RemoteDataPlane implements DataPlane {
     await using body = new RemoteContent({ worker, content, release, signal });
     const stat = await worker.link.call(
       "openOrigin",
-      { content, request, range: undefined },
+      { content, request, range: undefined, target: undefined },
       { signal },
     );
     const spool = await this.storage.spool({

@@ -19,6 +19,8 @@ export interface Fault {
     readonly reason: string;
     readonly responseHeader: Readonly<Record<string, string>>;
   };
+  /** Of an `OriginError`. */
+  readonly at?: string;
   readonly cause?: Fault;
 }
 
@@ -52,14 +54,17 @@ const CLASSES: Readonly<Record<string, (fault: Fault, options: ErrorOptions) => 
     new StorageError(code as StorageError["code"], message, options),
   DaemonError: ({ code, message }, options) =>
     new DaemonError(code as DaemonError["code"], message, options),
-  OriginError: ({ code, message, answer }, options) =>
-    new OriginError(code as OriginError["code"], message, { ...options, answer }),
+  OriginError: ({ code, message, answer, at }, options) =>
+    new OriginError(code as OriginError["code"], message, { ...options, answer, at }),
   RangeError: ({ message }, options) => new RangeError(message, options),
   TypeError: ({ message }, options) => new TypeError(message, options),
 };
 // oxlint-enable typescript/no-unsafe-type-assertion
 
-function answerOf({ statusCode, reason, responseHeader }: OriginError): Pick<Fault, "answer"> {
-  if (statusCode === undefined || reason === undefined || responseHeader === undefined) return {};
-  return { answer: { statusCode, reason, responseHeader } };
+function answerOf(error: OriginError): Pick<Fault, "answer" | "at"> {
+  const { statusCode, reason, responseHeader, at } = error;
+  const where = at === undefined ? {} : { at };
+  if (statusCode === undefined || reason === undefined || responseHeader === undefined)
+    return where;
+  return { ...where, answer: { statusCode, reason, responseHeader } };
 }

@@ -49,7 +49,7 @@ export class ContentDesk implements AsyncDisposable {
   }
 
   async openOrigin(
-    { content, request, range }: Params<"openOrigin">,
+    { content, request, range, target }: Params<"openOrigin">,
     signal: AbortSignal,
   ): Promise<OriginStat> {
     const abort = new AbortController();
@@ -57,7 +57,7 @@ export class ContentDesk implements AsyncDisposable {
     const body = await whileOpening(abort, signal, () =>
       range === undefined
         ? this.#origin.readAll(request, options)
-        : this.#origin.readRange(request, range, range.expected, options),
+        : this.#origin.readRange(request, range, range.expected, { ...options, target }),
     );
     this.#add(content, body.content, abort, () => body[Symbol.asyncDispose]());
     return body.stat;
