@@ -253,6 +253,35 @@ describe("an origin that is busy", () => {
   );
 });
 
+describe("an origin that has to be waited for", () => {
+  it("is named, and for how long, while it is waited for", async () => {
+    const { url } = serve((_, earlierCount) =>
+      earlierCount < 1 ? { status: 503, header: { "retry-after": "2" } } : { content: CONTENT },
+    );
+    const child = cluster.spawn("dfget", [url, "-O", cluster.path(), "-e", daemon.socketPath]);
+    expect(await child.exited).toEqual({ code: 0, signal: null });
+    expect(child.lines.join("\n")).toContain(
+      "waiting for the origin: it asked to come back in 2 s (origin answered 503 Service Unavailable, Retry-After: 2)",
+    );
+  });
+
+  it("is named in the middle of a file, too", async () => {
+    const { url } = serve(({ headers, method }, earlierCount) => {
+      const isPart = method === "GET" && headers.range !== "bytes=0-0";
+      // The parts are asked for at once: three of them.
+      if (isPart && earlierCount <= 3) return { status: 503, header: { "retry-after": "2" } };
+      return { content: CONTENT };
+    });
+    const got = await cluster.runDfget(url, { daemon, flags: ["--json"] });
+    expect(got.exit.code).toBe(0);
+    expect(got.events).toContainEqual({
+      event: "waiting",
+      message: expect.stringMatching(/^waiting for the origin: it asked to come back in [23] s/),
+      waitMs: expect.any(Number),
+    });
+  });
+});
+
 describe("an origin that encodes", () => {
   it("has its gzip kept as it is: a file of as many bytes as were announced", async () => {
     const text = Buffer.from("damselfly ".repeat(100_000));

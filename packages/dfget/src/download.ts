@@ -97,6 +97,7 @@ async function runJob(daemon: FoundDaemon, job: Job): Promise<void> {
           reporter.started(task);
         },
         advanced: () => reporter.advanced(),
+        waiting: (notice) => reporter.waiting(notice),
       },
     });
     await output?.assertDelivered(length);

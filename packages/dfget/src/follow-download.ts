@@ -1,5 +1,5 @@
 import { DfgetError } from "./errors.ts";
-import type { DaemonPiece, DaemonResponse } from "./message-codec.ts";
+import type { DaemonNotice, DaemonPiece, DaemonResponse } from "./message-codec.ts";
 import type { RequestedRange } from "./options.ts";
 import type { PieceSink } from "./piece-sink.ts";
 import { type PieceShare, planTransfer, type TransferPlan } from "./transfer-plan.ts";
@@ -17,6 +17,8 @@ export interface DownloadListener {
   }): void;
   /** A piece has arrived; the tally knows it. */
   advanced(): void;
+  /** Nothing arrives for a while, and why; also before the start. */
+  waiting(notice: DaemonNotice): void;
 }
 
 /**
@@ -44,7 +46,9 @@ export async function followDownload(
       peerId,
       downloadTaskStartedResponse: started,
       downloadPieceFinishedResponse: finished,
+      notice,
     } of responses) {
+      if (notice) listener.waiting(notice);
       if (started) {
         await sink?.discard();
         sink = undefined;

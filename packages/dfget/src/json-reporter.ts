@@ -1,12 +1,13 @@
 import { performance } from "node:perf_hooks";
 
 import type { DfgetError } from "./errors.ts";
+import type { DaemonNotice } from "./message-codec.ts";
 import { printableUrl } from "./printable.ts";
 import { RateMeter } from "./rate-meter.ts";
 import type { Reporter, ReporterOptions, StartedTask } from "./reporter.ts";
 
 /**
- * For programs: one JSON object a line. `event` is `note`, `started`, `progress` (once a second at most), `done` or `error`; lengths
+ * For programs: one JSON object a line. `event` is `note`, `waiting`, `started`, `progress` (once a second at most), `done` or `error`; lengths
  * are bytes, times milliseconds, rates bytes per second. The last line is `done` or `error`.
  */
 export function createJsonReporter(options: ReporterOptions): Reporter {
@@ -30,6 +31,10 @@ class JsonReporter implements Reporter {
 
   note(text: string): void {
     this.#write({ event: "note", message: text });
+  }
+
+  waiting({ text, waitMs }: DaemonNotice): void {
+    this.#write({ event: "waiting", message: text, waitMs });
   }
 
   started(task: StartedTask): void {

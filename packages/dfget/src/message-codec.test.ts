@@ -64,6 +64,7 @@ const response = fc.record(
       pieces: fc.array(piece, { maxLength: 5 }),
       isFinished: fc.boolean(),
     }),
+    notice: fc.record({ text, waitMs: length }),
   },
   { requiredKeys: ["taskId", "peerId"] },
 );

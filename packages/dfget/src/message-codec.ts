@@ -35,6 +35,14 @@ export interface DaemonResponse {
   readonly peerId: string;
   readonly downloadTaskStartedResponse?: DaemonStart;
   readonly downloadPieceFinishedResponse?: { readonly piece?: DaemonPiece };
+  readonly notice?: DaemonNotice;
+}
+
+/** What the daemon waits for. */
+export interface DaemonNotice {
+  readonly text: string;
+  /** Milliseconds; 0: it does not know. */
+  readonly waitMs: number;
 }
 
 export interface DaemonStart {
@@ -141,7 +149,14 @@ function readResponse(field: number, response: Mutable<DaemonResponse>, reader: 
     response.downloadTaskStartedResponse = reader.readMessage(readStarted, started);
   } else if (field === 5) {
     response.downloadPieceFinishedResponse = reader.readMessage(readFinished, {});
+  } else if (field === 1000) {
+    response.notice = reader.readMessage(readNotice, { text: "", waitMs: 0 });
   }
+}
+
+function readNotice(field: number, notice: Mutable<DaemonNotice>, reader: PbfReader): void {
+  if (field === 1) notice.text = readText(reader);
+  else if (field === 2) notice.waitMs = reader.readVarint();
 }
 
 function readStarted(

@@ -62,6 +62,23 @@ describe("createTextReporter", () => {
     );
   });
 
+  it("says what the daemon waits for, on a line of its own, unless nothing is to be said", async () => {
+    const notice = {
+      text: "waiting for the origin: it asked to come back in 5 s (\u001b[2J)",
+      waitMs: 5000,
+    };
+    for (const progress of [true, false]) {
+      const test = open({ progress });
+      {
+        using reporter = createTextReporter(test.options);
+        reporter.waiting(notice);
+      }
+      expect(await test.written()).toBe(
+        progress ? "f: waiting for the origin: it asked to come back in 5 s (\ufffd[2J)\n" : "",
+      );
+    }
+  });
+
   it("draws at most ten frames a second, and clears the bar before any other text", async () => {
     const test = open({ isTTY: true });
     {
@@ -96,6 +113,19 @@ describe("createTextReporter", () => {
 });
 
 describe("createJsonReporter", () => {
+  it("says what the daemon waits for", async () => {
+    const test = open();
+    {
+      using reporter = createJsonReporter(test.options);
+      reporter.waiting({ text: "waiting for the origin", waitMs: 5000 });
+    }
+    expect(JSON.parse(await test.written())).toEqual({
+      event: "waiting",
+      message: "waiting for the origin",
+      waitMs: 5000,
+    });
+  });
+
   it("reports progress once a second at most", async () => {
     const test = open();
     using reporter = createJsonReporter(test.options);

@@ -4,6 +4,8 @@ import type { Writable } from "node:stream";
 import type { DfgetError } from "./errors.ts";
 import { formatFailure } from "./format-failure.ts";
 import { type BarStyle, formatBar, formatProgressLine, formatSummary } from "./format-progress.ts";
+import type { DaemonNotice } from "./message-codec.ts";
+import { printable } from "./printable.ts";
 import { RateMeter } from "./rate-meter.ts";
 import type { TransferPlan } from "./transfer-plan.ts";
 import type { TransferState, TransferTally } from "./transfer-tally.ts";
@@ -11,6 +13,8 @@ import type { TransferState, TransferTally } from "./transfer-tally.ts";
 /** What the user sees of a download. Disposing stops timers, and leaves the terminal as it was. */
 export interface Reporter extends Disposable {
   note(text: string): void;
+  /** The daemon waits for something. */
+  waiting(notice: DaemonNotice): void;
   started(task: StartedTask): void;
   advanced(): void;
   done(): void;
@@ -79,6 +83,11 @@ class TextReporter implements Reporter {
 
   note(text: string): void {
     this.#print(`${text}\n`);
+  }
+
+  waiting({ text }: DaemonNotice): void {
+    if (this.#options.progress)
+      this.#print(`${printable(this.#options.label)}: ${printable(text)}\n`);
   }
 
   started({ tally, carriesContent }: StartedTask): void {

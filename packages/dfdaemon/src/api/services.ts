@@ -159,6 +159,7 @@ function downloadTask(
     signal,
     outputAllowed,
     isTonic: userAgent.startsWith("tonic/"),
+    takesNotices: userAgent.startsWith("damselfly-dfget"),
     ...(prefetchObserver ? { prefetchObserver } : {}),
   });
   return translated(messages, signal);

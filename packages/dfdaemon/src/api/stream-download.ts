@@ -18,6 +18,8 @@ export interface StreamDownloadOptions {
   readonly outputAllowed: boolean;
   /** The caller is written in Rust, as Dragonfly's dfget is. */
   readonly isTonic: boolean;
+  /** The caller understands notices of what is waited for, as our dfget does. */
+  readonly takesNotices: boolean;
   readonly prefetchObserver?: PrefetchObserver;
 }
 
@@ -41,7 +43,7 @@ export async function* streamDownload(
   let hasStarted = false;
   try {
     for await (const response of respond(manager, download, { ...options, signal })) {
-      hasStarted = true;
+      hasStarted ||= response.notice === undefined;
       yield response;
     }
   } catch (error) {
@@ -56,11 +58,16 @@ export async function* streamDownload(
 async function* respond(
   manager: TaskManager,
   download: DecodedDownload,
-  { hostId, signal, prefetchObserver }: StreamDownloadOptions,
+  { hostId, signal, takesNotices, prefetchObserver }: StreamDownloadOptions,
 ): AsyncGenerator<DownloadTaskResponse, void, undefined> {
   let identity = { hostId, taskId: download.taskId, peerId: "" };
   let task: StoredTask | undefined;
   for await (const event of manager.download(download, signal)) {
+    if (event.kind === "waiting") {
+      const { text, waitMs } = event;
+      if (takesNotices) yield { ...identity, notice: { text, waitMs } };
+      continue;
+    }
     if (event.kind === "started") {
       task = event.task;
       identity = { ...identity, peerId: event.peerId };

@@ -6,6 +6,7 @@ import { DaemonError } from "../errors.ts";
 import { formatPeerId } from "../identity/peer-id.ts";
 import type { Logger } from "../logger.ts";
 import { messageOf } from "../message-of.ts";
+import type { OriginGuard } from "../origins/origin-guard.ts";
 import type { Origin } from "../origins/origin.ts";
 import type { ParentChannel } from "../parents/parent-channel.ts";
 import type { SchedulerLink } from "../scheduling/scheduler-link.ts";
@@ -18,6 +19,7 @@ import type { DownloadRequest } from "./download-request.ts";
 import { DEFAULT_FLIGHT_LIMITS, Flight, type FlightLimits, type FlightObserver } from "./flight.ts";
 import { followPieces } from "./follow-pieces.ts";
 import { TaskHistory } from "./task-history.ts";
+import { Notices, withNotices, type Notice } from "./notices.ts";
 import { TaskPreparer, type RunningFlight } from "./task-preparer.ts";
 import { registrationOf } from "./registration-of.ts";
 import { skipsScheduler } from "./skips-scheduler.ts";
@@ -43,12 +45,16 @@ export type DownloadEvent =
       readonly finished: boolean;
     }
   /** A piece is on disk and checked. */
-  | { readonly kind: "piece"; readonly piece: PieceRecord };
+  | { readonly kind: "piece"; readonly piece: PieceRecord }
+  /** Nothing comes for a while, and why; at any time, also before the start. */
+  | Notice;
 
 export interface TaskManagerOptions {
   readonly dataPlane: DataPlane;
   /** Only asked what files are: their bodies come by way of the data plane. */
   readonly origin: Pick<Origin, "stat">;
+  /** Where it is known that an origin is waited for. */
+  readonly waits?: Pick<OriginGuard, "watch">;
   readonly scheduler?: SchedulerLink;
   readonly channel: ParentChannel;
   readonly host: {
@@ -145,14 +151,20 @@ export class TaskManager implements AsyncDisposable {
     signal: AbortSignal,
   ): AsyncGenerator<DownloadEvent, void, undefined> {
     this.#callerCount += 1;
-    const either = AbortSignal.any([signal, this.#closing.signal]);
+    const left = new AbortController();
+    const leave = (): void =>
+      left.abort(new DaemonError("ERR_CLOSED", "Cannot go on: nobody waits for it any more"));
+    const either = AbortSignal.any([signal, this.#closing.signal, left.signal]);
+    const notices = new Notices();
+    const unwatch = this.#options.waits?.watch(request.origin, (wait) => notices.add(wait));
     try {
-      yield* this.#persist(request, either);
+      yield* withNotices(this.#persist(request, either), notices, leave);
       this.history.succeeded(request.taskId);
     } catch (error) {
       if (!either.aborted && !isAboutDelivery(error)) this.history.failed(request.taskId);
       throw error;
     } finally {
+      unwatch?.();
       this.#callerCount -= 1;
     }
   }

@@ -2,6 +2,7 @@
 
 import type { DownloadTaskStartedResponse as _dfdaemon_v2_DownloadTaskStartedResponse, DownloadTaskStartedResponse__Output as _dfdaemon_v2_DownloadTaskStartedResponse__Output } from '../../dfdaemon/v2/DownloadTaskStartedResponse.ts';
 import type { DownloadPieceFinishedResponse as _dfdaemon_v2_DownloadPieceFinishedResponse, DownloadPieceFinishedResponse__Output as _dfdaemon_v2_DownloadPieceFinishedResponse__Output } from '../../dfdaemon/v2/DownloadPieceFinishedResponse.ts';
+import type { DownloadNotice as _damselfly_v1_DownloadNotice, DownloadNotice__Output as _damselfly_v1_DownloadNotice__Output } from '../../damselfly/v1/DownloadNotice.ts';
 
 export interface DownloadTaskResponse {
   'hostId'?: (string) | undefined;
@@ -9,6 +10,10 @@ export interface DownloadTaskResponse {
   'peerId'?: (string) | undefined;
   'downloadTaskStartedResponse'?: (_dfdaemon_v2_DownloadTaskStartedResponse | null) | undefined;
   'downloadPieceFinishedResponse'?: (_dfdaemon_v2_DownloadPieceFinishedResponse | null) | undefined;
+  /**
+   * In the place of a response, at any time, also before the first.
+   */
+  'notice'?: (_damselfly_v1_DownloadNotice | null) | undefined;
   'response'?: "downloadTaskStartedResponse"|"downloadPieceFinishedResponse" | undefined;
 }
 
@@ -18,5 +23,9 @@ export interface DownloadTaskResponse__Output {
   'peerId': (string);
   'downloadTaskStartedResponse'?: (_dfdaemon_v2_DownloadTaskStartedResponse__Output | null);
   'downloadPieceFinishedResponse'?: (_dfdaemon_v2_DownloadPieceFinishedResponse__Output | null);
+  /**
+   * In the place of a response, at any time, also before the first.
+   */
+  'notice': (_damselfly_v1_DownloadNotice__Output | null);
   'response'?: "downloadTaskStartedResponse"|"downloadPieceFinishedResponse";
 }
