@@ -1,5 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { performance } from "node:perf_hooks";
+import { TokenBucket } from "@damselfly/limits";
 import type { HostPort, NativeHeader, QuicheBinding } from "./binding.ts";
 import type { ResolvedOptions } from "./endpoint-options.ts";
 import { HandshakeLimits } from "./handshake-limits.ts";
@@ -12,7 +13,6 @@ import type { QuicAddress, QuicEndpointStats } from "./quic.ts";
 import type { ConnectionInit, QuicheConnection } from "./quiche-connection.ts";
 import { RetryTokens } from "./retry-token.ts";
 import type { ResetTokens } from "./stateless-reset.ts";
-import { TokenBucket } from "./token-bucket.ts";
 import type { UdpSocket } from "./udp-socket.ts";
 import { readWish } from "./wish.ts";
 

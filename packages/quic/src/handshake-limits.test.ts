@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { DEFAULT_QUIC_LIMITS } from "./endpoint-options.ts";
-import { HandshakeLimits, toAddressGroup } from "./handshake-limits.ts";
+import { HandshakeLimits } from "./handshake-limits.ts";
 import type { QuicLimits } from "./quic.ts";
 
 const WIDE = {
@@ -94,22 +94,5 @@ describe("HandshakeLimits", () => {
     expect(begin("10.9.9.9")).toBe("drop");
     for (let host = 0; host < 4096; host++) begin(`10.1.${host >> 8}.${host & 255}`);
     expect(begin("10.9.9.9")).toBe("take");
-  });
-});
-
-describe("toAddressGroup", () => {
-  it.each([
-    ["10.0.0.1", "10.0.0.1"],
-    ["::ffff:10.0.0.1", "10.0.0.1"],
-    ["::1", "0:0:0:0"],
-    ["::", "0:0:0:0"],
-    ["2001:db8:1:2:3:4:5:6", "2001:db8:1:2"],
-    ["2001:DB8:1:2::6", "2001:db8:1:2"],
-    ["2001:db8::6", "2001:db8:0:0"],
-    ["2001:db8::", "2001:db8:0:0"],
-    ["fe80::1%eth0", "fe80:0:0:0"],
-    ["64:ff9b:1::10.0.0.1", "64:ff9b:1:0"],
-  ])("puts %s with %s", (ip, group) => {
-    expect(toAddressGroup(ip)).toBe(group);
   });
 });

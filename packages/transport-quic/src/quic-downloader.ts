@@ -1,4 +1,5 @@
 import { performance } from "node:perf_hooks";
+import { ByteBudget } from "@damselfly/limits";
 import {
   assertByteRange,
   type ByteRange,
@@ -17,7 +18,6 @@ import {
   toTlsSource,
   TransportError,
 } from "@damselfly/transport";
-import { ByteBudget } from "./byte-budget.ts";
 import type { QuicPeerStats, QuicTotals } from "./connection-ledger.ts";
 import { ConnectionPool, type QuicParentStats } from "./connection-pool.ts";
 import { Dialler, type Target } from "./dialler.ts";

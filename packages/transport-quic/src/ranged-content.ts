@@ -1,6 +1,6 @@
 import { setTimeout } from "node:timers/promises";
+import type { ByteBudget, Reservation } from "@damselfly/limits";
 import { type ByteRange, type PieceInfo, TransportError } from "@damselfly/transport";
-import type { ByteBudget, Reservation } from "./byte-budget.ts";
 import { type Answer, isConnectionLost } from "./piece-asker.ts";
 import { readChunks } from "./piece-chunks.ts";
 import { type ReadBuffers, READ_LENGTH } from "./read-buffers.ts";

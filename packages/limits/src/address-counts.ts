@@ -1,0 +1,54 @@
+import { toAddressGroup } from "./address-group.ts";
+
+export interface AddressCountsOptions {
+  /** From all addresses together. */
+  readonly countMax: number;
+  /** From one address group; default half of `countMax`: a single host never keeps all others out, and a cluster behind one NAT fits in. */
+  readonly perAddressMax?: number | undefined;
+}
+
+/** Counts what is held by whom, so that neither all together nor one address holds too much. */
+export class AddressCounts {
+  readonly #countMax: number;
+  readonly #perAddressMax: number;
+  readonly #counts = new Map<string, number>();
+  #count = 0;
+
+  constructor({ countMax, perAddressMax }: AddressCountsOptions) {
+    this.#countMax = countMax;
+    this.#perAddressMax = perAddressMax ?? Math.max(1, Math.ceil(countMax / 2));
+  }
+
+  /** Held at this moment. */
+  get count(): number {
+    return this.#count;
+  }
+
+  /** Addresses that hold something. */
+  get addressCount(): number {
+    return this.#counts.size;
+  }
+
+  /** Which bound one more from this address would break; undefined: none. */
+  excess(ip: string): "all" | "address" | undefined {
+    if (this.#count >= this.#countMax) return "all";
+    const count = this.#counts.get(toAddressGroup(ip)) ?? 0;
+    return count >= this.#perAddressMax ? "address" : undefined;
+  }
+
+  /** Counts one more, whatever the bounds. @returns what takes it back, once */
+  add(ip: string): () => void {
+    const address = toAddressGroup(ip);
+    this.#count += 1;
+    this.#counts.set(address, (this.#counts.get(address) ?? 0) + 1);
+    let isHeld = true;
+    return () => {
+      if (!isHeld) return;
+      isHeld = false;
+      this.#count -= 1;
+      const rest = (this.#counts.get(address) ?? 1) - 1;
+      if (rest > 0) this.#counts.set(address, rest);
+      else this.#counts.delete(address);
+    };
+  }
+}
