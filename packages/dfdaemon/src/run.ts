@@ -9,6 +9,7 @@ import { certificateWarnings } from "./config/certificate-warnings.ts";
 import { listenPolicy } from "./config/listen-policy.ts";
 import { namingSetting } from "./config/naming-setting.ts";
 import { openIdentities } from "./config/open-identities.ts";
+import { findSocketOwner } from "./config/socket-owner.ts";
 import type { DataPlane } from "./data-plane/data-plane.ts";
 import { guardDataPlane } from "./data-plane/guarded-data-plane.ts";
 import { openDataPlane } from "./data-plane/open-data-plane.ts";
@@ -83,6 +84,7 @@ export async function runDaemon(config: Config, options: RunOptions): Promise<vo
   const { logger, signal } = options;
   signal.throwIfAborted();
   await using identities = await openIdentities(config, logger);
+  const socketOwner = await findSocketOwner(config.download.server);
   const policy = listenPolicy(config, identities.server);
   const warnings = [...policy.warnings, ...certificateWarnings(config, identities)];
   for (const warning of warnings) logger.warn({}, warning);
@@ -269,7 +271,7 @@ export async function runDaemon(config: Config, options: RunOptions): Promise<vo
   await using download = await namingSetting(
     "download.server.socketPath",
     serveRpc({
-      address: { socketPath, mode: socketMode },
+      address: { socketPath, mode: socketMode, owner: socketOwner },
       services: [createDownloadService(parts), createCacheService({ ...parts, gc })],
       requestLimits: requestLimits(config.download.server),
       logger,

@@ -2,6 +2,8 @@
 export type ServeErrorCode =
   /** Somebody else listens there. */
   | "ERR_ADDRESS_IN_USE"
+  /** The socket cannot be given to the user or group that it is meant for. */
+  | "ERR_OWNER"
   /** The system refused: no such address, no permission, … */
   | "ERR_LISTEN_FAILED";
 

@@ -1,5 +1,6 @@
 import { once } from "node:events";
-import { mkdtemp, readdir, rename, rm, stat, writeFile } from "node:fs/promises";
+import { readdirSync, statSync } from "node:fs";
+import { chmod, mkdtemp, readdir, rename, rm, stat, writeFile } from "node:fs/promises";
 import { connect, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -120,6 +121,87 @@ describe("a unix socket", () => {
         message: `Cannot serve at ${address.socketPath}: another process is serving there`,
       });
       expect(await check(first)).toBe("SERVING");
+    });
+  });
+
+  it("is at no time there for others than those it is meant for", async () => {
+    await withDirectory(async (directory) => {
+      const seen = new Set<string>();
+      // Between any two of its steps there is a turn of the event loop.
+      const look = (): void => {
+        for (const name of readdirSync(directory)) {
+          const found = statSync(join(directory, name), { throwIfNoEntry: false });
+          if (found === undefined) continue;
+          const kind = found.isSocket() ? "socket" : "directory";
+          seen.add(`${kind} ${(found.mode & 0o777).toString(8)}`);
+        }
+        looking = setImmediate(look);
+      };
+      let looking = setImmediate(look);
+      const address = { socketPath: join(directory, "d.sock"), mode: 0o600 };
+      for (let round = 0; round < 3; round += 1) {
+        const server = await serve({ address });
+        await server[Symbol.asyncDispose]();
+      }
+      clearImmediate(looking);
+      // The directory that it is made in, and itself.
+      expect([...seen].toSorted()).toEqual(["directory 700", "socket 600"]);
+    });
+  });
+
+  it("leaves the socket of a successor alone when it closes", async () => {
+    await withDirectory(async (directory) => {
+      const socketPath = join(directory, "d.sock");
+      const first = await serve({ address: { socketPath, mode: 0o600 } });
+      await rm(socketPath);
+      const second = await serve({ address: { socketPath, mode: 0o600 } });
+      await first[Symbol.asyncDispose]();
+      expect(await check(second)).toBe("SERVING");
+    });
+  });
+
+  it("is given to a user and a group, or says that it cannot be", async () => {
+    await withDirectory(async (directory) => {
+      const socketPath = join(directory, "d.sock");
+      const owner = { uid: 4321, gid: 1234 };
+      const serving = serve({ address: { socketPath, mode: 0o660, owner } });
+      if (process.getuid?.() === 0) {
+        await serving;
+        expect(await stat(socketPath)).toMatchObject({ uid: 4321, gid: 1234 });
+        expect((await stat(socketPath)).mode & 0o777).toBe(0o660);
+      } else {
+        expect(await errorOf(serving)).toMatchObject({
+          code: "ERR_OWNER",
+          message: expect.stringMatching(/may not give the socket to user 4321 and group 1234 \(/),
+        });
+        expect(await readdir(directory)).toEqual([]);
+      }
+    });
+  });
+
+  it("warns where everybody may put another one in its place, but not where that is forbidden", async () => {
+    await withDirectory(async (directory) => {
+      const warnings: string[] = [];
+      const logger = { error: () => {}, warn: (_: object, text: string) => warnings.push(text) };
+      for (const mode of [0o777, 0o1777, 0o755]) {
+        await chmod(directory, mode);
+        const address = { socketPath: join(directory, "d.sock"), mode: 0o600 };
+        const server = await serve({ address, logger });
+        await server[Symbol.asyncDispose]();
+      }
+      expect(warnings).toEqual([expect.stringContaining("its mode is 0777, 0755 would do")]);
+    });
+  });
+
+  it("says that its path is too long, as the system would not", async () => {
+    await withDirectory(async (directory) => {
+      const socketPath = join(directory, "x".repeat(200), "d.sock");
+      const error = await errorOf(serve({ address: { socketPath, mode: 0o600 } }));
+      expect(error).toMatchObject({
+        code: "ERR_LISTEN_FAILED",
+        message: expect.stringMatching(/this one is \d+ bytes too long$/),
+      });
+      expect(await readdir(directory)).toEqual([]);
     });
   });
 

@@ -7,7 +7,6 @@ import {
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
 import { once } from "node:events";
-import { chmod } from "node:fs/promises";
 import { createServer, type Server as NetServer, type Socket } from "node:net";
 import { ConnectionSorter } from "./connection-sorter.ts";
 import {
@@ -26,13 +25,11 @@ import { ServeError } from "./serve-error.ts";
 import { gateStreams, refuseCalls } from "./stream-gate.ts";
 import { formatTarget, type RpcTarget } from "./target.ts";
 import { ALPN, serverContextOptions } from "./tls.ts";
-import { prepareSocketPath } from "./unix-socket.ts";
+import { listenOnSocket, type SocketAddress } from "./unix-socket.ts";
 
 export interface ServeRpcOptions {
-  /** An IP literal and a port (0 picks a free one), or a unix socket's path with its mode (`0o660`). */
-  readonly address:
-    | { readonly ip: string; readonly port: number }
-    | { readonly socketPath: string; readonly mode: number };
+  /** An IP literal and a port (0 picks a free one), or a unix socket. */
+  readonly address: { readonly ip: string; readonly port: number } | SocketAddress;
   /** Somebody else listens there, and hands over what he accepts: see `RpcServer.take`. TCP only. */
   readonly isHandedOver?: boolean | undefined;
   /** Made with `implementService`. Health and reflection are added to them. */
@@ -233,10 +230,12 @@ interface Listener {
   readonly sockets: ReadonlySet<Socket>;
   /** Takes in a connection that was accepted elsewhere. */
   take(socket: Socket): void;
+  /** Takes away what listening has left in the file system. */
+  readonly clean: () => Promise<void>;
 }
 
 async function listen(
-  { address, isHandedOver = false }: ServeRpcOptions,
+  { address, isHandedOver = false, logger }: ServeRpcOptions,
   options: {
     readonly sockets: Set<Socket>;
     readonly connectionCountMax: number;
@@ -260,27 +259,22 @@ async function listen(
   };
   const server = createServer({ noDelay: true }, admit);
   server.maxConnections = socketCountMax;
-  if (isHandedOver) return { server, sockets, take };
-  if ("socketPath" in address) await prepareSocketPath(address.socketPath);
+  const clean = async (): Promise<void> => {};
+  if (isHandedOver) return { server, sockets, take, clean };
   try {
-    server.listen("socketPath" in address ? { path: address.socketPath } : listenOptions(address));
+    if ("socketPath" in address) {
+      return { server, sockets, take, clean: await listenOnSocket(server, address, logger) };
+    }
+    server.listen({ host: address.ip, port: address.port });
     await once(server, "listening");
-    if ("socketPath" in address) await chmod(address.socketPath, address.mode);
+    return { server, sockets, take, clean };
   } catch (error) {
     server.close();
-    throw listenError(address, error);
+    throw error instanceof ServeError ? error : listenError(address, error);
   }
-  return { server, sockets, take };
 }
 
 const REFUSABLE_CONNECTION_COUNT_MAX = 100;
-
-function listenOptions({ ip, port }: { readonly ip: string; readonly port: number }): {
-  host: string;
-  port: number;
-} {
-  return { host: ip, port };
-}
 
 function listenError(address: RpcTarget, cause: unknown): ServeError {
   const isInUse = cause instanceof Error && "code" in cause && cause.code === "EADDRINUSE";
@@ -303,7 +297,9 @@ function boundAddress({ server }: Listener, asked: RpcTarget): RpcTarget {
 }
 
 async function close(server: Server, listener: Listener, graceMs: number): Promise<void> {
-  if (listener.server.listening) listener.server.close(); // removes a unix socket, too
+  // While it still listens: nobody takes its place by now.
+  await listener.clean();
+  if (listener.server.listening) listener.server.close();
   let timer: NodeJS.Timeout | undefined;
   const finished = new Promise((resolve) => server.tryShutdown(resolve));
   const graceOver = new Promise((resolve) => {

@@ -4,7 +4,15 @@ import * as z from "zod";
 import { findLocalAddress } from "../identity/local-address.ts";
 import type { Config } from "./config.ts";
 import { DEFAULT_DYNCONFIG_PATH } from "./default-paths.ts";
-import { count, hostAndPort, inert, ipLiteral, permissions, port } from "./setting-types.ts";
+import {
+  account,
+  count,
+  hostAndPort,
+  inert,
+  ipLiteral,
+  permissions,
+  port,
+} from "./setting-types.ts";
 
 const PROXY = "there is no proxy";
 const RATE = "bandwidth is not limited, nor are requests by load";
@@ -34,6 +42,8 @@ const downloadSection = z.object({
     .object({
       socketPath: z.string().min(1).default("/var/run/dragonfly/dfdaemon.sock"),
       socketMode: permissions().default(0o660),
+      socketOwner: account().default(""),
+      socketGroup: account().default(""),
       requestRateLimit: count().default(400),
       requestBufferSize: z.int().min(0).default(50),
       requestbufferSize: inert(UNHEEDED),

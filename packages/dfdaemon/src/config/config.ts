@@ -101,6 +101,10 @@ export interface DownloadConfig {
     readonly socketPath: string;
     /** Permission bits of the socket. */
     readonly socketMode: number;
+    /** Name or number of the user that the socket is given to; empty: the daemon's. */
+    readonly socketOwner: string;
+    /** Likewise its group. */
+    readonly socketGroup: string;
   };
   /** From the request for a piece to its end. */
   readonly pieceTimeout: number;

@@ -33,7 +33,12 @@ describe("loadConfig", () => {
     expect(config).toMatchObject({
       host: { hostname: hostname(), idc: "", schedulerClusterID: 0 },
       download: {
-        server: { socketPath: "/var/run/dragonfly/dfdaemon.sock", socketMode: 0o660 },
+        server: {
+          socketPath: "/var/run/dragonfly/dfdaemon.sock",
+          socketMode: 0o660,
+          socketOwner: "",
+          socketGroup: "",
+        },
         pieceTimeout: 360_000,
         concurrentPieceCount: 8,
         backToSourceConcurrentPieceCount: 8,

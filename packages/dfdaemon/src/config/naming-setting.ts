@@ -14,12 +14,15 @@ export async function namingSetting<Server>(
   try {
     return await opening;
   } catch (error) {
-    if (!LISTEN_FAILURES.includes(codeOf(error))) throw error;
-    throw new DaemonError(
-      "ERR_LISTEN",
-      `${toError(error).message}; the setting is ${setting}, see --set`,
-      { cause: error },
-    );
+    const code = codeOf(error);
+    if (!LISTEN_FAILURES.includes(code)) throw error;
+    const named =
+      code === "ERR_OWNER"
+        ? "settings are download.server.socketOwner and socketGroup"
+        : `setting is ${setting}`;
+    throw new DaemonError("ERR_LISTEN", `${toError(error).message}; the ${named}, see --set`, {
+      cause: error,
+    });
   }
 }
 
@@ -27,6 +30,7 @@ export async function namingSetting<Server>(
 const LISTEN_FAILURES: readonly string[] = [
   "ERR_ADDRESS_IN_USE",
   "ERR_LISTEN_FAILED",
+  "ERR_OWNER",
   "ERR_ADDRESS",
   "ERR_LISTEN",
 ];

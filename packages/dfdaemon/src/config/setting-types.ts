@@ -34,6 +34,11 @@ export function permissions(): z.ZodType<number, string | number> {
   });
 }
 
+/** The name or the number of a user or group. */
+export function account(): z.ZodType<string, string | number> {
+  return z.union([z.string(), z.int().min(0)]).transform(String);
+}
+
 /** A key of Dragonfly's that is accepted and does nothing here; `why` is said at start. */
 export function inert(why: string): z.ZodOptional<z.ZodUnknown> {
   return z.unknown().optional().meta({ inert: why });
