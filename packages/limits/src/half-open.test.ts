@@ -1,0 +1,51 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { HalfOpen } from "./half-open.ts";
+
+beforeEach(() => {
+  vi.useFakeTimers();
+});
+afterEach(() => {
+  vi.useRealTimers();
+});
+
+class Connection {
+  isDestroyed = false;
+  destroy(): void {
+    this.isDestroyed = true;
+  }
+}
+
+function create(countMax = 2) {
+  const halfOpen = new HalfOpen<Connection>({ countMax, timeoutMs: 100 });
+  const enter = (): Connection => {
+    const connection = new Connection();
+    halfOpen.enter(connection);
+    return connection;
+  };
+  return { halfOpen, enter };
+}
+
+describe("HalfOpen", () => {
+  it("gives each its time, and leaves alone who has said enough", () => {
+    const { halfOpen, enter } = create();
+    const [slow, quick] = [enter(), enter()];
+    vi.advanceTimersByTime(99);
+    halfOpen.leave(quick);
+    halfOpen.leave(quick);
+    expect(slow.isDestroyed).toBe(false);
+    vi.advanceTimersByTime(1);
+    expect([slow.isDestroyed, quick.isDestroyed]).toEqual([true, false]);
+    expect([halfOpen.count, halfOpen.expelledCount]).toEqual([0, 1]);
+  });
+
+  it("pushes out the oldest for one too many, however many come", () => {
+    const { halfOpen, enter } = create();
+    const [first, second] = [enter(), enter()];
+    expect(first.isDestroyed).toBe(false);
+    enter();
+    expect([first.isDestroyed, second.isDestroyed]).toEqual([true, false]);
+    for (let count = 0; count < 1_000; count += 1) enter();
+    const last = enter();
+    expect([halfOpen.count, halfOpen.expelledCount, last.isDestroyed]).toEqual([2, 1_002, false]);
+  });
+});
