@@ -6,6 +6,8 @@ import {
   type ServiceDefinition,
 } from "@grpc/proto-loader";
 import { fileURLToPath } from "node:url";
+import { guardMessages, type PartCountsMax } from "./guard-messages.ts";
+import { loadShapes } from "./message-parts.ts";
 import type {
   CacheMethods,
   DfdaemonDownloadMethods,
@@ -71,6 +73,22 @@ const protoFiles: Record<ServiceName, string> = {
   "scheduler.v2.Scheduler": "scheduler/v2/scheduler.proto",
 };
 
+/**
+ * Messages within one message, at most. Each takes some 270 bytes when it is decoded, and may take two on the wire: 8 MiB of them would be
+ * a gigabyte. Where pieces are listed, they are three each.
+ */
+const PART_COUNTS_MAX: Record<ServiceName, PartCountsMax> = {
+  "damselfly.v1.PieceTransfer": { request: 100, response: 100 },
+  // To the programs on this node all pieces of a task may be listed.
+  "dfdaemon.v2.DfdaemonDownload": { request: 1_000, response: 4_000_000 },
+  "dfdaemon.v2.DfdaemonUpload": { request: 1_000, response: 200_000 },
+  "grpc.health.v1.Health": { request: 10, response: 10 },
+  "grpc.reflection.v1.ServerReflection": { request: 10, response: 10_000 },
+  "manager.v2.Manager": { request: 1_000, response: 100_000 },
+  // As many pieces as a message of 8 MiB has room for.
+  "scheduler.v2.Scheduler": { request: 500_000, response: 500_000 },
+};
+
 /** What scripts/generate-rpc.mjs generates the types for. */
 const loadOptions: Options = {
   keepCase: false,
@@ -84,10 +102,14 @@ const loadOptions: Options = {
 function load(name: ServiceName): LoadedService {
   const definition = loadSync(protoFiles[name], loadOptions)[name];
   if (!isService(definition)) throw new Error(`Cannot load ${name}: ${protoFiles[name]} lacks it`);
-  const methods = Object.entries(definition).map(
+  const guarded = guardMessages(definition, {
+    countMax: PART_COUNTS_MAX[name],
+    shapes: () => loadShapes(name, { directory: protoDirectory, file: protoFiles[name] }),
+  });
+  const methods = Object.entries(guarded).map(
     ([methodName, method]) => [method.originalName ?? methodName, method] as const,
   );
-  return { name, definition, methods: new Map(methods) };
+  return { name, definition: guarded, methods: new Map(methods) };
 }
 
 function isService(definition: AnyDefinition | undefined): definition is ServiceDefinition {
