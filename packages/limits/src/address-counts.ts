@@ -3,8 +3,8 @@ import { toAddressGroup } from "./address-group.ts";
 export interface AddressCountsOptions {
   /** From all addresses together. */
   readonly countMax: number;
-  /** From one address group; default half of `countMax`: a single host never keeps all others out, and a cluster behind one NAT fits in. */
-  readonly perAddressMax?: number | undefined;
+  /** From one address group; half of `countMax` is a good choice: one host does not keep all others out, and a cluster behind one NAT fits in. */
+  readonly perAddressMax: number;
 }
 
 /** Counts what is held by whom, so that neither all together nor one address holds too much. */
@@ -16,7 +16,7 @@ export class AddressCounts {
 
   constructor({ countMax, perAddressMax }: AddressCountsOptions) {
     this.#countMax = countMax;
-    this.#perAddressMax = perAddressMax ?? Math.max(1, Math.ceil(countMax / 2));
+    this.#perAddressMax = perAddressMax;
   }
 
   /** Held at this moment. */
