@@ -47,6 +47,9 @@ const GRACE_MS = 5_000;
 /** A piece in a message is 64 MiB at most; the unix socket is not the network. Bytes. */
 const SOCKET_MESSAGE_LENGTH_MAX = 65 << 20;
 
+/** A million piece numbers take three. Bytes. */
+const UPLOAD_MESSAGE_LENGTH_MAX = 4 << 20;
+
 export interface RunOptions {
   readonly logger: Logger;
   /** From the environment: `HTTP_PROXY` and its kin. */
@@ -260,6 +263,7 @@ export async function runDaemon(config: Config, options: RunOptions): Promise<vo
         ? { accept: (socket) => dataPlane.acceptForeign(socket) }
         : undefined,
       requestLimits: requestLimits(config.upload.server),
+      limits: { messageLengthMax: UPLOAD_MESSAGE_LENGTH_MAX },
       logger,
       graceMs: GRACE_MS,
     }),

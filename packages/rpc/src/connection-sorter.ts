@@ -5,18 +5,12 @@ import { DECISIVE_LENGTH, recognizeProtocol, type SpokenProtocol } from "./spoke
 export interface ConnectionSorterOptions {
   /** Who takes a connection that speaks this, with none of its bytes read; the others are closed. */
   readonly takers: { readonly [Protocol in SpokenProtocol]?: (socket: Socket) => void };
-  /** A connection that has not said what it speaks by then is closed. Milliseconds. */
-  readonly firstBytesMs: number;
-  /** Connections that have not said it yet; one more closes the oldest of them. */
-  readonly undecidedCountMax: number;
   readonly logger?: RpcLogger | undefined;
 }
 
-/** Hands each connection to whoever speaks its protocol, by its first bytes. */
+/** Hands each connection to whoever speaks its protocol, by its first bytes. How long it may take is somebody else's affair. */
 export class ConnectionSorter {
   readonly #options: ConnectionSorterOptions;
-  /** In the order they came. */
-  readonly #undecided = new Set<Socket>();
   /** Said once each: anybody can make us say it. */
   readonly #complaints = new Set<SpokenProtocol>();
 
@@ -26,11 +20,6 @@ export class ConnectionSorter {
 
   /** Takes over a connection of which nothing has been read. */
   accept(socket: Socket): void {
-    const { firstBytesMs, undecidedCountMax } = this.#options;
-    const [oldest] = this.#undecided;
-    if (oldest !== undefined && this.#undecided.size >= undecidedCountMax) oldest.destroy();
-    this.#undecided.add(socket);
-    const timer = setTimeout(() => socket.destroy(), firstBytesMs);
     // Given back when it is decided, not before: what is given back is announced as new.
     let bytes: Uint8Array = new Uint8Array(0);
     const look = (): void => {
@@ -44,8 +33,6 @@ export class ConnectionSorter {
       this.#pass(socket, protocol);
     };
     const forget = (): void => {
-      clearTimeout(timer);
-      this.#undecided.delete(socket);
       socket.off("readable", look);
       socket.off("end", end);
       socket.off("close", forget);

@@ -8,6 +8,7 @@ import {
   type handleUnaryCall,
 } from "@grpc/grpc-js";
 import type { EventEmitter } from "node:events";
+import { isIP } from "node:net";
 import { setImmediate } from "node:timers/promises";
 import type { CallContext, MethodHandler } from "./implement-service.ts";
 import type { RpcLogger } from "./logger.ts";
@@ -114,10 +115,12 @@ async function answer(
   let failure: unknown;
   try {
     await gate?.enter(controller.signal);
+    const peer = call.getPeer();
     await run({
       signal: controller.signal,
       closing,
-      peer: call.getPeer(),
+      peer,
+      peerIp: ipOf(peer),
       userAgent: String(call.metadata.get("user-agent")[0] ?? ""),
       peerCertificate: call.getAuthContext().sslPeerCertificate,
     });
@@ -129,6 +132,12 @@ async function answer(
   // grpc-js says "cancelled" also when a call has ended well.
   emitter.off("cancelled", onCancelled);
   end(failure);
+}
+
+/** What stands before the last colon is an address, or `unknown`, which has none. */
+function ipOf(peer: string): string {
+  const ip = peer.slice(0, Math.max(0, peer.lastIndexOf(":")));
+  return isIP(ip) === 0 ? "" : ip;
 }
 
 function endStream(

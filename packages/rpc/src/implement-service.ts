@@ -16,6 +16,8 @@ export interface CallContext {
   readonly closing: AbortSignal;
   /** The caller's `ip:port`; for messages only. Of a unix socket nothing is known. */
   readonly peer: string;
+  /** The caller's address alone; empty on a unix socket. */
+  readonly peerIp: string;
   /** What the caller says it is: `tonic/0.14.2`; empty when it says nothing. */
   readonly userAgent: string;
   /** The caller's certificate, checked against our authority; undefined without TLS. */

@@ -86,10 +86,11 @@ describe("one port", async () => {
   });
 
   it("counts the connections of both kinds together", async () => {
-    const { server } = await serve({ tls: node, plain: true, connectionCountMax: 1 });
+    const limits = { connectionCountMax: 1 };
+    const { server } = await serve({ tls: node, plain: true, limits });
     const first = createHealthClient(server.address, { tls: node });
     disposables.push(first);
-    await first.check({});
+    await first.watch({ service: "" })[Symbol.asyncIterator]().next();
     expect(await check(server, {})).toBe("RESOURCE_EXHAUSTED");
   });
 
@@ -137,7 +138,7 @@ describe("one port", async () => {
     ["says nothing", ""],
     ["says too little", "PR"],
   ])("closes who %s", async (_, words) => {
-    const { server, port } = await serve({ firstBytesMs: 50 });
+    const { server, port } = await serve({ limits: { halfOpenMs: 50 } });
     const silent = await dial(port);
     silent.write(words);
     await once(silent.resume(), "close");
@@ -149,7 +150,7 @@ describe("one port", async () => {
     ["leaves after too few", "P"],
     ["says something else", "GET / HTTP/1.1\r\n\r\n"],
   ])("forgets who %s", async (_, words) => {
-    const { server, port, warnings } = await serve({ firstBytesMs: 60_000 });
+    const { server, port, warnings } = await serve({ limits: { halfOpenMs: 60_000 } });
     const caller = await dial(port, { allowHalfOpen: true });
     caller.end(words);
     await once(caller.resume(), "close");

@@ -1,4 +1,5 @@
-import { Client, credentials } from "@grpc/grpc-js";
+import { once } from "node:events";
+import { Client, type ClientDuplexStream, credentials } from "@grpc/grpc-js";
 import { loadFileDescriptorSetFromBuffer } from "@grpc/proto-loader";
 import descriptor from "protobufjs/ext/descriptor/index.js";
 import { afterEach, describe, expect, it } from "vitest";
@@ -140,4 +141,27 @@ describe("reflection", () => {
       expect(missing?.errorResponse).toMatchObject({ errorCode: 5 });
     expect(nothing?.errorResponse).toMatchObject({ errorCode: 3 });
   });
+});
+
+it("reflection has room for so many askers at once, and for others when they have left", async () => {
+  const client = await openClient();
+  const open = (): ClientDuplexStream<object, object> => {
+    const call = client.makeBidiStreamRequest(
+      "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+      method.requestSerialize,
+      method.responseDeserialize,
+    );
+    call.on("error", () => {});
+    call.write({ listServices: "" });
+    return call;
+  };
+  const calls = Array.from({ length: 32 }, open);
+  for (const call of calls) await once(call, "data");
+  for (let count = 0; count < 10; count += 1) {
+    const call = open().resume();
+    const status = await new Promise((resolve) => call.once("status", resolve));
+    expect(status).toMatchObject({ code: 8, details: "32 ask already" });
+  }
+  for (const call of calls) call.cancel();
+  await expect.poll(() => ask(client, [{ listServices: "" }]).catch(() => [])).toHaveLength(1);
 });

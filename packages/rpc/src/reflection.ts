@@ -5,10 +5,14 @@ import type {
 import { implementService, type ImplementedService } from "./implement-service.ts";
 import type { LoadedService } from "./load-service.ts";
 import type { ReflectionIndex } from "./reflection-index.ts";
+import { status } from "./rpc-error.ts";
 import { statusCode, type StatusName } from "./status.ts";
 
 /** Questions on one stream; a tool asks a dozen. */
 const QUESTION_COUNT_MAX = 1_000;
+
+/** Streams at once: what is asked and not answered yet is held for each. */
+const STREAM_COUNT_MAX = 32;
 
 const PACKAGE = "grpc.reflection.v1";
 const SERVICE = `${PACKAGE}.ServerReflection`;
@@ -23,15 +27,24 @@ export function createReflectionServices(
   services: readonly LoadedService[],
 ): readonly ImplementedService[] {
   let index: Promise<ReflectionIndex> | undefined;
+  let streamCount = 0;
   const names = [...services.map(({ name }) => name), SERVICE, ALPHA_SERVICE];
   const v1 = implementService(SERVICE, {
     async serverReflectionInfo({ requests, write }) {
+      if (streamCount >= STREAM_COUNT_MAX) {
+        throw status("RESOURCE_EXHAUSTED", `${streamCount} ask already`);
+      }
+      streamCount += 1;
       let questionCount = 0;
-      for await (const request of requests) {
-        questionCount += 1;
-        if (questionCount > QUESTION_COUNT_MAX) return;
-        index ??= loadIndex([...services, v1.service]);
-        await write(answer(request, names, await index));
+      try {
+        for await (const request of requests) {
+          questionCount += 1;
+          if (questionCount > QUESTION_COUNT_MAX) return;
+          index ??= loadIndex([...services, v1.service]);
+          await write(answer(request, names, await index));
+        }
+      } finally {
+        streamCount -= 1;
       }
     },
   });

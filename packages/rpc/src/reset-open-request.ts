@@ -9,11 +9,13 @@ const INTERVAL_MS = 5;
  * daemon waits for it, without a limit, at the end of every AnnouncePeer.
  */
 export function resetOpenRequest(stream: ServerHttp2Stream): void {
+  stream.once("wantTrailers", () => setImmediate(() => resetWhenAnswered(stream)));
+}
+
+/** The same for a call whose last word is on its way already. */
+export function resetWhenAnswered(stream: ServerHttp2Stream): void {
   // A reset overtakes what has not been given to the socket yet, and Node has no event for that.
-  const look = (): void => {
-    if (stream.destroyed || stream.closed || stream.state.remoteClose === 1) return;
-    if (stream.state.localClose === 1) stream.close(constants.NGHTTP2_NO_ERROR);
-    else setTimeout(look, INTERVAL_MS).unref();
-  };
-  stream.once("wantTrailers", () => setImmediate(look));
+  if (stream.destroyed || stream.closed || stream.state.remoteClose === 1) return;
+  if (stream.state.localClose === 1) stream.close(constants.NGHTTP2_NO_ERROR);
+  else setTimeout(() => resetWhenAnswered(stream), INTERVAL_MS).unref();
 }

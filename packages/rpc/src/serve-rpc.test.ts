@@ -1,4 +1,4 @@
-import { once } from "node:events";
+import { once, setMaxListeners } from "node:events";
 import { readdirSync, statSync } from "node:fs";
 import { chmod, mkdtemp, readdir, rename, rm, stat, writeFile } from "node:fs/promises";
 import { connect, createServer } from "node:net";
@@ -68,6 +68,37 @@ describe("the health service", () => {
       if (status === "SERVING") void server[Symbol.asyncDispose]();
     }
     expect(states).toEqual(["SERVING", "NOT_SERVING"]);
+  });
+
+  it("has a bounded count of watchers, and warns of none of them", async () => {
+    const server = await serve();
+    const warnings: Error[] = [];
+    const onWarning = (warning: Error): void => void warnings.push(warning);
+    process.on("warning", onWarning);
+    const client = createHealthClient(server.address);
+    disposables.push(client);
+    const leave = new AbortController();
+    setMaxListeners(0, leave.signal);
+    const watch = async (): Promise<void> => {
+      const watching = client.watch({}, { signal: leave.signal })[Symbol.asyncIterator]();
+      await watching.next();
+      watching.next().catch(() => undefined);
+    };
+    for (let round = 0; round < 10; round += 1) {
+      await Promise.all(Array.from({ length: 100 }, watch));
+    }
+    await using other = createHealthClient(server.address);
+    const first = (): Promise<unknown> => {
+      const watching = other.watch({})[Symbol.asyncIterator]();
+      return watching.next();
+    };
+    expect(await errorOf(first())).toMatchObject({ reason: "1000 watch already" });
+    leave.abort();
+    await expect
+      .poll(() => first().catch(() => undefined))
+      .toMatchObject({ value: { status: "SERVING" } });
+    process.off("warning", onWarning);
+    expect(warnings).toEqual([]);
   });
 
   it("lets watchers of a service it does not know wait", async () => {
@@ -230,18 +261,6 @@ describe("a TCP server", () => {
   it("says what else is wrong with an address", async () => {
     const error = await errorOf(serve({ address: { ip: "192.0.2.1", port: 0 } }));
     expect(error).toMatchObject({ code: "ERR_LISTEN_FAILED" });
-  });
-
-  it("answers calls on one connection too many, and has room again later", async () => {
-    const server = await serve({ connectionCountMax: 1 });
-    const first = createHealthClient(server.address);
-    await first.check({});
-    expect(await errorOf(check(server))).toMatchObject({
-      code: "RESOURCE_EXHAUSTED",
-      reason: "too many connections",
-    });
-    await first[Symbol.asyncDispose]();
-    await expect.poll(() => check(server).catch(() => "refused")).toBe("SERVING");
   });
 
   it("shrugs off callers that speak something else", async () => {

@@ -6,8 +6,9 @@ import {
   type UntypedHandleCall,
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
-import { once } from "node:events";
+import { once, setMaxListeners } from "node:events";
 import { createServer, type Server as NetServer, type Socket } from "node:net";
+import { Arrivals } from "./arrivals.ts";
 import { ConnectionSorter } from "./connection-sorter.ts";
 import {
   handleDuplex,
@@ -21,6 +22,7 @@ import type { LoadedMethod } from "./load-service.ts";
 import type { RpcLogger } from "./logger.ts";
 import { createReflectionServices } from "./reflection.ts";
 import { RequestGate, type RequestLimits } from "./request-gate.ts";
+import { DEFAULT_RPC_LIMITS, type RpcLimits } from "./rpc-limits.ts";
 import { ServeError } from "./serve-error.ts";
 import { gateStreams, refuseCalls } from "./stream-gate.ts";
 import { formatTarget, type RpcTarget } from "./target.ts";
@@ -48,10 +50,8 @@ export interface ServeRpcOptions {
   readonly graceMs?: number | undefined;
   /** Over all callers of `services`; health and reflection are free. Absent: none. */
   readonly requestLimits?: RequestLimits | undefined;
-  /** A TCP connection that has not said what it speaks by then is closed. Milliseconds; default 10,000. */
-  readonly firstBytesMs?: number | undefined;
-  /** Connections open at once; calls on one more are answered `RESOURCE_EXHAUSTED`. Default 10,000. */
-  readonly connectionCountMax?: number | undefined;
+  /** Over `DEFAULT_RPC_LIMITS`. */
+  readonly limits?: Partial<RpcLimits> | undefined;
   /** Over the defaults: 8 MiB a message, a ping every five minutes on an idle connection. */
   readonly channelOptions?: ChannelOptions | undefined;
   /** For dates in certificates: milliseconds since 1970; default the system's clock. */
@@ -70,15 +70,21 @@ export interface RpcServer extends AsyncDisposable {
 
 /** @throws {ServeError} when it cannot listen there */
 export async function serveRpc(options: ServeRpcOptions): Promise<RpcServer> {
-  const { address, services, logger, graceMs = 5_000, connectionCountMax = 10_000 } = options;
-  const { requestLimits } = options;
+  const { address, services, logger, graceMs = 5_000, requestLimits } = options;
+  const limits = limitsOf(options);
   const gate = requestLimits && new RequestGate(requestLimits);
   const closing = new AbortController();
-  const server = new Server({ ...defaultServerOptions, ...options.channelOptions });
+  setMaxListeners(0, closing.signal); // every call may wait for it
+  const server = new Server({
+    ...defaultServerOptions,
+    "grpc.max_receive_message_length": limits.messageLengthMax,
+    ...options.channelOptions,
+  });
   const names = services.map(({ service }) => service.name);
   const health = createHealthService(names, closing.signal);
   const reflection = createReflectionServices([...services, health].map(({ service }) => service));
-  for (const implemented of [...services, health, ...reflection]) {
+  const all = [...services, health, ...reflection];
+  for (const implemented of all) {
     const { service, handlers, sendTimeoutsMs } = implemented;
     const implementation: UntypedServiceImplementation = {};
     for (const [name, method] of service.methods) {
@@ -95,58 +101,81 @@ export async function serveRpc(options: ServeRpcOptions): Promise<RpcServer> {
     server.addService(service.definition, implementation);
   }
 
-  const sockets = new Set<Socket>();
-  const acceptor = openAcceptor(server, options);
-  const accept = waysInto(server, options, {
+  const arrivals = new Arrivals(limits);
+  const acceptor = openAcceptor(server, options, limits);
+  arrivals.onReady = waysInto(server, options, {
     acceptor,
-    release: (socket) => void sockets.delete(socket),
+    release: (socket) => arrivals.release(socket),
   });
-  gateStreams(server, { connectionCountMax });
-  const listener = await listen(options, { sockets, connectionCountMax, accept });
-  const end = async (ms: number): Promise<void> => {
-    await close(server, listener, ms);
-    acceptor?.[Symbol.dispose]();
-  };
+  const streamGate = gateStreams(server, {
+    limits,
+    isStreaming: streamingPaths(all),
+    onSession: (session) => arrivals.begun(session),
+  });
+  const listener = await listen(options, arrivals);
 
   let closed: Promise<void> | undefined;
+  const end = (ms: number): Promise<void> => {
+    closing.abort();
+    closed ??= close(server, listener, ms).finally(() => {
+      streamGate[Symbol.dispose]();
+      acceptor?.[Symbol.dispose]();
+    });
+    return closed;
+  };
   return {
     address: boundAddress(listener, address),
     take: (socket) => {
-      if (closing.signal.aborted) socket.destroy();
-      else listener.take(socket);
+      if (closing.signal.aborted || arrivals.sockets.size >= arrivals.countMax) {
+        socket.destroy();
+        return;
+      }
+      socket.setNoDelay(true);
+      arrivals.accept(socket);
     },
     abort: async () => {
-      for (const socket of listener.sockets) socket.destroy();
-      closing.abort();
-      closed ??= end(0);
-      await closed;
+      for (const socket of arrivals.sockets) socket.destroy();
+      await end(0);
     },
-    [Symbol.asyncDispose]: () => {
-      closing.abort();
-      closed ??= end(graceMs);
-      return closed;
-    },
+    [Symbol.asyncDispose]: () => end(graceMs),
   };
+}
+
+/** On a unix socket all callers come from one place, which says nothing of how many they are. */
+function limitsOf({ address, limits }: ServeRpcOptions): RpcLimits {
+  const all = { ...DEFAULT_RPC_LIMITS, ...limits };
+  if ("ip" in address) return all;
+  const [connectionsPerAddressMax, callsPerAddressMax] = [all.connectionCountMax, all.callCountMax];
+  const connectionsPerSecondMax = Number.MAX_SAFE_INTEGER;
+  return { ...all, connectionsPerAddressMax, callsPerAddressMax, connectionsPerSecondMax };
+}
+
+/** Whether callers send several messages at a path. */
+function streamingPaths(services: readonly ImplementedService[]): (path: string) => boolean {
+  const paths = new Set<string>();
+  for (const { service } of services) {
+    for (const { path, requestStream } of service.methods.values()) {
+      if (requestStream) paths.add(path);
+    }
+  }
+  return (path) => paths.has(path);
 }
 
 const defaultServerOptions: ChannelOptions = {
   // As Dragonfly's daemons: a caller that vanished is noticed within 320 s.
   "grpc.keepalive_time_ms": 300_000,
   "grpc.keepalive_timeout_ms": 20_000,
-  "grpc.max_receive_message_length": 8 << 20,
   "grpc.max_send_message_length": 8 << 20,
   "grpc.enable_channelz": 0,
   // Calls at once on one connection; what goes beyond waits at the caller.
   "grpc.max_concurrent_streams": 1_000,
 };
 
-/** A caller that wants TLS has this long for the handshake. Milliseconds. */
-const HANDSHAKE_MS = 10_000;
-
 /** @throws {Error} Node's, if the identity cannot be used */
 function openAcceptor(
   server: Server,
   { address, tls, plain = tls === undefined, logger, now }: ServeRpcOptions,
+  { halfOpenMs }: RpcLimits,
 ): TlsAcceptor | undefined {
   if (tls === undefined || "socketPath" in address) return undefined;
   // Its TLS is done by then: what grpc-js takes in is plain to it, and it still finds the certificate.
@@ -156,7 +185,7 @@ function openAcceptor(
     toContext: serverContextOptions,
     alpn: ALPN,
     callerNames: plain ? undefined : [NODE_CERTIFICATE_NAME],
-    handshakeMs: HANDSHAKE_MS,
+    handshakeMs: halfOpenMs,
     onSecure: (socket) => injector.injectConnection(socket),
     onMisnamed: (socket, { reason }) => {
       refuseCalls(socket, `Cannot serve this peer: ${reason}`);
@@ -181,7 +210,7 @@ function waysInto(
     readonly release: (socket: Socket) => void;
   },
 ): (socket: Socket) => void {
-  const { address, tls, plain = tls === undefined, foreign, firstBytesMs = 10_000 } = options;
+  const { address, tls, plain = tls === undefined, foreign } = options;
   const { acceptor, release } = ways;
   const plainWay = (): ((socket: Socket) => void) => {
     const injector = server.createConnectionInjector(ServerCredentials.createInsecure());
@@ -200,14 +229,10 @@ function waysInto(
       ...(plain ? { http2: plainWay() } : {}),
       ...(foreign === undefined ? {} : { vortex: handOver }),
     },
-    firstBytesMs,
-    undecidedCountMax: UNDECIDED_COUNT_MAX,
     logger: options.logger,
   });
   return (socket) => sorter.accept(socket);
 }
-
-const UNDECIDED_COUNT_MAX = 1_000;
 
 function adapt(
   handler: AnyHandler,
@@ -224,57 +249,34 @@ function adapt(
   // oxlint-enable typescript/no-unsafe-type-assertion
 }
 
-/** A listening socket and the connections it has accepted, less those that somebody else took over. */
 interface Listener {
   readonly server: NetServer;
-  readonly sockets: ReadonlySet<Socket>;
-  /** Takes in a connection that was accepted elsewhere. */
-  take(socket: Socket): void;
+  readonly arrivals: Arrivals;
   /** Takes away what listening has left in the file system. */
   readonly clean: () => Promise<void>;
 }
 
 async function listen(
   { address, isHandedOver = false, logger }: ServeRpcOptions,
-  options: {
-    readonly sockets: Set<Socket>;
-    readonly connectionCountMax: number;
-    readonly accept: (socket: Socket) => void;
-  },
+  arrivals: Arrivals,
 ): Promise<Listener> {
-  const { sockets, connectionCountMax, accept } = options;
   // Not half-open: of a caller that was killed nothing comes but the end of its bytes, and its calls must end then.
-  const admit = (socket: Socket): void => {
-    sockets.add(socket);
-    socket.once("close", () => sockets.delete(socket));
-    socket.on("error", () => {}); // a connection that breaks ends its calls; there is no more to say
-    accept(socket);
-  };
-  // Beyond the limit calls are answered; far beyond it not even that.
-  const socketCountMax = connectionCountMax + REFUSABLE_CONNECTION_COUNT_MAX;
-  const take = (socket: Socket): void => {
-    socket.setNoDelay(true);
-    if (sockets.size < socketCountMax) admit(socket);
-    else socket.destroy();
-  };
-  const server = createServer({ noDelay: true }, admit);
-  server.maxConnections = socketCountMax;
+  const server = createServer({ noDelay: true }, (socket) => arrivals.accept(socket));
+  server.maxConnections = arrivals.countMax;
   const clean = async (): Promise<void> => {};
-  if (isHandedOver) return { server, sockets, take, clean };
+  if (isHandedOver) return { server, arrivals, clean };
   try {
     if ("socketPath" in address) {
-      return { server, sockets, take, clean: await listenOnSocket(server, address, logger) };
+      return { server, arrivals, clean: await listenOnSocket(server, address, logger) };
     }
     server.listen({ host: address.ip, port: address.port });
     await once(server, "listening");
-    return { server, sockets, take, clean };
+    return { server, arrivals, clean };
   } catch (error) {
     server.close();
     throw error instanceof ServeError ? error : listenError(address, error);
   }
 }
-
-const REFUSABLE_CONNECTION_COUNT_MAX = 100;
 
 function listenError(address: RpcTarget, cause: unknown): ServeError {
   const isInUse = cause instanceof Error && "code" in cause && cause.code === "EADDRINUSE";
@@ -309,7 +311,8 @@ async function close(server: Server, listener: Listener, graceMs: number): Promi
   clearTimeout(timer);
   server.forceShutdown();
   // Those that never got as far as HTTP/2. The server's own "close" would wait for connections that are somebody else's now.
-  const ends = [...listener.sockets].map((socket) => once(socket, "close"));
-  for (const socket of listener.sockets) socket.destroy();
+  const { sockets } = listener.arrivals;
+  const ends = [...sockets].map((socket) => once(socket, "close"));
+  for (const socket of sockets) socket.destroy();
   await Promise.all(ends);
 }

@@ -7,7 +7,11 @@ import {
   type ServerHttp2Stream,
 } from "node:http2";
 import type { Socket } from "node:net";
-import { resetOpenRequest } from "./reset-open-request.ts";
+import { performance } from "node:perf_hooks";
+import { CallLimits } from "./call-limits.ts";
+import { resetOpenRequest, resetWhenAnswered } from "./reset-open-request.ts";
+import type { RpcLimits } from "./rpc-limits.ts";
+import { SessionLimits } from "./session-limits.ts";
 import { statusCode, type StatusName } from "./status.ts";
 
 /**
@@ -27,32 +31,47 @@ export function refuseCalls(socket: Socket, reason: string): void {
   Object.defineProperty(socket, REFUSAL, { value: reason });
 }
 
+export interface StreamGateOptions {
+  readonly limits: RpcLimits;
+  /** Whether callers send several messages at this path. */
+  readonly isStreaming: (path: string) => boolean;
+  /** A connection has begun to speak HTTP/2. @returns to be called when the other side has greeted */
+  readonly onSession: (session: Http2Session) => () => void;
+}
+
 /**
  * Puts itself in front of grpc-js on the HTTP/2 servers that it made: takes the deadline off the calls that must outlive
- * it, has callers let go of calls that are over, and refuses what comes over a connection too many, or one refused.
+ * it, has callers let go of calls that are over, and holds connections and calls to the limits. Floods of frames (resets, pings,
+ * settings, continuations, empty ones) are nghttp2's affair, which ends the connection: `http2-floods.test.ts` shows that it does.
  *
  * grpc-js 1.14 has no option for any of it, so this reaches for its private list of servers.
  */
-export function gateStreams(
-  server: Server,
-  { connectionCountMax }: { readonly connectionCountMax: number },
-): void {
-  const http2Servers = http2ServersOf(server);
-  const refusals = refuseSessions(connectionCountMax, http2Servers);
-  for (const http2Server of http2Servers) {
+export function gateStreams(server: Server, options: StreamGateOptions): Disposable {
+  const now = (): number => performance.now();
+  const sessions = new SessionLimits({ ...options, now });
+  const calls = new CallLimits({ ...options, now });
+  for (const http2Server of http2ServersOf(server)) {
+    http2Server.on("session", (session: Http2Session) => {
+      sessions.add(session, session.socket.remoteAddress ?? "");
+      session.once("remoteSettings", options.onSession(session));
+      if (denialOf(session) !== undefined) {
+        session.setTimeout(DENIED_SESSION_TIMEOUT_MS, () => session.destroy());
+      }
+    });
     const listeners = http2Server.listeners("stream");
     http2Server.removeAllListeners("stream");
     http2Server.on("stream", (stream, headers: IncomingHttpHeaders, flags) => {
-      const refusal = stream.session === undefined ? undefined : refusals.get(stream.session);
-      if (refusal !== undefined) {
-        refuse(stream, refusal);
-        return;
-      }
+      const ip = letIn(stream, headers, { sessions, calls });
+      if (ip === undefined) return;
       resetOpenRequest(stream);
       if (UNTIMED_PATHS.has(headers[":path"] ?? "")) delete headers["grpc-timeout"];
       for (const listener of listeners) listener.call(http2Server, stream, headers, flags);
+      calls.watch(stream, headers, ip);
+      // Answered already: there is no such method.
+      if (stream.writableEnded) resetWhenAnswered(stream);
     });
   }
+  return calls;
 }
 
 interface Refusal {
@@ -60,32 +79,41 @@ interface Refusal {
   readonly message: string;
 }
 
-/** Sessions beyond the limit on all servers, and refused ones; each may make one call, which is refused, and is closed then or after a while. */
-function refuseSessions(
-  countMax: number,
-  http2Servers: readonly Http2Server[],
-): WeakMap<Http2Session, Refusal> {
-  const refusals = new WeakMap<Http2Session, Refusal>();
-  let count = 0;
-  const countSession = (session: Http2Session): void => {
-    count += 1;
-    session.once("close", () => (count -= 1));
-    const reason: unknown = Reflect.get(session.socket, REFUSAL);
-    if (count <= countMax && typeof reason !== "string") return;
-    refusals.set(
-      session,
-      typeof reason === "string" ? { code: "PERMISSION_DENIED", message: reason } : TOO_MANY,
-    );
-    session.setTimeout(REFUSED_SESSION_TIMEOUT_MS, () => session.close());
-  };
-  for (const http2Server of http2Servers) http2Server.on("session", countSession);
-  return refusals;
+const TOO_MANY: Refusal = { code: "RESOURCE_EXHAUSTED", message: "too many connections" };
+/** A connection whose calls are refused, and on which nothing happens, is closed after this. Milliseconds. */
+const DENIED_SESSION_TIMEOUT_MS = 2_000;
+
+/** @returns where the call comes from; undefined: it goes no further */
+function letIn(
+  stream: ServerHttp2Stream,
+  headers: IncomingHttpHeaders,
+  { sessions, calls }: { readonly sessions: SessionLimits; readonly calls: CallLimits },
+): string | undefined {
+  const { session } = stream;
+  if (session === undefined) return undefined; // gone already
+  const begun = sessions.begin(session);
+  if (begun === "flood") return undefined;
+  const denial = denialOf(session);
+  if (begun === "refused" || denial !== undefined) {
+    refuse(stream, denial ?? TOO_MANY);
+    session.close();
+    if (begun !== "refused") begun();
+    return undefined;
+  }
+  stream.once("close", begun);
+  const ip = sessions.addressOf(session);
+  const message = calls.refusalOf(headers, ip);
+  if (message === undefined) return ip;
+  refuse(stream, { code: "RESOURCE_EXHAUSTED", message });
+  return undefined;
 }
 
-const TOO_MANY: Refusal = { code: "RESOURCE_EXHAUSTED", message: "too many connections" };
-const REFUSED_SESSION_TIMEOUT_MS = 2_000;
+function denialOf(session: Http2Session): Refusal | undefined {
+  const message: unknown = Reflect.get(session.socket, REFUSAL);
+  return typeof message === "string" ? { code: "PERMISSION_DENIED", message } : undefined;
+}
 
-/** A whole answer in one header block, as gRPC's HTTP/2 mapping allows ("Trailers-Only"); then the connection ends. */
+/** A whole answer in one header block, as gRPC's HTTP/2 mapping allows ("Trailers-Only"). */
 function refuse(stream: ServerHttp2Stream, { code, message }: Refusal): void {
   stream.on("error", () => {}); // the caller may have gone already
   stream.respond(
@@ -98,7 +126,7 @@ function refuse(stream: ServerHttp2Stream, { code, message }: Refusal): void {
     },
     { endStream: true },
   );
-  stream.session?.close();
+  resetWhenAnswered(stream);
 }
 
 function http2ServersOf(server: Server): readonly Http2Server[] {

@@ -27,6 +27,9 @@ export interface SchedulerServer extends AsyncDisposable {
   readonly address: { readonly ip: string; readonly port: number };
 }
 
+/** Every download of every daemon has a call here: ten thousand daemons with five each. They cost some 10 KiB apiece. */
+const CALL_COUNT_MAX = 50_000;
+
 /** How long calls may go on once the server closes. Milliseconds; the streams have ended by then. */
 const CLOSE_GRACE_MS = 1_000;
 
@@ -65,6 +68,7 @@ export async function serveScheduler(options: ServeSchedulerOptions): Promise<Sc
     plain: plainPeers,
     logger,
     graceMs: CLOSE_GRACE_MS,
+    limits: { callCountMax: CALL_COUNT_MAX, callsPerAddressMax: CALL_COUNT_MAX / 2 },
     channelOptions: {
       // A node that vanished is noticed after 30 s, so that those behind it get other parents.
       "grpc.keepalive_time_ms": 20_000,

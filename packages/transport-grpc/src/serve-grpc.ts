@@ -1,4 +1,5 @@
 import type { Socket } from "node:net";
+import { AddressCounts } from "@damselfly/limits";
 import {
   implementService,
   serveRpc,
@@ -57,7 +58,7 @@ export interface GrpcPieceServer extends PieceServer {
 export async function serveGrpc(options: ServeGrpcOptions): Promise<GrpcPieceServer> {
   const { source, address, tls, closeMs, logger } = options;
   const limits = { ...DEFAULT_SERVER_LIMITS, ...options.limits };
-  const handler = new PieceHandler(source, limits.requestCountMax);
+  const handler = new PieceHandler(source, limits);
   const server = await serveRpc({
     address,
     isHandedOver: options.isHandedOver,
@@ -69,7 +70,16 @@ export async function serveGrpc(options: ServeGrpcOptions): Promise<GrpcPieceSer
     tls,
     logger,
     graceMs: closeMs,
-    connectionCountMax: limits.connectionCountMax,
+    limits: {
+      connectionCountMax: limits.connectionCountMax,
+      connectionsPerAddressMax: limits.connectionsPerAddressMax,
+      callCountMax: limits.requestCountMax + REFUSED_CALL_COUNT,
+      callsPerAddressMax: limits.requestsPerAddressMax + REFUSED_CALL_COUNT / 2,
+      messageLengthMax: REQUEST_LENGTH_MAX,
+      stallMs: limits.stallMs,
+      // A piece has two messages here at most, and so many pieces are served.
+      untakenLengthMax: Infinity,
+    },
     // A child that vanished without a word gives its room back within a minute.
     channelOptions: { "grpc.keepalive_time_ms": 40_000, "grpc.keepalive_timeout_ms": 20_000 },
   });
@@ -83,27 +93,37 @@ export async function serveGrpc(options: ServeGrpcOptions): Promise<GrpcPieceSer
   };
 }
 
-/** Answers one rpc, within a limit on how many at once. */
+/** Calls at once beyond the pieces that are served: each is answered as busy. */
+const REFUSED_CALL_COUNT = 1024;
+/** A request has some 90 bytes. */
+const REQUEST_LENGTH_MAX = 4 * 1024;
+
+/** Answers one rpc, within limits on how many at once. */
 class PieceHandler {
   readonly #source: PieceSource;
-  readonly #requestCountMax: number;
-  #requestCount = 0;
+  readonly #requests: AddressCounts;
 
-  constructor(source: PieceSource, requestCountMax: number) {
+  constructor(source: PieceSource, limits: ServerLimits) {
     this.#source = source;
-    this.#requestCountMax = requestCountMax;
+    const { requestCountMax: countMax, requestsPerAddressMax: perAddressMax } = limits;
+    this.#requests = new AddressCounts({ countMax, perAddressMax });
   }
 
   async *downloadPiece(
     request: DownloadPieceRequest__Output,
-    { signal }: CallContext,
+    { signal, peerIp }: CallContext,
   ): AsyncGenerator<DownloadPieceResponse, void, undefined> {
     if (!TASK_ID.test(request.taskId)) throw status("INVALID_ARGUMENT", "task_id is no task id");
     const range = rangeOf(request);
-    if (this.#requestCount >= this.#requestCountMax) {
-      throw status("RESOURCE_EXHAUSTED", `${this.#requestCount} pieces are being served already`);
+    const excess = this.#requests.excess(peerIp);
+    if (excess !== undefined) {
+      const whom = excess === "all" ? "" : " to this address";
+      throw status(
+        "RESOURCE_EXHAUSTED",
+        `as many pieces as may be are being served${whom} already`,
+      );
     }
-    this.#requestCount += 1;
+    const release = this.#requests.add(peerIp);
     let reader: PieceReader | undefined;
     try {
       const { taskId, pieceNumber } = request;
@@ -119,7 +139,7 @@ class PieceHandler {
       const { code, message } = toRefusal(error);
       throw status(refusalStatus[code], message);
     } finally {
-      this.#requestCount -= 1;
+      release();
       await reader?.[Symbol.asyncDispose]();
     }
   }

@@ -141,10 +141,19 @@ export interface PieceServer extends AsyncDisposable {
 
 /** What a piece server refuses beyond. Every server enforces all of them. */
 export interface ServerLimits {
-  /** Connections open at once; one more is closed as busy. */
+  /**
+   * Connections open at once. For one more, one on which nothing is served is closed; where there is none, the new one is closed as
+   * busy.
+   */
   readonly connectionCountMax: number;
+  /** Of them, from one address (an IPv4 address or an IPv6 /64 network): so that no host keeps all others out. */
+  readonly connectionsPerAddressMax: number;
   /** Pieces served at once, over all connections; one more is answered as busy. */
   readonly requestCountMax: number;
+  /** Of them, to one address. */
+  readonly requestsPerAddressMax: number;
+  /** A child that takes nothing of an answer for so long is cut off. Milliseconds. */
+  readonly stallMs: number;
 }
 
 /** Bounds on waiting. A transfer is stalled when it makes no progress, never when it is merely slow. */
@@ -159,7 +168,12 @@ export interface DownloaderTimeouts {
 
 export const DEFAULT_SERVER_LIMITS: ServerLimits = {
   connectionCountMax: 1000,
+  // Half: a cluster may be behind one NAT.
+  connectionsPerAddressMax: 500,
   requestCountMax: 1024,
+  requestsPerAddressMax: 512,
+  // As long as Dragonfly's daemons may take to write a piece.
+  stallMs: 360_000,
 };
 
 /** Dragonfly's connect and piece time-outs; the stall bound is ours. */
