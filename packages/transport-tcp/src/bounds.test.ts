@@ -1,7 +1,14 @@
 import { createServer } from "node:net";
 import { once } from "node:events";
 import type { ParentAddress, PieceRequest } from "@damselfly/transport";
-import { codeOf, createGate, readPiece, SyntheticSource } from "@damselfly/transport/conformance";
+import {
+  codeOf,
+  createGate,
+  readPiece,
+  SyntheticSource,
+  TASK_ID,
+} from "@damselfly/transport/conformance";
+import { encodePacket, Tag } from "@damselfly/vortex";
 import { afterEach, describe, expect, it } from "vitest";
 import { serveTcp, type ServeTcpOptions, type TcpPieceServer } from "./serve-tcp.ts";
 import {
@@ -43,27 +50,122 @@ async function serve(options: Partial<ServeTcpOptions> = {}): Promise<Bench> {
   };
 }
 
-describe("connections to a server", () => {
-  it("beyond the limit are answered as busy and closed, far beyond it only closed", async () => {
-    const { source, server, parent, open } = await serve({ limits: { connectionCountMax: 2 } });
-    const request = source.add(0, { length: LENGTH });
-    const { port } = server.address;
-    const held = [await RawConnection.open(port), await RawConnection.open(port)];
-    await expect.poll(() => server.stats().connectionCount).toBe(2);
-    const child = open();
-    expect(await codeOf(child.downloadPiece(parent, request))).toBe("ERR_PARENT_BUSY");
-    await expect.poll(() => child.connectionCount).toBe(0);
-    expect(server.stats()).toMatchObject({ acceptedCount: 2, refusedCount: 1 });
-    held[0]!.close();
-    await expect.poll(() => server.stats().connectionCount).toBe(1);
-    expect(await readPiece(await child.downloadPiece(parent, request))).toBe(LENGTH);
+/** As a Dragonfly child asks; `tag` and length are those of a request for a piece. */
+function encodeRequest(pieceNumber: number): Uint8Array {
+  return encodePacket({
+    kind: "request",
+    id: 1,
+    tag: Tag.DownloadPiece,
+    taskId: TASK_ID,
+    pieceNumber,
+  });
+}
 
-    for (let count = 0; count < 100; count++) held.push(await RawConnection.open(port));
-    await expect.poll(() => server.stats().connectionCount).toBe(102);
-    const late = await RawConnection.open(port);
-    await late.readAll();
-    expect(server.stats().refusedCount).toBeGreaterThan(100);
-    for (const connection of held) connection.close();
+/** A connection that has asked, has its answer, and waits. */
+async function openIdle(port: number): Promise<RawConnection> {
+  const connection = await RawConnection.open(port);
+  connection.write(encodeRequest(0));
+  await connection.read(LENGTH);
+  return connection;
+}
+
+describe("connections to a server", () => {
+  it("beyond the limit take the place of those that wait for nothing, the one idle for longest first", async () => {
+    const { source, server } = await serve({ limits: { connectionCountMax: 2 } });
+    source.add(0, { length: LENGTH });
+    const { port } = server.address;
+    const [first, second] = [await openIdle(port), await openIdle(port)];
+    const third = await openIdle(port);
+    await first.untilEnded();
+    expect([second.hasEnded, third.hasEnded]).toEqual([false, false]);
+    for (let count = 0; count < 100; count++) await openIdle(port);
+    await expect.poll(() => server.stats().connectionCount).toBe(2);
+    expect(server.stats()).toMatchObject({ acceptedCount: 103, refusedCount: 0 });
+  });
+
+  it("beyond the limit are answered as busy and closed where all others are in use", async () => {
+    const { source, server, parent, open } = await serve({ limits: { connectionCountMax: 2 } });
+    const held = createGate();
+    const request = source.add(0, { length: LENGTH });
+    source.add(1, { length: LENGTH, arrival: held.opened });
+    const using = [
+      await RawConnection.open(server.address.port),
+      await RawConnection.open(server.address.port),
+    ];
+    for (const connection of using) connection.write(encodeRequest(1));
+    await source.until(() => source.openingCount === 2, "both are in use");
+    const child = open();
+    for (let count = 0; count < 20; count++) {
+      expect(await codeOf(child.downloadPiece(parent, request))).toBe("ERR_PARENT_BUSY");
+    }
+    await expect.poll(() => child.connectionCount).toBe(0);
+    expect(server.stats()).toMatchObject({ acceptedCount: 2, refusedCount: 20 });
+    using[0]!.close();
+    await source.until(() => source.openingCount === 1, "one has left");
+    expect(await readPiece(await child.downloadPiece(parent, request))).toBe(LENGTH);
+    held.open();
+  });
+
+  it("from one address are held to its share, and so are its requests", async () => {
+    const limits = { connectionsPerAddressMax: 3, requestsPerAddressMax: 2 };
+    const { source, server } = await serve({ address: { ip: "0.0.0.0", port: 0 }, limits });
+    const { port } = server.address;
+    const held = createGate();
+    source.add(0, { length: LENGTH });
+    source.add(1, { length: LENGTH, arrival: held.opened });
+    const ask = async (pieceNumber: number, from: string): Promise<RawConnection> => {
+      const connection = await RawConnection.open(port, from);
+      connection.write(encodeRequest(pieceNumber));
+      return connection;
+    };
+    for (let count = 0; count < 2; count++) await ask(1, "127.0.0.1");
+    await source.until(() => source.openingCount === 2, "as many as one address may have");
+    const third = await ask(0, "127.0.0.1");
+    await expect.poll(() => third.unread.toString()).toContain("to this address already");
+    // It waits for its next turn, and makes room for this one.
+    const fourth = await ask(0, "127.0.0.1");
+    await expect.poll(() => fourth.unread.toString()).toContain("to this address already");
+    await third.untilEnded();
+    const other = await ask(0, "127.0.0.2");
+    await other.read(LENGTH);
+    held.open();
+  });
+
+  it("that have asked for nothing yet cost the oldest of them its place, and nobody else", async () => {
+    const { source, server, parent, open } = await serve({ halfOpenCountMax: 10 });
+    const request = source.add(0, { length: LENGTH });
+    const idle = await openIdle(server.address.port);
+    const silent: RawConnection[] = [];
+    for (let count = 0; count < 10; count++) {
+      silent.push(await RawConnection.open(server.address.port));
+    }
+    await expect.poll(() => server.stats().connectionCount).toBe(11);
+    expect(silent[0]!.hasEnded).toBe(false);
+    for (let count = 0; count < 300; count++) {
+      const connection = await RawConnection.open(server.address.port);
+      connection.write(encodeRequest(0).subarray(0, 70));
+      silent.push(connection);
+    }
+    await expect.poll(() => server.stats().connectionCount).toBe(11);
+    await silent[0]!.untilEnded();
+    expect(idle.hasEnded).toBe(false);
+    expect(await readPiece(await open().downloadPiece(parent, request))).toBe(LENGTH);
+  });
+
+  it("begin no faster than an address may", async () => {
+    const { source, server, parent, open } = await serve({ connectionsPerSecondMax: 20 });
+    const request = source.add(0, { length: LENGTH });
+    const begun = await Promise.all(
+      Array.from({ length: 300 }, () => RawConnection.open(server.address.port)),
+    );
+    await expect.poll(() => begun.filter(({ hasEnded }) => hasEnded).length).toBeGreaterThan(150);
+    expect(server.stats().refusedCount).toBeGreaterThan(150);
+    const child = open();
+    await expect
+      .poll(() => child.downloadPiece(parent, request).then(readPiece, () => 0), {
+        timeout: 10_000,
+      })
+      .toBe(LENGTH);
   });
 });
 

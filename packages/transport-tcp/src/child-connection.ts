@@ -5,6 +5,8 @@ import { type Request, RequestReader } from "./request-reader.ts";
 
 export interface ChildConnectionInit {
   readonly socket: Socket;
+  /** Where it comes from. */
+  readonly ip: string;
   /** What has been read of it. */
   readonly early: Buffer;
   /** One of ours, with TLS: when it closes its half, it has gone. */
@@ -15,8 +17,10 @@ export interface ChildConnectionInit {
   readonly firstMs: number;
   /** A child that takes nothing for this long is cut off, in milliseconds. */
   readonly stallMs: number;
-  /** Why nothing is served on this connection; undefined: it is. */
-  readonly busy: () => string | undefined;
+  /** A request has come. @returns why nothing is served on this connection; undefined: it is */
+  readonly onRequest: () => string | undefined;
+  /** It has been answered, and the next one is waited for. */
+  readonly onIdle: () => void;
   readonly logger: TcpLogger | undefined;
 }
 
@@ -58,16 +62,18 @@ export class ChildConnection {
   }
 
   async #serveAll(): Promise<void> {
-    const { busy, firstMs, idleMs } = this.#init;
+    const { onRequest, onIdle, firstMs, idleMs } = this.#init;
     for (let ms = firstMs; ; ms = idleMs) {
       const request = await this.#next(ms);
       if (request === undefined) return;
-      const canGoOn = await this.#answer(request);
+      const busy = onRequest();
+      const canGoOn = await this.#answer(request, busy);
       if (!canGoOn) {
         this.#socket.destroy();
         return;
       }
-      if (this.#isClosing || busy() !== undefined) return;
+      if (this.#isClosing || busy !== undefined) return;
+      onIdle();
     }
   }
 
@@ -81,12 +87,13 @@ export class ChildConnection {
     }
   }
 
-  async #answer(request: Request): Promise<boolean> {
+  async #answer(request: Request, busy: string | undefined): Promise<boolean> {
     const controller = new AbortController();
     this.#controller = controller;
     this.#isAnnounced = false;
     if (this.#socket.destroyed) controller.abort(GONE);
     const sink: AnswerSink = {
+      ip: this.#init.ip,
       signal: controller.signal,
       announced: () => {
         this.#isAnnounced = true;
@@ -94,7 +101,7 @@ export class ChildConnection {
       write: (bytes) => this.#write(bytes),
     };
     try {
-      return await this.#init.handler.answer(request, sink, this.#init.busy());
+      return await this.#init.handler.answer(request, sink, busy);
     } finally {
       this.#controller = undefined;
     }

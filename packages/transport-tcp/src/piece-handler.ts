@@ -1,3 +1,4 @@
+import { AddressCounts } from "@damselfly/limits";
 import {
   clipByteRange,
   type PieceInfo,
@@ -6,6 +7,7 @@ import {
   type PieceSource,
   type Refusal,
   type RefusalCode,
+  type ServerLimits,
   toRefusal,
   TransportError,
 } from "@damselfly/transport";
@@ -16,6 +18,8 @@ import type { Request } from "./request-reader.ts";
 
 /** Where an answer goes. */
 export interface AnswerSink {
+  /** The child's address. */
+  readonly ip: string;
   /** Aborts when nobody wants the answer any more. */
   readonly signal: AbortSignal;
   /** From here on the child may close its half: Dragonfly's of old do. */
@@ -32,27 +36,27 @@ const VORTEX_CODE_OF: Readonly<Record<RefusalCode, number>> = {
   ERR_PARENT_FAILED: ErrorCode.Internal,
 };
 
-/** Answers requests, within a limit on how many at once over all connections. */
+/** Answers requests, within limits on how many at once, over all connections and to one address. */
 export class PieceHandler {
   readonly #source: PieceSource;
-  readonly #requestCountMax: number;
+  readonly #requests: AddressCounts;
   readonly #logger: TcpLogger | undefined;
-  #requestCount = 0;
   #sentLength = 0;
 
   constructor(options: {
     readonly source: PieceSource;
-    readonly requestCountMax: number;
+    readonly limits: Pick<ServerLimits, "requestCountMax" | "requestsPerAddressMax">;
     readonly logger: TcpLogger | undefined;
   }) {
     this.#source = options.source;
-    this.#requestCountMax = options.requestCountMax;
+    const { requestCountMax: countMax, requestsPerAddressMax: perAddressMax } = options.limits;
+    this.#requests = new AddressCounts({ countMax, perAddressMax });
     this.#logger = options.logger;
   }
 
   /** Being answered at this moment. */
   get requestCount(): number {
-    return this.#requestCount;
+    return this.#requests.count;
   }
 
   /** Content sent so far, in bytes. */
@@ -67,12 +71,12 @@ export class PieceHandler {
    * @returns whether the connection can carry another answer
    */
   async answer(request: Request, sink: AnswerSink, busy?: string): Promise<boolean> {
-    const reason = busy ?? this.#busyReason();
+    const reason = busy ?? this.#busyReason(sink.ip);
     if (reason !== undefined) {
       const message = `Cannot serve piece: ${reason}`;
       return await this.#refuse(request, sink, { code: "ERR_PARENT_BUSY", message });
     }
-    this.#requestCount += 1;
+    const release = this.#requests.add(sink.ip);
     let isAnnounced = false;
     try {
       await using reader = await this.#open(request, sink.signal);
@@ -88,13 +92,16 @@ export class PieceHandler {
       if (isAnnounced || sink.signal.aborted) return false;
       return await this.#refuse(request, sink, toRefusal(error));
     } finally {
-      this.#requestCount -= 1;
+      release();
     }
   }
 
-  #busyReason(): string | undefined {
-    if (this.#requestCount < this.#requestCountMax) return undefined;
-    return `${this.#requestCount} are being served already`;
+  #busyReason(ip: string): string | undefined {
+    const excess = this.#requests.excess(ip);
+    if (excess === undefined) return undefined;
+    return excess === "all"
+      ? `${this.requestCount} are being served already`
+      : "as many as may be are being served to this address already";
   }
 
   async #open(request: Request, signal: AbortSignal): Promise<PieceReader> {

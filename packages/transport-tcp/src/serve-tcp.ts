@@ -1,6 +1,7 @@
 import { once } from "node:events";
 import { createServer, type Server, type Socket } from "node:net";
 import { performance } from "node:perf_hooks";
+import { AddressCounts, AddressRates, HalfOpen, IdleQueue } from "@damselfly/limits";
 import {
   DEFAULT_SERVER_LIMITS,
   type PieceServer,
@@ -36,11 +37,10 @@ export interface ServeTcpOptions {
   readonly closeMs?: number | undefined;
   /** How long to wait for a complete request, in milliseconds; default 30 000, as Dragonfly's daemons. */
   readonly idleMs?: number | undefined;
-  /**
-   * A child that takes nothing of an answer for this long is cut off, in milliseconds; default 360 000, which is how long
-   * Dragonfly's may take to write a piece.
-   */
-  readonly stallMs?: number | undefined;
+  /** Connections that begin in a second, from one address, and twice as many at once; default 500. Further ones are closed. */
+  readonly connectionsPerSecondMax?: number | undefined;
+  /** Connections that have not asked for anything yet; one more closes the oldest of them. Default 1 000. */
+  readonly halfOpenCountMax?: number | undefined;
   readonly logger?: TcpLogger | undefined;
   /** For dates in certificates: milliseconds since 1970; default the system's clock. */
   readonly now?: (() => number) | undefined;
@@ -63,9 +63,9 @@ export interface TcpPieceServer extends PieceServer {
 }
 
 export interface TcpServerStats {
-  /** Open at this moment. */
+  /** Open at this moment, however far they have come. */
   readonly connectionCount: number;
-  /** So far. */
+  /** Those that have asked and were served, so far. */
   readonly acceptedCount: number;
   /** Of them, those with TLS that resumed a session. */
   readonly resumedCount: number;
@@ -76,7 +76,9 @@ export interface TcpServerStats {
   readonly sentLength: number;
 }
 
-const STALL_MS = 360_000;
+/** As QUIC's handshakes: a cluster may be behind one NAT. */
+const CONNECTIONS_PER_SECOND_MAX = 500;
+const HALF_OPEN_COUNT_MAX = 1_000;
 /** A child that wants TLS has this long for the handshake, in milliseconds. */
 const HANDSHAKE_MS = 10_000;
 /** Connections that wait to be accepted, as Dragonfly's daemons have it. */
@@ -105,12 +107,19 @@ class TcpServer implements TcpPieceServer {
   readonly #listener: Server;
   readonly #secure: TlsAcceptor | undefined;
   #address: ServerAddress;
-  /** Every connection, however far it has come. */
-  readonly #sockets = new Set<Socket>();
-  /** Those that have come so far as to ask, and the end of each. */
+  /** Connections that may be open, however far they have come. */
+  readonly #socketCountMax: number;
+  readonly #rates: AddressRates;
+  /** Every connection, however far it has come, by its name. */
+  readonly #sockets = new Map<string, Socket>();
+  /** Those that have not asked for anything yet. */
+  readonly #halfOpen: HalfOpen<Socket>;
+  /** Those that have. */
+  readonly #counts: AddressCounts;
+  /** Those of them that wait for their next request. */
+  readonly #idle = new IdleQueue<ChildConnection>();
+  /** Those that are past TLS, where there is any, and the end of each. */
   readonly #serving = new Map<ChildConnection, Promise<void>>();
-  /** The names of those that are too many. */
-  readonly #surplus = new Set<string>();
   #acceptedCount = 0;
   #resumedCount = 0;
   #refusedCount = 0;
@@ -122,12 +131,23 @@ class TcpServer implements TcpPieceServer {
     this.#options = options;
     this.#address = address;
     this.#limits = { ...DEFAULT_SERVER_LIMITS, ...options.limits };
-    const { requestCountMax } = this.#limits;
-    this.#handler = new PieceHandler({ source, requestCountMax, logger });
+    const { connectionCountMax, connectionsPerAddressMax } = this.#limits;
+    const {
+      connectionsPerSecondMax = CONNECTIONS_PER_SECOND_MAX,
+      halfOpenCountMax = HALF_OPEN_COUNT_MAX,
+    } = options;
+    this.#handler = new PieceHandler({ source, limits: this.#limits, logger });
+    this.#rates = new AddressRates(connectionsPerSecondMax);
+    this.#halfOpen = new HalfOpen({ countMax: halfOpenCountMax, timeoutMs: this.#idleMs });
+    this.#counts = new AddressCounts({
+      countMax: connectionCountMax,
+      perAddressMax: connectionsPerAddressMax,
+    });
     this.#secure = tls === undefined ? undefined : this.#createSecure(tls);
     this.#listener = createServer({ ...SOCKET_OPTIONS, allowHalfOpen: true }, (socket) => {
       void this.#onConnection(socket);
     });
+    this.#socketCountMax = connectionCountMax + halfOpenCountMax + REFUSABLE_CONNECTION_COUNT_MAX;
     this.#listener.maxConnections = this.#socketCountMax;
     this.#listener.on("drop", () => {
       this.#refusedCount += 1;
@@ -181,14 +201,17 @@ class TcpServer implements TcpPieceServer {
       return;
     }
     if (!this.#prepare(socket)) return;
-    this.#admit(socket);
+    if (!this.#admit(socket)) {
+      socket.destroy();
+      return;
+    }
     this.#serve(socket, { isOurs: false, early: Buffer.alloc(0), firstMs: this.#idleMs });
   }
 
   async abort(): Promise<void> {
     this.#isClosing = true;
     const closed = this.#stopListening();
-    for (const socket of this.#sockets) socket.destroy();
+    for (const socket of this.#sockets.values()) socket.destroy();
     await Promise.all(this.#serving.values());
     this.#secure?.[Symbol.dispose]();
     await closed;
@@ -204,11 +227,11 @@ class TcpServer implements TcpPieceServer {
     const closed = this.#stopListening();
     for (const connection of this.#serving.keys()) connection.finish();
     const timer = setTimeout(() => {
-      for (const socket of this.#sockets) socket.destroy();
+      for (const socket of this.#sockets.values()) socket.destroy();
     }, this.#options.closeMs ?? 5_000);
     await Promise.all(this.#serving.values());
     clearTimeout(timer);
-    for (const socket of this.#sockets) socket.destroy(); // those that never asked
+    for (const socket of this.#sockets.values()) socket.destroy(); // those that never asked
     this.#secure?.[Symbol.dispose]();
     await closed;
   }
@@ -226,31 +249,32 @@ class TcpServer implements TcpPieceServer {
     return true;
   }
 
-  get #socketCountMax(): number {
-    return this.#limits.connectionCountMax + REFUSABLE_CONNECTION_COUNT_MAX;
-  }
-
   get #idleMs(): number {
     return this.#options.idleMs ?? IDLE_MS;
   }
 
-  #admit(socket: Socket): void {
-    const name = nameOf(socket);
-    this.#sockets.add(socket);
-    if (this.#sockets.size <= this.#limits.connectionCountMax) this.#acceptedCount += 1;
-    else {
+  /** False: the address has begun too many of late. */
+  #admit(socket: Socket): boolean {
+    if (!this.#rates.take(socket.remoteAddress ?? "", performance.now())) {
       this.#refusedCount += 1;
-      this.#surplus.add(name);
+      return false;
     }
+    const name = nameOf(socket);
+    this.#sockets.set(name, socket);
+    this.#halfOpen.enter(socket);
     socket.on("error", () => {}); // "close" follows, and there is nobody to tell
     socket.once("close", () => {
-      this.#sockets.delete(socket);
-      this.#surplus.delete(name);
+      this.#halfOpen.leave(socket);
+      if (this.#sockets.get(name) === socket) this.#sockets.delete(name);
     });
+    return true;
   }
 
   async #onConnection(socket: Socket): Promise<void> {
-    this.#admit(socket);
+    if (!this.#admit(socket)) {
+      socket.destroy();
+      return;
+    }
     const startedAt = performance.now();
     const recognised = await recogniseProtocol(socket, this.#idleMs);
     const { plain } = this.#options;
@@ -269,23 +293,52 @@ class TcpServer implements TcpPieceServer {
 
   #serve(socket: Socket, options: Pick<ChildConnectionInit, "isOurs" | "early" | "firstMs">): void {
     const name = nameOf(socket);
+    const ip = socket.remoteAddress ?? "";
+    /** Of one that has asked: why nothing is served on it, and what takes its place back. */
+    let place: Place | undefined;
     const connection = new ChildConnection({
       ...options,
       socket,
+      ip,
       handler: this.#handler,
       idleMs: this.#idleMs,
-      stallMs: this.#options.stallMs ?? STALL_MS,
-      busy: () => this.#busyReason(name),
+      stallMs: this.#limits.stallMs,
+      onRequest: () => {
+        this.#idle.delete(connection);
+        place ??= this.#take(name, ip);
+        return this.#isClosing ? "the parent is closing" : place.busy;
+      },
+      onIdle: () => this.#idle.add(connection, ip),
       logger: this.#options.logger,
     });
     const serving = connection.serve();
     this.#serving.set(connection, serving);
-    void serving.then(() => this.#serving.delete(connection));
+    void serving.then(() => {
+      place?.release();
+      this.#idle.delete(connection);
+      this.#serving.delete(connection);
+    });
   }
 
-  #busyReason(name: string): string | undefined {
-    if (this.#isClosing) return "the parent is closing";
-    return this.#surplus.has(name) ? "there are too many connections" : undefined;
+  /** A connection has asked for the first time. */
+  #take(name: string, ip: string): Place {
+    const raw = this.#sockets.get(name);
+    if (raw !== undefined) this.#halfOpen.leave(raw);
+    const excess = this.#counts.excess(ip);
+    const victim =
+      excess === undefined ? undefined : this.#idle.oldest(excess === "all" ? undefined : ip);
+    const release = this.#counts.add(ip);
+    if (excess !== undefined && victim === undefined) {
+      this.#refusedCount += 1;
+      const whose = excess === "all" ? "" : " from this address";
+      return { busy: `there are too many connections${whose}`, release };
+    }
+    if (victim !== undefined) {
+      this.#idle.delete(victim);
+      victim.finish();
+    }
+    this.#acceptedCount += 1;
+    return { busy: undefined, release };
   }
 
   async #stopListening(): Promise<void> {
@@ -317,6 +370,11 @@ class TcpServer implements TcpPieceServer {
       throw new TcpError("ERR_TLS_CONFIG", `Cannot use certificate and key: ${reason}`, { cause });
     }
   }
+}
+
+interface Place {
+  readonly busy: string | undefined;
+  readonly release: () => void;
 }
 
 /** A connection's other end: the same before and after the handshake, and of one connection at a time. */

@@ -433,7 +433,7 @@ describe("a child that takes its time", () => {
   });
 
   it("is cut off when it takes nothing for long, but not while its piece is waited for", async () => {
-    const { source, child, open } = await serve({ stallMs: 300 });
+    const { source, child, open } = await serve({ limits: { stallMs: 300 } });
     const held = createGate();
     source.add(0, { length: 64 * 1024 * 1024, chunkLength: 262_144 });
     source.add(1, { length: LENGTH, arrival: held.opened });

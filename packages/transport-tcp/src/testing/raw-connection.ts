@@ -25,8 +25,9 @@ export class RawConnection {
   }
 
   /** To a server on this machine. Its own half stays open when the other one is closed. */
-  static async open(port: number): Promise<RawConnection> {
-    const socket = connect({ host: "127.0.0.1", port, allowHalfOpen: true, noDelay: true });
+  static async open(port: number, from = "127.0.0.1"): Promise<RawConnection> {
+    const target = { host: "127.0.0.1", port, localAddress: from };
+    const socket = connect({ ...target, allowHalfOpen: true, noDelay: true });
     await once(socket, "connect");
     return new RawConnection(socket);
   }
@@ -57,6 +58,11 @@ export class RawConnection {
   async readAll(): Promise<Buffer> {
     while (!this.hasEnded) await this.#change();
     return this.read(this.#unreadLength);
+  }
+
+  /** Resolves when the other end has closed its half, or more. */
+  async untilEnded(): Promise<void> {
+    while (!this.hasEnded) await this.#change();
   }
 
   write(bytes: Uint8Array | string): void {
