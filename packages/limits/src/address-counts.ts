@@ -29,11 +29,11 @@ export class AddressCounts {
     return this.#counts.size;
   }
 
-  /** Which bound one more from this address would break; undefined: none. */
-  excess(ip: string): "all" | "address" | undefined {
-    if (this.#count >= this.#countMax) return "all";
+  /** Which bound one more from this address would break, its own first; undefined: none. */
+  excess(ip: string): "address" | "all" | undefined {
     const count = this.#counts.get(toAddressGroup(ip)) ?? 0;
-    return count >= this.#perAddressMax ? "address" : undefined;
+    if (count >= this.#perAddressMax) return "address";
+    return this.#count >= this.#countMax ? "all" : undefined;
   }
 
   /** Counts one more, whatever the bounds. @returns what takes it back, once */

@@ -1,6 +1,7 @@
 import { performance } from "node:perf_hooks";
 import { setTimeout } from "node:timers/promises";
 import type { QuicConnection, QuicLogger, QuicStream } from "@damselfly/quic";
+import { AddressCounts } from "@damselfly/limits";
 import {
   clipByteRange,
   type PieceInfo,
@@ -9,6 +10,7 @@ import {
   type PieceSource,
   type Refusal,
   type RefusalCode,
+  type ServerLimits,
   TransportError,
   toRefusal,
   within,
@@ -20,7 +22,7 @@ import { readPacket } from "./read-packet.ts";
 import type { RedialWatch } from "./redial-watch.ts";
 
 /** A request is 74 bytes, sent at once. */
-const REQUEST_TIMEOUT_MS = 10_000;
+const REQUEST_MS = 10_000;
 
 /** Between an announcement and the reset of a piece that fails at once. Long enough for a busy child to read it. */
 const HEAD_START_MS = 100;
@@ -31,6 +33,9 @@ const HEAD_START_MS = 100;
  */
 const EARLY_REQUEST_COUNT_MAX = 64;
 
+/** Streams to one address beyond the requests that are served, and half of those to all: each is answered as busy. Further ones are reset. */
+export const REFUSED_STREAM_COUNT = 1024;
+
 const TASK_ID = /^[0-9a-f]{64}$/;
 
 const VORTEX_CODE_OF: Readonly<Record<RefusalCode, number>> = {
@@ -39,10 +44,14 @@ const VORTEX_CODE_OF: Readonly<Record<RefusalCode, number>> = {
   ERR_PARENT_FAILED: ErrorCode.Internal,
 };
 
-/** Answers requests, one a stream, within a limit on how many at once. */
+/** Answers requests, one a stream, within limits on how many at once, in all and to one address. */
 export class PieceHandler {
   readonly #source: PieceSource;
-  readonly #requestCountMax: number;
+  readonly #requests: AddressCounts;
+  /** Answered as busy, or not asked anything on yet, included. */
+  readonly #streams: AddressCounts;
+  readonly #stallMs: number;
+  readonly #requestMs: number;
   readonly #logger: QuicLogger | undefined;
   readonly #redialWatch: RedialWatch | undefined;
   #earlyRequestCount = 0;
@@ -52,13 +61,25 @@ export class PieceHandler {
 
   constructor(options: {
     readonly source: PieceSource;
-    readonly requestCountMax: number;
+    readonly limits: Pick<ServerLimits, "requestCountMax" | "requestsPerAddressMax" | "stallMs">;
+    /** From a stream's first byte to its complete request, in milliseconds. */
+    readonly requestMs?: number | undefined;
     readonly logger?: QuicLogger | undefined;
     /** Follows the connections on which something runs. */
     readonly redialWatch?: RedialWatch | undefined;
   }) {
     this.#source = options.source;
-    this.#requestCountMax = options.requestCountMax;
+    const { requestCountMax, requestsPerAddressMax, stallMs } = options.limits;
+    this.#requests = new AddressCounts({
+      countMax: requestCountMax,
+      perAddressMax: requestsPerAddressMax,
+    });
+    this.#streams = new AddressCounts({
+      countMax: requestCountMax + 2 * REFUSED_STREAM_COUNT,
+      perAddressMax: requestsPerAddressMax + REFUSED_STREAM_COUNT,
+    });
+    this.#stallMs = stallMs;
+    this.#requestMs = options.requestMs ?? REQUEST_MS;
     this.#logger = options.logger;
     this.#redialWatch = options.redialWatch;
   }
@@ -67,13 +88,28 @@ export class PieceHandler {
     return this.#running.size;
   }
 
-  /** Never throws: what goes wrong is told to the child, or logged. */
-  serve(stream: QuicStream, connection: QuicConnection): void {
-    this.#answer(stream, connection).catch((error: unknown) => {
+  /**
+   * Resolves when there is nothing more to do on the stream. Never rejects: what goes wrong is told to the child, or logged.
+   *
+   * @param busy why nothing is served on this connection
+   */
+  async serve(stream: QuicStream, connection: QuicConnection, busy?: string): Promise<void> {
+    const { ip } = connection.remoteAddress;
+    if (this.#streams.excess(ip) !== undefined) {
+      stream.reset(StreamCode.Refused);
+      stream.stopReading(StreamCode.Refused);
+      return;
+    }
+    const release = this.#streams.add(ip);
+    try {
+      await this.#answer(stream, connection, busy);
+    } catch (error) {
       stream.reset(error instanceof VortexError ? StreamCode.Protocol : StreamCode.Failed);
       stream.stopReading(StreamCode.Protocol);
       this.#logger?.debug({ err: error }, "Cannot answer a request for a piece");
-    });
+    } finally {
+      release();
+    }
   }
 
   /** Takes no more requests, and waits for those that run; after `ms` they are cut. */
@@ -89,25 +125,53 @@ export class PieceHandler {
     }
   }
 
-  async #answer(stream: QuicStream, connection: QuicConnection): Promise<void> {
+  async #answer(
+    stream: QuicStream,
+    connection: QuicConnection,
+    busy: string | undefined,
+  ): Promise<void> {
     const request = await within(readRequest(stream), {
-      ms: REQUEST_TIMEOUT_MS,
+      ms: this.#requestMs,
       expired: () => new VortexError("ERR_TRUNCATED", "Cannot read request: it did not come"),
     });
     if (this.#earlyRequestCount >= EARLY_REQUEST_COUNT_MAX) await connection.established;
-    if (this.#isClosing || this.#running.size >= this.#requestCountMax) {
-      const reason = this.#isClosing ? "it is closing" : `it serves ${this.#running.size} already`;
+    const { ip } = connection.remoteAddress;
+    const reason = busy ?? this.#busyReason(ip);
+    if (reason !== undefined) {
       const message = `Cannot serve piece: ${reason}`;
-      await stream.end(encodeRefusal({ code: "ERR_PARENT_BUSY", message }));
+      await this.#taken(stream.end(encodeRefusal({ code: "ERR_PARENT_BUSY", message })));
       return;
     }
     const controller = new AbortController();
+    const release = this.#requests.add(ip);
     const end = this.#begin(connection);
     const running = this.#run(stream, request, controller);
     this.#running.set(running, controller);
     await running.finally(() => {
       this.#running.delete(running);
+      release();
       end();
+    });
+  }
+
+  #busyReason(ip: string): string | undefined {
+    if (this.#isClosing) return "it is closing";
+    const excess = this.#requests.excess(ip);
+    if (excess === undefined) return undefined;
+    return excess === "all"
+      ? `it serves ${this.requestCount} already`
+      : "it serves as many to this address as may be already";
+  }
+
+  /** What is written is to be taken in time. @throws {TransportError} `ERR_PARENT_STALLED` */
+  async #taken(writing: Promise<void>): Promise<void> {
+    await within(writing, {
+      ms: this.#stallMs,
+      expired: () =>
+        new TransportError(
+          "ERR_PARENT_STALLED",
+          `The child has taken nothing for ${this.#stallMs} ms`,
+        ),
     });
   }
 
@@ -136,7 +200,7 @@ export class PieceHandler {
       await using reader = await this.#source.openPiece(request, { signal });
       announcedAt = performance.now();
       const { length } = clipByteRange(request.range, reader.piece.length);
-      const sending = send(stream, reader, length);
+      const sending = this.#send(stream, reader, length);
       await unlessAborted(sending, signal, () => stream.reset(StreamCode.Closing));
     } catch (error) {
       if (signal.aborted) stream.reset(StreamCode.Closing);
@@ -146,6 +210,36 @@ export class PieceHandler {
         this.#logger?.warn({ err: error, ...request }, "Cannot serve a piece");
       }
     }
+  }
+
+  /**
+   * Sends announcement and content, which is `length` bytes. The last byte leaves only after the source has ended well: it may find at its
+   * very end that the piece is damaged, and the child must not have taken it for complete by then.
+   *
+   * @throws {RangeError} if the source has more or fewer bytes
+   */
+  async #send(stream: QuicStream, { piece, content }: PieceReader, length: number): Promise<void> {
+    const announcement = encodeAnnouncement(piece);
+    let last = announcement;
+    if (length > 0) await this.#taken(stream.write(announcement));
+    let sent = 0;
+    for await (const chunk of content) {
+      sent += chunk.byteLength;
+      if (sent > length) break;
+      if (sent < length) {
+        await this.#taken(stream.write(chunk));
+      } else if (chunk.byteLength > 0) {
+        await this.#taken(stream.write(chunk.subarray(0, -1)));
+        last = Uint8Array.of(chunk[chunk.byteLength - 1] ?? 0); // the chunk's memory is the source's again
+      }
+    }
+    if (sent !== length) {
+      const surplus = sent > length ? " or more" : "";
+      throw new RangeError(
+        `Cannot send piece: its source has ${sent} bytes${surplus}, expected were ${length}`,
+      );
+    }
+    await this.#taken(stream.end(last));
   }
 }
 
@@ -165,40 +259,6 @@ async function readRequest(stream: QuicStream): Promise<PieceRequest> {
   const { offset, length } = packet;
   if (length === 0) throw new VortexError("ERR_VALUE", "Cannot serve piece: none of it is asked");
   return { taskId, pieceNumber, range: { offset, length } };
-}
-
-/**
- * Sends announcement and content, which is `length` bytes. The last byte leaves only after the source has ended well: it may find at its
- * very end that the piece is damaged, and the child must not have taken it for complete by then.
- *
- * @throws {RangeError} if the source has more or fewer bytes
- */
-async function send(
-  stream: QuicStream,
-  { piece, content }: PieceReader,
-  length: number,
-): Promise<void> {
-  const announcement = encodeAnnouncement(piece);
-  let last = announcement;
-  if (length > 0) await stream.write(announcement);
-  let sent = 0;
-  for await (const chunk of content) {
-    sent += chunk.byteLength;
-    if (sent > length) break;
-    if (sent < length) {
-      await stream.write(chunk);
-    } else if (chunk.byteLength > 0) {
-      await stream.write(chunk.subarray(0, -1));
-      last = Uint8Array.of(chunk[chunk.byteLength - 1] ?? 0); // the chunk's memory is the source's again
-    }
-  }
-  if (sent !== length) {
-    const surplus = sent > length ? " or more" : "";
-    throw new RangeError(
-      `Cannot send piece: its source has ${sent} bytes${surplus}, expected were ${length}`,
-    );
-  }
-  await stream.end(last);
 }
 
 /** Waits for `work`, but ends `stream` under it when the signal aborts, which makes the wait short. */

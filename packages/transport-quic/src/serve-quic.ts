@@ -1,3 +1,4 @@
+import { performance } from "node:perf_hooks";
 import type { QuicEndpoint, QuicEndpointStats } from "@damselfly/quic";
 import {
   DEFAULT_SERVER_LIMITS,
@@ -10,7 +11,8 @@ import {
 } from "@damselfly/transport";
 import { ALPN } from "./codes.ts";
 import { ConnectionLedger, type QuicPeerStats, type QuicTotals } from "./connection-ledger.ts";
-import { PieceHandler } from "./piece-handler.ts";
+import { ConnectionPlaces } from "./connection-places.ts";
+import { PieceHandler, REFUSED_STREAM_COUNT } from "./piece-handler.ts";
 import { RedialWatch } from "./redial-watch.ts";
 import { EndpointTls } from "./endpoint-tls.ts";
 import { type EndpointTuning, openerOf, tuningOf } from "./endpoint-tuning.ts";
@@ -30,6 +32,8 @@ export interface ServeQuicOptions extends EndpointTuning {
   readonly closeMs?: number | undefined;
   /** Silence that ends a connection, in milliseconds; default 300 000. The child's pool usually ends it before. */
   readonly idleTimeoutMs?: number | undefined;
+  /** From a stream's first byte to its complete request, in milliseconds; default 10 000. Then it is reset. */
+  readonly requestMs?: number | undefined;
   /** Whether children that were here before may ask with their first packet (0-RTT); default true. */
   readonly earlyData?: boolean | undefined;
   /** See `QuicEndpointOptions.resetKey`; of quiche alone. */
@@ -54,8 +58,8 @@ export interface QuicServerStats extends QuicEndpointStats {
   readonly connections: readonly QuicPeerStats[];
 }
 
-/** A child may have this many streams open beyond the requests that are served: each is answered as busy. */
-const REFUSED_STREAM_COUNT = 1024;
+/** Connections that have no place: those in their handshakes, and those being told that there is none for them. */
+const UNPLACED_CONNECTION_COUNT = 1024 + 100;
 
 /**
  * Serves pieces as Vortex over QUIC, one stream a piece.
@@ -72,8 +76,14 @@ export async function serveQuic(options: ServeQuicOptions): Promise<QuicPieceSer
     (options.congestionControl ?? "auto") === "auto" && options.openEndpoint === undefined;
   const redialWatch = isByPath ? new RedialWatch() : undefined;
   const { logger } = options;
-  const { requestCountMax } = limits;
-  const handler = new PieceHandler({ source, requestCountMax, logger, redialWatch });
+  const handler = new PieceHandler({
+    source,
+    limits,
+    requestMs: options.requestMs,
+    logger,
+    redialWatch,
+  });
+  const places = new ConnectionPlaces({ limits, now: () => performance.now() });
   const ledger = new ConnectionLedger();
   const tls = new EndpointTls(options.tls && toTlsSource(options.tls), {
     hasKeys: options.openEndpoint !== undefined,
@@ -89,21 +99,27 @@ export async function serveQuic(options: ServeQuicOptions): Promise<QuicPieceSer
     alpn: ALPN,
     tls: tls.current,
     limits: {
-      connectionCountMax: limits.connectionCountMax,
-      streamCountMax: requestCountMax + REFUSED_STREAM_COUNT,
+      // Those that are in their handshakes have limits of their own, and those beyond the limit are told so.
+      connectionCountMax: limits.connectionCountMax + UNPLACED_CONNECTION_COUNT,
+      streamCountMax: limits.requestCountMax + REFUSED_STREAM_COUNT,
     },
     accept(connection) {
       ledger.add(connection);
-      connection.onStream = (stream) => handler.serve(stream, connection);
+      places.add(connection);
+      connection.onStream = (stream) => {
+        const { busy, end } = places.begin(connection);
+        void handler.serve(stream, connection, busy).then(end);
+      };
     },
   });
   const unfollow = tls.follow(endpoint);
-  return new QuicServer({ endpoint, handler, ledger, redialWatch, closeMs, unfollow });
+  return new QuicServer({ endpoint, handler, places, ledger, redialWatch, closeMs, unfollow });
 }
 
 interface QuicServerParts {
   readonly endpoint: QuicEndpoint;
   readonly handler: PieceHandler;
+  readonly places: ConnectionPlaces;
   readonly ledger: ConnectionLedger;
   readonly redialWatch: RedialWatch | undefined;
   readonly closeMs: number;
@@ -128,9 +144,11 @@ class QuicServer implements QuicPieceServer {
   }
 
   stats(): QuicServerStats {
-    const { endpoint, handler, ledger, redialWatch } = this.#parts;
+    const { endpoint, handler, places, ledger, redialWatch } = this.#parts;
+    const stats = endpoint.stats();
     return {
-      ...endpoint.stats(),
+      ...stats,
+      refusedCount: stats.refusedCount + places.refusedCount,
       totals: ledger.totals,
       requestCount: handler.requestCount,
       redialCount: redialWatch?.redialCount ?? 0,

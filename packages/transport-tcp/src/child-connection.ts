@@ -15,7 +15,7 @@ export interface ChildConnectionInit {
   /** How long to wait for a complete request, in milliseconds; the first one may have less. */
   readonly idleMs: number;
   readonly firstMs: number;
-  /** A child that takes nothing for this long is cut off, in milliseconds. */
+  /** A child that takes no chunk for this long is cut off, in milliseconds. */
   readonly stallMs: number;
   /** A request has come. @returns why nothing is served on this connection; undefined: it is */
   readonly onRequest: () => string | undefined;
@@ -41,7 +41,6 @@ export class ChildConnection {
     this.#reader.onEnd = () => this.#onEnd();
     this.#socket.on("error", () => {}); // "close" follows; a connection that breaks ends what runs on it
     this.#socket.once("close", () => this.#controller?.abort(GONE));
-    this.#socket.setTimeout(init.stallMs, () => this.#onTimeout());
   }
 
   /** Resolves when the connection has been closed, by whomever. Never rejects. */
@@ -107,23 +106,24 @@ export class ChildConnection {
     }
   }
 
+  /** A time-out of the socket would not do: whatever the child sends puts that off. */
   async #write(bytes: Uint8Array): Promise<void> {
-    await new Promise<void>((resolve, reject) => {
-      this.#socket.write(bytes, (error) => {
-        if (error === undefined || error === null) resolve();
-        else reject(error);
+    const timer = setTimeout(() => this.#socket.destroy(), this.#init.stallMs);
+    try {
+      await new Promise<void>((resolve, reject) => {
+        this.#socket.write(bytes, (error) => {
+          if (error === undefined || error === null) resolve();
+          else reject(error);
+        });
       });
-    });
+    } finally {
+      clearTimeout(timer);
+    }
   }
 
   /** Nobody closes a half before the announcement: that child has gone. */
   #onEnd(): void {
     if (this.#init.isOurs || !this.#isAnnounced) this.#controller?.abort(GONE);
-  }
-
-  /** Nothing has moved for long. Time in which the source is waited for is not the child's. */
-  #onTimeout(): void {
-    if (this.#socket.writableLength > 0) this.#socket.destroy();
   }
 }
 

@@ -24,8 +24,6 @@ export function isServedTag(tag: number | undefined): boolean {
 
 /** Bytes that may come before their turn. Nobody has to send any. */
 const EARLY_LENGTH_MAX = 4096;
-/** In so many parts: each is a sign of life, and whoever takes nothing of an answer shall not live on them. */
-const EARLY_PART_COUNT_MAX = 16;
 
 /**
  * Reads requests from a connection, one after another. It reads on while one is being answered, to notice at once when
@@ -35,7 +33,6 @@ export class RequestReader {
   readonly #socket: Socket;
   #bytes: Buffer;
   #hasEnded = false;
-  #earlyPartCount = 0;
   #wake: (() => void) | undefined;
 
   /** @param early read already */
@@ -61,7 +58,6 @@ export class RequestReader {
   async next(): Promise<Request | undefined> {
     for (;;) {
       const request = this.#take();
-      this.#earlyPartCount = 0;
       if (request !== undefined) return request;
       if (this.#hasEnded) return undefined;
       if (this.#socket.isPaused()) this.#socket.resume();
@@ -93,12 +89,7 @@ export class RequestReader {
 
   #onData(chunk: Buffer): void {
     this.#bytes = this.#bytes.byteLength === 0 ? chunk : Buffer.concat([this.#bytes, chunk]);
-    if (this.#wake === undefined) {
-      this.#earlyPartCount += 1;
-      const isTooMuch =
-        this.#bytes.byteLength > EARLY_LENGTH_MAX || this.#earlyPartCount > EARLY_PART_COUNT_MAX;
-      if (isTooMuch) this.#socket.pause();
-    }
+    if (this.#wake === undefined && this.#bytes.byteLength > EARLY_LENGTH_MAX) this.#socket.pause();
     this.#notify();
   }
 

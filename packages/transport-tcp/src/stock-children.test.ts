@@ -448,6 +448,20 @@ describe("a child that takes its time", () => {
     await readPiece(patient, 1);
   });
 
+  it("is cut off when it takes nothing, though it goes on sending", async () => {
+    const { source, child } = await serve({ limits: { stallMs: 200 } });
+    source.add(0, { length: 64 * 1024 * 1024, chunkLength: 262_144 });
+    child.socket.pause();
+    child.write(request(0));
+    await source.until(() => source.openCount === 1, "it is being read");
+    const dripping = setInterval(() => child.write(Uint8Array.of(1)), 50);
+    try {
+      await source.until(() => source.openCount === 0, "the child is cut off");
+    } finally {
+      clearInterval(dripping);
+    }
+  });
+
   it("may send what it wants while it is answered: little of it is kept, and the rest not read", async () => {
     const { source, child } = await serve();
     const held = createGate();

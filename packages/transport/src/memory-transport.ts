@@ -222,9 +222,9 @@ class MemoryServer implements MemoryPieceServer {
     const opening = this.#source.openPiece(request, { signal: line.signal });
     this.#lines.set(line, this.#release(line, opening));
     try {
-      const reader = await opening;
+      const { piece, content, ...reader } = await opening;
       line.announced = true;
-      return reader;
+      return { ...reader, piece, content: this.#watch(content, line) };
     } catch (error) {
       throw refusalError(error);
     }
@@ -243,6 +243,33 @@ class MemoryServer implements MemoryPieceServer {
     const finished = Promise.all(this.#lines.values());
     const expired = (): Error => new Error(`Pieces still run after ${this.#closeMs} ms`);
     await within(finished, { ms: this.#closeMs, expired }).catch(() => this.kill());
+  }
+
+  /** Cuts the line when nothing of the content is asked for too long. */
+  #watch(content: AsyncIterable<Uint8Array>, line: Line): AsyncIterable<Uint8Array> {
+    const { stallMs } = this.#limits;
+    const wait = (): NodeJS.Timeout =>
+      setTimeout(() => {
+        const reason = `Cannot read from ${this.parent.hostId}: nothing was taken for ${stallMs} ms`;
+        line.cut(new TransportError("ERR_PIECE_TRUNCATED", reason));
+      }, stallMs);
+    let timer = wait();
+    line.signal.addEventListener("abort", () => clearTimeout(timer), { once: true });
+    const chunks = content[Symbol.asyncIterator]();
+    return {
+      [Symbol.asyncIterator]: () => ({
+        async next() {
+          clearTimeout(timer);
+          const pulled = await chunks.next();
+          if (pulled.done !== true && !line.signal.aborted) timer = wait();
+          return pulled;
+        },
+        async return(value: unknown) {
+          await chunks.return?.();
+          return { done: true, value };
+        },
+      }),
+    };
   }
 
   #assertWithinLimits(child: Downloader): void {

@@ -152,7 +152,7 @@ export interface ServerLimits {
   readonly requestCountMax: number;
   /** Of them, to one address. */
   readonly requestsPerAddressMax: number;
-  /** A child that takes nothing of an answer for so long is cut off. Milliseconds. */
+  /** A child that takes no chunk of an answer (half a MiB, from storage) for so long is cut off. Milliseconds. */
   readonly stallMs: number;
 }
 

@@ -1,5 +1,5 @@
 import { openQuicEndpoint, type QuicConnection, type QuicStream } from "@damselfly/quic";
-import type { ParentAddress, PieceSource } from "@damselfly/transport";
+import { DEFAULT_SERVER_LIMITS, type ParentAddress, type PieceSource } from "@damselfly/transport";
 import { ALPN } from "../codes.ts";
 import { PieceHandler } from "../piece-handler.ts";
 
@@ -22,7 +22,10 @@ export async function openBreakingParent(
     readonly answer?: (stream: QuicStream, connection: QuicConnection) => Promise<void>;
   } = {},
 ): Promise<BreakingParent> {
-  const handler = new PieceHandler({ source, requestCountMax: options.requestCountMax ?? 100 });
+  const handler = new PieceHandler({
+    source,
+    limits: { ...DEFAULT_SERVER_LIMITS, requestCountMax: options.requestCountMax ?? 100 },
+  });
   const connections: QuicConnection[] = [];
   const endpoint = await openQuicEndpoint({
     address: { ip: "127.0.0.1", port: 0 },
@@ -31,7 +34,7 @@ export async function openBreakingParent(
     accept(connection) {
       connections.push(connection);
       connection.onStream = (stream) => {
-        if (options.answer === undefined) handler.serve(stream, connection);
+        if (options.answer === undefined) void handler.serve(stream, connection);
         else options.answer(stream, connection).catch(() => stream.reset(0));
       };
     },

@@ -37,6 +37,25 @@ export function testCapacity(
     });
   });
 
+  it("answers requests far beyond its limit as busy, each of them, and goes on serving", async () => {
+    await withFixture(open, { limits: { requestCountMax: 1 } }, async (fixture, source) => {
+      const { downloader, parent } = fixture;
+      const held = createGate();
+      const first = source.add(0, { length: 1000, arrival: held.opened });
+      const other = source.add(1, { length: 1000 });
+      const reading = downloader.downloadPiece(parent, first).then(readPiece);
+      await source.until(() => source.openingCount === 1, "the first piece is asked for");
+      const refused = await Promise.all(
+        Array.from({ length: 200 }, () => codeOf(downloader.downloadPiece(parent, other))),
+      );
+      expect(new Set(refused)).toEqual(new Set(["ERR_PARENT_BUSY"]));
+      expect(source.requestCount).toBe(1);
+      held.open();
+      expect(await reading).toBe(1000);
+      expect(await readPiece(await downloadWhenFree(downloader, parent, other))).toBe(1000);
+    });
+  });
+
   it("gives the room of a request back however the request ended", async () => {
     await withFixture(open, { limits: { requestCountMax: 1 } }, async (fixture, source) => {
       const { downloader, parent } = fixture;
@@ -95,6 +114,51 @@ export function testCapacity(
     });
   });
 
+  it("holds no more for many pieces that nobody takes than for as many times one", async () => {
+    await withFixture(open, {}, async ({ downloader, parent }, source) => {
+      const downloads: PieceDownload[] = [];
+      for (let pieceNumber = 0; pieceNumber < 6; pieceNumber += 1) {
+        const request = source.add(pieceNumber, { length: PIECE_LENGTH_MAX, chunkLength: 262_144 });
+        downloads.push(await downloader.downloadPiece(parent, request));
+      }
+      await untilQuiet(source);
+      expect(source.pulledLength).toBeLessThanOrEqual(6 * options.aheadLengthMax);
+      for (const download of downloads) await download[Symbol.asyncDispose]();
+    });
+  });
+
+  it("gives the room of a child that takes nothing for long to others", async () => {
+    const limits = { requestCountMax: 1, stallMs: 1_000 };
+    await withFixture(open, { limits }, async ({ downloader, parent }, source) => {
+      const request = source.add(0, { length: PIECE_LENGTH_MAX, chunkLength: 262_144 });
+      const download = await downloader.downloadPiece(parent, request);
+      await source.until(() => source.openCount === 1, "the piece is open");
+      // Cut off, or sent all of what it had asked for at once.
+      await source.until(() => source.openCount === 0, "nothing more is read for it");
+      const other = source.add(1, { length: 1000 });
+      expect(await readPiece(await downloadWhenFree(downloader, parent, other))).toBe(1000);
+      await download[Symbol.asyncDispose]();
+    });
+  });
+
+  it("lets a child be as slow as it likes, as long as it takes something", async () => {
+    await withFixture(open, { limits: { stallMs: 2_000 } }, async (fixture, source) => {
+      const { downloader, parent } = fixture;
+      const length = 48 * MIB;
+      const request = source.add(0, { length, chunkLength: 262_144 });
+      const download = await downloader.downloadPiece(parent, request);
+      let received = 0;
+      let pausedAt = 0;
+      for await (const chunk of download.content) {
+        received += chunk.byteLength;
+        if (received - pausedAt < MIB) continue;
+        pausedAt = received;
+        await sleep(60); // longer than the limit in all
+      }
+      expect(received).toBe(length);
+    });
+  });
+
   it("lets a piece pass another one that nobody reads", async () => {
     await withFixture(open, {}, async ({ downloader, parent }, source) => {
       const unread = source.add(0, { length: PIECE_LENGTH_MAX });
@@ -107,7 +171,8 @@ export function testCapacity(
   });
 
   it("carries a thousand pieces at once", async () => {
-    await withFixture(open, {}, async ({ downloader, parent }, source) => {
+    const limits = { requestsPerAddressMax: 1024 };
+    await withFixture(open, { limits }, async ({ downloader, parent }, source) => {
       const reading = Array.from({ length: 1000 }, async (_, pieceNumber) => {
         const request = source.add(pieceNumber, { length: 10_000 + pieceNumber });
         const download = await downloader.downloadPiece(parent, request);
