@@ -119,7 +119,12 @@ class NativeQuinnEndpoint implements QuinnEndpoint, QuinnConnectionHost {
     this.#dialler = new NativeDialler(() => new quinn.Client(configFor("dial"), family));
     this.#server = server;
     if (server !== undefined) {
-      this.#acceptor = new Acceptor(server, (native) => this.#take(native));
+      this.#acceptor = new Acceptor({
+        server,
+        onConnection: (native) => this.#take(native),
+        handshakeMs: options.idleTimeoutMs,
+        now: () => performance.now(),
+      });
     }
   }
 
