@@ -6,6 +6,6 @@ export { ByteBudget, type Reservation } from "./byte-budget.ts";
 export { type Clock, SYSTEM_CLOCK } from "./clock.ts";
 export { type Destroyable, HalfOpen, type HalfOpenOptions } from "./half-open.ts";
 export { IdleQueue } from "./idle-queue.ts";
-export { limitContent } from "./limit-content.ts";
+export { limitContent, type LimitContentOptions } from "./limit-content.ts";
 export { RateLimit } from "./rate-limit.ts";
 export { TokenBucket } from "./token-bucket.ts";

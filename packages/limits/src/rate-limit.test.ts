@@ -1,47 +1,8 @@
 import * as fc from "fast-check";
 import { beforeEach, describe, expect, it } from "vitest";
-import type { Clock } from "./clock.ts";
 import { limitContent } from "./limit-content.ts";
 import { RateLimit } from "./rate-limit.ts";
-
-/** Time that passes when the test says so; whatever is due meanwhile happens, each at its moment. */
-class FakeClock implements Clock {
-  #now = 0;
-  readonly #due = new Set<{ readonly at: number; readonly run: () => void }>();
-
-  now(): number {
-    return this.#now;
-  }
-
-  after(ms: number, run: () => void): () => void {
-    const entry = { at: this.#now + ms, run };
-    this.#due.add(entry);
-    return () => void this.#due.delete(entry);
-  }
-
-  get waitingCount(): number {
-    return this.#due.size;
-  }
-
-  async pass(ms: number): Promise<void> {
-    const end = this.#now + ms;
-    for (;;) {
-      await settle();
-      const next = [...this.#due].toSorted((one, other) => one.at - other.at)[0];
-      if (next === undefined || next.at > end) break;
-      this.#due.delete(next);
-      this.#now = Math.max(this.#now, next.at);
-      next.run();
-    }
-    this.#now = end;
-    await settle();
-  }
-}
-
-/** Everything that needs no time happens: a few hundred steps of it. */
-async function settle(): Promise<void> {
-  for (let step = 0; step < 300; step += 1) await Promise.resolve();
-}
+import { FakeClock } from "./testing.ts";
 
 const KIB = 1024;
 let clock: FakeClock;
@@ -62,7 +23,7 @@ function transferOver(
     for (;;) yield chunk;
   })();
   void (async () => {
-    for await (const part of limitContent(content, limit, left.signal)) {
+    for await (const part of limitContent(content, limit, { signal: left.signal })) {
       transfer.length += part.byteLength;
       await Promise.resolve(); // whoever takes it has something to do with it
     }
@@ -218,13 +179,14 @@ describe("limitContent", () => {
         isClosed = true;
       }
     })();
-    const limited = limitContent(content, limit);
+    let endCount = 0;
+    const limited = limitContent(content, limit, { onEnd: () => (endCount += 1) });
     expect((await limited.next()).value?.byteLength).toBe(KIB);
     const pending = limited.next();
     pending.catch(() => undefined);
     await limited.return?.();
     await expect(pending).rejects.toThrow("left");
-    expect([isClosed, limit.waitingCount]).toEqual([true, 0]);
+    expect([isClosed, endCount, limit.waitingCount]).toEqual([true, 1, 0]);
 
     const broken = (async function* (): AsyncGenerator<Uint8Array> {
       yield new Uint8Array(1);

@@ -26,6 +26,7 @@ export class RateLimit {
   #filledAt: number;
   readonly #waiters = new Set<Waiter>();
   #stopTimer: (() => void) | undefined;
+  #movedLength = 0;
 
   /** @param bytesPerSecond above 0; Infinity: no limit */
   constructor(bytesPerSecond: number, clock: Clock = SYSTEM_CLOCK) {
@@ -37,6 +38,11 @@ export class RateLimit {
 
   get bytesPerSecond(): number {
     return this.#bytesPerSecond;
+  }
+
+  /** Bytes that have been let go so far. */
+  get movedLength(): number {
+    return this.#movedLength;
   }
 
   /** Those who wait for their turn. */
@@ -58,12 +64,16 @@ export class RateLimit {
    * @throws the signal's reason, when it aborts while it waits
    */
   take(lengthMax: number, signal?: AbortSignal): number | Promise<number> {
-    if (this.#bytesPerSecond === Infinity) return lengthMax;
+    if (this.#bytesPerSecond === Infinity) {
+      this.#movedLength += lengthMax;
+      return lengthMax;
+    }
     if (this.#waiters.size === 0) {
       this.#fill();
       const length = Math.min(lengthMax, this.#shareLength);
       if (length <= this.#length) {
         this.#length -= length;
+        this.#movedLength += length;
         return length;
       }
     }
@@ -125,7 +135,9 @@ export class RateLimit {
         this.#length -= length;
       }
       this.#waiters.delete(waiter);
-      waiter.grant(this.#bytesPerSecond === Infinity ? waiter.lengthMax : length);
+      const granted = this.#bytesPerSecond === Infinity ? waiter.lengthMax : length;
+      this.#movedLength += granted;
+      waiter.grant(granted);
     }
   }
 }
