@@ -1,4 +1,4 @@
-import { arch, platform } from "node:os";
+import { arch, platform, totalmem } from "node:os";
 import { readFile } from "node:fs/promises";
 import { serveRpc, type RequestLimits } from "@damselfly/rpc";
 import { SettingsError } from "@damselfly/settings";
@@ -9,6 +9,7 @@ import { certificateWarnings } from "./config/certificate-warnings.ts";
 import { listenPolicy } from "./config/listen-policy.ts";
 import { namingSetting } from "./config/naming-setting.ts";
 import { openIdentities } from "./config/open-identities.ts";
+import { contentLimitsOf } from "./config/content-limits-of.ts";
 import { findSocketOwner } from "./config/socket-owner.ts";
 import type { DataPlane } from "./data-plane/data-plane.ts";
 import { guardDataPlane } from "./data-plane/guarded-data-plane.ts";
@@ -98,6 +99,7 @@ export async function runDaemon(config: Config, options: RunOptions): Promise<vo
     platform: `${platform()}/${arch()}`,
     storageDirectory: config.storage.dir,
   });
+  const contentLimits = contentLimitsOf(config, usableMemory());
   const originInit: WorkerOriginInit = {
     userAgent: `damselfly/${VERSION}`,
     requestHeader: config.backend.requestHeader,
@@ -129,6 +131,7 @@ export async function runDaemon(config: Config, options: RunOptions): Promise<vo
     metrics,
     origin: reader,
     originInit,
+    limits: contentLimits,
     spawn: options.spawnWorker,
     logger,
   });
@@ -136,6 +139,7 @@ export async function runDaemon(config: Config, options: RunOptions): Promise<vo
   const { hostname } = config.host;
   const seed = config.seedPeer.enable;
   const ip = policy.announceIp;
+  const linkBitsPerSecond = await findLinkSpeed(ip);
   const host = {
     id: formatHostId({ ip, hostname, seed }),
     hostname,
@@ -149,7 +153,9 @@ export async function runDaemon(config: Config, options: RunOptions): Promise<vo
     disableShared: config.upload.disableShared,
     storageDirectory: config.storage.dir,
     name: options.instanceName ?? hostname,
-    linkBitsPerSecond: await findLinkSpeed(ip),
+    // Children of Dragonfly's choose parents by it.
+    maxRxBitsPerSecond: Math.min(linkBitsPerSecond, 8 * contentLimits.downloadRate),
+    maxTxBitsPerSecond: Math.min(linkBitsPerSecond, 8 * contentLimits.uploadRate),
     version: VERSION,
   };
   const figures = new HostFigures(config.storage.dir);
@@ -377,6 +383,12 @@ export async function runDaemon(config: Config, options: RunOptions): Promise<vo
     download[Symbol.asyncDispose](),
     dataPlane.drain(),
   ]);
+}
+
+/** What this process is allowed of the machine's memory, in bytes: where nothing is said, all of it. */
+function usableMemory(): number {
+  const constrained = process.constrainedMemory();
+  return constrained > 0 ? Math.min(constrained, totalmem()) : totalmem();
 }
 
 function requestLimits(config: RequestRateConfig): RequestLimits {

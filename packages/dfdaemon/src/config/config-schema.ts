@@ -6,6 +6,7 @@ import type { Config } from "./config.ts";
 import { DEFAULT_DYNCONFIG_PATH } from "./default-paths.ts";
 import {
   account,
+  bandwidth,
   count,
   hostAndPort,
   inert,
@@ -15,7 +16,7 @@ import {
 } from "./setting-types.ts";
 
 const PROXY = "there is no proxy";
-const RATE = "bandwidth is not limited, nor are requests by load";
+const RATE = "requests are not limited by load";
 const LATER = "this is not built yet";
 /** Of old files and of the Helm chart: Dragonfly passes them over in silence, as it does every key that it does not know. */
 const UNHEEDED = "Dragonfly's own daemons of today do not heed it";
@@ -51,8 +52,8 @@ const downloadSection = z.object({
     .prefault({}),
   /** Dragonfly's; ours is `storage.server.protocol`. */
   protocol: z.enum(["tcp", "quic"]).optional(),
-  bandwidthLimit: inert(RATE),
-  backToSourceBandwidthLimit: inert(RATE),
+  bandwidthLimit: bandwidth(),
+  backToSourceBandwidthLimit: bandwidth(),
   pieceTimeout: duration({ minMs: 1 }).default(360_000),
   collectedPieceTimeout: duration({ minMs: 1 }).default(360_000),
   concurrentPieceCount: count().default(8),
@@ -75,7 +76,7 @@ const uploadSection = z.object({
     .prefault({}),
   client: z.object(tlsFiles).prefault({}),
   disableShared: z.boolean().default(false),
-  bandwidthLimit: inert(RATE),
+  bandwidthLimit: bandwidth(),
   rateLimit: inert(UNHEEDED),
 });
 
@@ -233,6 +234,7 @@ const settings = z.object({
   dataPlane: z
     .object({
       workers: z.union([z.int().min(0).max(64), z.literal("auto")]).default("auto"),
+      memoryLimit: z.union([z.literal("auto"), size({ min: 64 * 2 ** 20 })]).default("auto"),
     })
     .prefault({}),
   backend: backendSection.prefault({}),

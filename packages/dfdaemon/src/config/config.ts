@@ -15,6 +15,8 @@ export interface Config {
   };
   readonly download: DownloadConfig;
   readonly upload: {
+    /** Content sent to other daemons, in bytes a second; Infinity: no bound. */
+    readonly bandwidthLimit: number;
     readonly server: ServerConfig & TlsFiles & RequestRateConfig;
     /** For dialling other daemons; overrides `security`. */
     readonly client: TlsFiles;
@@ -38,6 +40,8 @@ export interface Config {
   readonly dataPlane: {
     /** Processes that move content; 0: the daemon's own process does. */
     readonly workers: number | "auto";
+    /** Bytes of content in memory, in all processes together; auto: by the machine's memory. */
+    readonly memoryLimit: number | "auto";
   };
   readonly backend: BackendConfig;
   readonly gc: {
@@ -106,6 +110,10 @@ export interface DownloadConfig {
     /** Likewise its group. */
     readonly socketGroup: string;
   };
+  /** Content that comes from other daemons, in bytes a second; Infinity: no bound. */
+  readonly bandwidthLimit: number;
+  /** The same from origins. */
+  readonly backToSourceBandwidthLimit: number;
   /** From the request for a piece to its end. */
   readonly pieceTimeout: number;
   /** How long a parent may say nothing of new pieces. */

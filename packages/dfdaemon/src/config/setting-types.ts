@@ -1,4 +1,5 @@
 import { isIP } from "node:net";
+import { size } from "@damselfly/settings";
 import * as z from "zod";
 
 /** A TCP or UDP port; 0 picks a free one. */
@@ -32,6 +33,18 @@ export function permissions(): z.ZodType<number, string | number> {
     });
     return z.NEVER;
   });
+}
+
+/** Dragonfly's default, which no machine reaches: none. Bytes a second. */
+const UNLIMITED = 50e9;
+/** Less, shared by a few pieces, and whoever sends or takes one is given up as stalled. Bytes a second. */
+const BANDWIDTH_MIN = 64 * 1024;
+
+/** Bytes a second; Infinity: no bound. */
+export function bandwidth(): z.ZodDefault<z.ZodType<number, string | number>> {
+  return size({ min: BANDWIDTH_MIN })
+    .transform((bytes) => (bytes >= UNLIMITED ? Infinity : bytes))
+    .default(Infinity);
 }
 
 /** The name or the number of a user or group. */

@@ -13,6 +13,7 @@ import { SILENT_LOGGER } from "../logger.ts";
 import { openHttpOrigin } from "../origins/http-origin.ts";
 import { openOriginServer, type OriginServer } from "../testing/origin-server.ts";
 import type { DataPlane } from "./data-plane.ts";
+import { ContentLimits, DEFAULT_CONTENT_LIMITS, type ContentLimitsInit } from "./content-limits.ts";
 import { InProcessDataPlane } from "./in-process-data-plane.ts";
 import { KnownPeers } from "./known-peers.ts";
 import { openTransports } from "./open-transports.ts";
@@ -60,6 +61,7 @@ async function openNode(
   kind: Kind,
   name: string,
   settings: Partial<StorageConfig["server"]> = {},
+  limitsInit: ContentLimitsInit = DEFAULT_CONTENT_LIMITS,
 ): Promise<Node> {
   const pair = await issueCertificate(authority, { hostname: name, ips: [LOOPBACK] });
   const tls: TlsIdentity = { caCert: authority.cert, ...pair };
@@ -89,9 +91,11 @@ async function openNode(
     const http = openHttpOrigin({ userAgent: "test" });
     opened.push(http);
     const { privateKey, publicKey } = createIdentity();
+    const limits = new ContentLimits(limitsInit);
     const transports = await openTransports({
       ...common,
       source: storage,
+      limits,
       quinn: { privateKey, isKnownPeer: (key) => peers.has(key) },
     });
     dataPlane = new InProcessDataPlane({
@@ -99,6 +103,7 @@ async function openNode(
       origin: http,
       ...transports,
       quinn: { publicKey, peers },
+      limits,
       tls: true,
     });
   } else {
@@ -112,6 +117,7 @@ async function openNode(
         return process;
       },
       origin: { userAgent: "test", requestHeader: {}, insecure: false },
+      limits: limitsInit,
       tls: true,
       observer: {
         originAsked: ({ method }) => void events.push(`asked ${method}`),

@@ -6,6 +6,7 @@ import { createMemoryTransport } from "@damselfly/transport";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { SILENT_LOGGER } from "../logger.ts";
 import { FakeOrigin } from "../testing/fake-cluster.ts";
+import { ContentLimits, DEFAULT_CONTENT_LIMITS } from "./content-limits.ts";
 import { InProcessDataPlane } from "./in-process-data-plane.ts";
 
 const PIECE_LENGTH = 1000;
@@ -40,6 +41,7 @@ describe("InProcessDataPlane", () => {
 
     const childStorage = await openStorage({ directory: join(directory, "child") });
     const child = new InProcessDataPlane({
+      limits: new ContentLimits(DEFAULT_CONTENT_LIMITS),
       storage: childStorage,
       origin: new FakeOrigin(Buffer.alloc(0)),
       servers: [],

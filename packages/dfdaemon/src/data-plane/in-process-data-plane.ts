@@ -4,6 +4,7 @@ import type { TcpPieceServer } from "@damselfly/transport-tcp";
 import { countBytes } from "../count-bytes.ts";
 import type { Origin } from "../origins/origin.ts";
 import { assertAnnounced } from "./assert-announced.ts";
+import type { ContentLimits } from "./content-limits.ts";
 import { createContentStream, type ContentStream } from "./content-stream.ts";
 import {
   mayTryWith,
@@ -25,12 +26,15 @@ export class InProcessDataPlane implements DataPlane {
   readonly quinn: QuinnOffer | undefined;
   readonly #origin: Origin;
   readonly #transports: PieceTransports;
+  readonly #limits: ContentLimits;
   readonly #tcp: TcpPieceServer | undefined;
 
   constructor(
     parts: PieceTransportsInit & {
       readonly storage: Storage;
       readonly origin: Origin;
+      /** What is received keeps to them. */
+      readonly limits: ContentLimits;
       /** With a `quinnServer`: who this node is to its peers, and who may dial. */
       readonly quinn?: { readonly publicKey: Uint8Array; readonly peers: KnownPeers } | undefined;
     },
@@ -38,6 +42,7 @@ export class InProcessDataPlane implements DataPlane {
     this.storage = parts.storage;
     this.#origin = parts.origin;
     this.#transports = new PieceTransports(parts);
+    this.#limits = parts.limits;
     this.#tcp = parts.tcpParts?.server;
     const { quinnPort: port } = this.#transports;
     if (port === undefined || parts.quinn === undefined) return;
@@ -58,14 +63,14 @@ export class InProcessDataPlane implements DataPlane {
     const { task, pieceNumber, parent, signal, onBytes } = fetch;
     const { length: expectedLength } = task.bounds(pieceNumber);
     const request = { taskId: task.facts.taskId, pieceNumber, expectedLength };
-    await using download = await this.#transports.downloadPiece(parent, request, {
-      signal,
-      mayTry: mayTryWith(task),
-    });
-    assertAnnounced(download.piece, fetch);
+    await using download = await this.#limits.openPiece(expectedLength, signal, () =>
+      this.#transports.downloadPiece(parent, request, { signal, mayTry: mayTryWith(task) }),
+    );
+    const { piece } = download.opened;
+    assertAnnounced(piece, fetch);
     const draft = {
       number: pieceNumber,
-      digest: download.piece.digest,
+      digest: piece.digest,
       trafficType: "REMOTE_PEER" as const,
       parentId: parent.hostId,
     };
@@ -77,17 +82,18 @@ export class InProcessDataPlane implements DataPlane {
   }
 
   async readOrigin(read: OriginRead): Promise<OriginContent> {
-    const { request, range, target, signal, onBytes } = read;
-    const options = signal === undefined ? {} : { signal };
-    const body =
+    const { request, range, target, onBytes } = read;
+    const { signal = new AbortController().signal } = read;
+    const body = await this.#limits.openBody(signal, () =>
       range === undefined
-        ? await this.#origin.readAll(request, options)
-        : await this.#origin.readRange(request, range, range.expected, { ...options, target });
+        ? this.#origin.readAll(request, { signal })
+        : this.#origin.readRange(request, range, range.expected, { signal, target }),
+    );
     const stream = createContentStream(
       onBytes === undefined ? body.content : countBytes(body.content, onBytes),
     );
     return {
-      stat: body.stat,
+      stat: body.opened.stat,
       next: (length) => stream.next(length),
       all: () => stream.all(),
       end: () => stream.end(),
@@ -100,12 +106,14 @@ export class InProcessDataPlane implements DataPlane {
 
   async spoolOrigin({
     request,
-    signal,
+    signal = new AbortController().signal,
     onBytes,
   }: Omit<OriginRead, "range">): Promise<SpooledOrigin> {
-    await using body = await this.#origin.readAll(request, signal === undefined ? {} : { signal });
+    await using body = await this.#limits.openBody(signal, () =>
+      this.#origin.readAll(request, { signal }),
+    );
     const content = onBytes === undefined ? body.content : countBytes(body.content, onBytes);
-    return { stat: body.stat, spool: await this.storage.spool(content) };
+    return { stat: body.opened.stat, spool: await this.storage.spool(content) };
   }
 
   async openSpool(spool: Spool): Promise<ContentStream> {

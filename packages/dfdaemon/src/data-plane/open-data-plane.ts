@@ -10,6 +10,7 @@ import { registerDataPlaneMetrics } from "../metrics/data-plane-metrics.ts";
 import { MeteredSource } from "../metrics/metered-source.ts";
 import type { Metrics } from "../metrics/metrics.ts";
 import type { Origin } from "../origins/origin.ts";
+import { ContentLimits, type ContentLimitsInit } from "./content-limits.ts";
 import type { DataPlane } from "./data-plane.ts";
 import { InProcessDataPlane } from "./in-process-data-plane.ts";
 import { KnownPeers } from "./known-peers.ts";
@@ -28,6 +29,8 @@ export interface OpenDataPlaneOptions {
   readonly origin: Origin;
   /** The same for other processes. */
   readonly originInit: WorkerOriginInit;
+  /** What all of it together may take. */
+  readonly limits: ContentLimitsInit;
   /** Starts a data-plane process; absent: there are none, and this one does it all. */
   readonly spawn: (() => WorkerProcess) | undefined;
   /** For the storage, besides what the settings say of it. */
@@ -66,6 +69,7 @@ export async function openDataPlane(
       count,
       spawn,
       origin: options.originInit,
+      limits: options.limits,
       tls: options.policy.tls !== undefined,
       observer: {
         originAsked: (request) => metrics.originAsked(request),
@@ -91,9 +95,11 @@ async function openInProcess(
   const { identities, meter, metrics, origin, policy, logger } = options;
   const { privateKey, publicKey } = createIdentity();
   const peers = new KnownPeers({ tls: identities.server });
+  const limits = new ContentLimits(options.limits);
   const transports = await openTransports({
     ...commonOptions(config, options),
     source: new MeteredSource(storage, { meter, metrics }),
+    limits,
     quinn: { privateKey, isKnownPeer: (key) => peers.has(key) },
   });
   return new InProcessDataPlane({
@@ -101,6 +107,7 @@ async function openInProcess(
     origin,
     ...transports,
     quinn: { publicKey, peers },
+    limits,
     tls: policy.tls !== undefined,
     logger,
   });

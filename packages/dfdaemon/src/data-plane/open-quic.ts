@@ -123,7 +123,10 @@ function serverOptions(options: OpenTransportsOptions): Omit<ServeQuicOptions, "
   return {
     source,
     tls: serverTls,
-    limits: { connectionCountMax: maxConnections },
+    limits: {
+      connectionCountMax: maxConnections,
+      connectionsPerAddressMax: Math.ceil(maxConnections / 2),
+    },
     idleTimeoutMs: idleTimeout,
     earlyData: config.quic.enable0RTT,
     ...tuningOf(config.quic, logger),
@@ -137,6 +140,7 @@ function downloaderOptions(options: OpenTransportsOptions): QuicDownloaderOption
     tls: clientTls,
     timeouts: { announceMs },
     pool: { capacity: maxConnections, idleTimeoutMs: idleTimeout },
+    bytesInFlightMax: options.limits.quicBytesInFlightMax,
     earlyData: config.quic.enable0RTT,
     ...tuningOf(config.quic, logger),
   };

@@ -5,6 +5,8 @@ import { createTcpDownloader, serveTcp } from "@damselfly/transport-tcp";
 import type { StorageConfig } from "../config/config.ts";
 import { namingSetting } from "../config/naming-setting.ts";
 import type { Logger } from "../logger.ts";
+import type { ContentLimits } from "./content-limits.ts";
+import { LimitedSource } from "./limited-source.ts";
 import type { TcpParts } from "./tcp-report.ts";
 import { openQuic, type QuicParts, type QuicTransport } from "./open-quic.ts";
 
@@ -27,6 +29,8 @@ export interface OpenTransportsOptions {
   };
   /** See `QuicEndpointOptions.resetKey`. */
   readonly resetKey?: Uint8Array | undefined;
+  /** Of this process; what is served keeps to them, and so does QUIC. */
+  readonly limits: ContentLimits;
   /** Neither of QUIC's backends is opened. */
   readonly withoutQuic?: boolean | undefined;
   /** Somebody else listens on the TCP ports and hands over what he accepts. */
@@ -57,7 +61,8 @@ export interface Transports {
  * @throws {DaemonError} `ERR_LISTEN`; and what a server says of certificates that it cannot use
  */
 export async function openTransports(options: OpenTransportsOptions): Promise<Transports> {
-  const { config, source, bindIp, serverTls, clientTls, announceMs, logger } = options;
+  const { config, bindIp, serverTls, clientTls, announceMs, limits, logger } = options;
+  const source = new LimitedSource(options.source, limits);
   const timeouts = { announceMs };
   const mode = config.protocol === "auto" ? "auto" : "in order";
   const servers: PieceServer[] = [];
@@ -86,7 +91,7 @@ export async function openTransports(options: OpenTransportsOptions): Promise<Tr
     );
     servers.push(grpc);
     const quic: QuicTransport | undefined =
-      options.withoutQuic === true ? undefined : await openQuic(options);
+      options.withoutQuic === true ? undefined : await openQuic({ ...options, source });
     if (quic?.server !== undefined) servers.push(quic.server);
     const tcpDownloader = createTcpDownloader({ tls: clientTls, timeouts });
     const downloaders = [

@@ -37,7 +37,8 @@ const FACTS: HostFacts = {
   schedulerClusterId: 3,
   disableShared: true,
   storageDirectory: tmpdir(),
-  linkBitsPerSecond: 25_000_000_000,
+  maxRxBitsPerSecond: 25_000_000_000,
+  maxTxBitsPerSecond: 10_000_000_000,
   version: "1.2.3",
 };
 
@@ -57,7 +58,7 @@ describe("describeHost", () => {
       build: { gitVersion: "1.2.3" },
       schedulerClusterId: 3,
       disableShared: true,
-      network: { idc: "dc", maxRxBandwidth: 25_000_000_000, maxTxBandwidth: 25_000_000_000 },
+      network: { idc: "dc", maxRxBandwidth: 25_000_000_000, maxTxBandwidth: 10_000_000_000 },
     });
     expect(host.network).not.toHaveProperty("location");
     expect(host.cpu?.logicalCount).toBeGreaterThan(0);

@@ -27,8 +27,10 @@ export interface HostFacts {
   /** Serves nobody. */
   readonly disableShared: boolean;
   readonly storageDirectory: string;
-  /** What the network interface moves at most, in bits a second. */
-  readonly linkBitsPerSecond: number;
+  /** What comes in at most, by the network interface and the settings, in bits a second; */
+  readonly maxRxBitsPerSecond: number;
+  /** what goes out. */
+  readonly maxTxBitsPerSecond: number;
   readonly version: string;
 }
 
@@ -107,16 +109,16 @@ export async function describeHost(
 
 /** What SyncHost reports once a second. */
 export function describeNetwork(
-  facts: Pick<HostFacts, "idc" | "location" | "linkBitsPerSecond">,
+  facts: Pick<HostFacts, "idc" | "location" | "maxRxBitsPerSecond" | "maxTxBitsPerSecond">,
   meter: TrafficMeter,
 ): NonNullable<Host["network"]> {
   const { rxBitsPerSecond, txBitsPerSecond } = meter.rates();
   return {
     ...(facts.idc === "" ? {} : { idc: facts.idc }),
     ...(facts.location === "" ? {} : { location: facts.location }),
-    maxRxBandwidth: facts.linkBitsPerSecond,
+    maxRxBandwidth: facts.maxRxBitsPerSecond,
     rxBandwidth: rxBitsPerSecond,
-    maxTxBandwidth: facts.linkBitsPerSecond,
+    maxTxBandwidth: facts.maxTxBitsPerSecond,
     txBandwidth: txBitsPerSecond,
   };
 }

@@ -12,6 +12,7 @@ import {
   type MemoryPieceServer,
   type PieceSource,
 } from "@damselfly/transport";
+import { ContentLimits, DEFAULT_CONTENT_LIMITS } from "../data-plane/content-limits.ts";
 import { InProcessDataPlane } from "../data-plane/in-process-data-plane.ts";
 import { DaemonError } from "../errors.ts";
 import { SILENT_LOGGER } from "../logger.ts";
@@ -291,6 +292,7 @@ export async function openFakeCluster(contentLength: number): Promise<FakeCluste
       const storage = await openStorage({ directory });
       const server = network.servePieces({ source: options.corrupt?.(storage) ?? storage });
       const dataPlane = new InProcessDataPlane({
+        limits: new ContentLimits(DEFAULT_CONTENT_LIMITS),
         storage,
         origin,
         servers: [server],

@@ -19,6 +19,7 @@ import { createTcpDownloader } from "@damselfly/transport-tcp";
 import { encodePacket, Tag } from "@damselfly/vortex";
 import { createUploadService } from "../api/services.ts";
 import { configSchema } from "../config/config-schema.ts";
+import { ContentLimits, DEFAULT_CONTENT_LIMITS } from "../data-plane/content-limits.ts";
 import type { QuinnOffer } from "../data-plane/data-plane.ts";
 import { InProcessDataPlane } from "../data-plane/in-process-data-plane.ts";
 import { KnownPeers } from "../data-plane/known-peers.ts";
@@ -92,6 +93,7 @@ export async function openDialledNode(options: {
   };
   const { privateKey, publicKey } = createIdentity();
   const peers = new KnownPeers({ tls });
+  const limits = new ContentLimits(DEFAULT_CONTENT_LIMITS);
   const transports = await openTransports({
     config: serverConfig(),
     source,
@@ -101,6 +103,7 @@ export async function openDialledNode(options: {
     plainPeers: plain,
     announceMs: PATIENCE_MS,
     quinn: { privateKey, isKnownPeer: (key) => peers.has(key) },
+    limits,
     logger,
   });
   const origin = keep(openHttpOrigin({ userAgent: "test", logger }));
@@ -110,6 +113,7 @@ export async function openDialledNode(options: {
       origin,
       ...transports,
       quinn: { publicKey, peers },
+      limits,
       tls: !plain,
       logger,
     }),
@@ -126,7 +130,8 @@ export async function openDialledNode(options: {
     disableShared: false,
     storageDirectory: options.directory,
     name: hostname,
-    linkBitsPerSecond: 0,
+    maxRxBitsPerSecond: 0,
+    maxTxBitsPerSecond: 0,
     version: "0",
   };
   const clients = keep(new UploadClients({ tls, plainPeers: plain }));

@@ -10,6 +10,7 @@ import type { StorageConfig } from "../../config/config.ts";
 import type { ObservedRequest } from "../../origins/http-origin.ts";
 import type { OriginRequest, OriginStat } from "../../origins/origin.ts";
 import type { ProxySettings } from "../../origins/proxies.ts";
+import type { ContentLimitsInit, ContentRates } from "../content-limits.ts";
 import type { OriginRead, TransportOffer } from "../data-plane.ts";
 import type { TransportReport } from "../transport-report.ts";
 
@@ -64,6 +65,8 @@ export type WorkerMethods = {
   dismissPeer(params: { readonly peerKey: string }): void;
   /** For connections from now on; those that run are looked at again. */
   useIdentities(params: WorkerIdentities): void;
+  /** From now on content moves no faster. */
+  setRates(params: ContentRates): void;
   /** Another file lies under that name now, or none. */
   forget(params: { readonly path: string }): void;
   /** Pieces that are being served may finish within the servers' bounds; then the process ends. A call. */
@@ -87,6 +90,8 @@ export type ControlMethods = {
     readonly received: readonly (readonly [content: number, length: number])[];
     readonly sentLength: number;
   }): void;
+  /** Bytes that have moved at each rate since the start. */
+  moved(params: ContentRates): void;
   /** The event loop turns. */
   beat(params: null): void;
   log(params: {
@@ -117,6 +122,10 @@ export interface WorkerInit {
   readonly identities: WorkerIdentities;
   readonly quinn: { readonly privateKey: Uint8Array; readonly peerKeys: readonly string[] };
   readonly origin: WorkerOriginInit;
+  /** This process's part of what the daemon may take. */
+  readonly limits: ContentLimitsInit;
+  /** The rates among them are divided anew by what each process moves: it says so once a second. */
+  readonly isSharing: boolean;
   /** Whether what is offered is TLS. */
   readonly tls: boolean;
   /** How often `beat` comes, in milliseconds. */

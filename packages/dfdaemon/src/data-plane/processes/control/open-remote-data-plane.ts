@@ -5,6 +5,7 @@ import type { Tls } from "@damselfly/transport";
 import type { StorageConfig } from "../../../config/config.ts";
 import { namingSetting } from "../../../config/naming-setting.ts";
 import type { Logger } from "../../../logger.ts";
+import type { ContentLimitsInit } from "../../content-limits.ts";
 import { KnownPeers } from "../../known-peers.ts";
 import {
   PROTOCOL_VERSION,
@@ -38,6 +39,8 @@ export interface OpenRemoteDataPlaneOptions {
   /** How long a parent may take to announce a piece that it is still receiving. Milliseconds. */
   readonly announceMs: number;
   readonly origin: WorkerOriginInit;
+  /** Of all processes together. */
+  readonly limits: ContentLimitsInit;
   readonly tls: boolean;
   readonly observer: WorkerSurroundings["observer"] & DataPlaneObserver;
   readonly logger: Logger;
@@ -100,6 +103,7 @@ export async function openRemoteDataPlane(
       tcpAddress: tcp.address,
       quinn: { publicKey: identity.publicKey, peers },
       mode: config.protocol === "auto" ? "auto" : "in order",
+      ...(isSharing(options) ? { rates: options.limits } : {}),
       logger,
     });
     try {
@@ -125,7 +129,7 @@ function initOf(
     readonly quinn: WorkerInit["quinn"];
   },
 ): WorkerInit {
-  const { bindIp, plainPeers, announceMs, origin, tls } = options;
+  const { bindIp, plainPeers, announceMs, origin, limits, tls } = options;
   const { config, withoutQuic, resetKey, quinn } = state;
   return {
     version: PROTOCOL_VERSION,
@@ -140,9 +144,22 @@ function initOf(
     identities: identitiesOf(options),
     quinn,
     origin,
+    limits: {
+      memoryLimit: limits.memoryLimit / options.count,
+      uploadRate: limits.uploadRate / options.count,
+      downloadRate: limits.downloadRate / options.count,
+      originRate: limits.originRate / options.count,
+    },
+    isSharing: isSharing(options),
     tls,
     beatMs: BEAT_MS,
   };
+}
+
+/** Whether there is a rate that several processes share. */
+function isSharing({ count, limits }: OpenRemoteDataPlaneOptions): boolean {
+  const { uploadRate, downloadRate, originRate } = limits;
+  return count > 1 && Math.min(uploadRate, downloadRate, originRate) < Infinity;
 }
 
 type QuicConfig = StorageConfig["server"]["quic"];

@@ -4,6 +4,7 @@ import type { ServerAddress } from "@damselfly/transport";
 import { codeOf } from "../../../code-of.ts";
 import type { Logger } from "../../../logger.ts";
 import { assertAnnounced } from "../../assert-announced.ts";
+import type { ContentRates } from "../../content-limits.ts";
 import type { ContentStream } from "../../content-stream.ts";
 import {
   mayTryWith,
@@ -21,10 +22,14 @@ import { relayToPort } from "./relay-to-port.ts";
 import { mergeReports } from "./merge-reports.ts";
 import { RemoteContent } from "./remote-content.ts";
 import type { RunningWorker } from "./running-worker.ts";
+import { shareRates } from "./share-rates.ts";
 import type { WorkerSlot } from "./worker-slot.ts";
 
 /** How often a piece is asked for whose fetching process ended in the middle: it may be the piece that ends it. */
 const ATTEMPTS_MAX = 4;
+
+/** How often rates are divided anew. Milliseconds. */
+const SHARE_MS = 1_000;
 
 export interface RemoteDataPlaneInit {
   readonly storage: Storage;
@@ -37,6 +42,8 @@ export interface RemoteDataPlaneInit {
   readonly tcpAddress: ServerAddress;
   readonly quinn: { readonly publicKey: Uint8Array; readonly peers: KnownPeers };
   readonly mode: TransportReport["mode"];
+  /** Divided among the processes, again and again; absent: none has a bound. */
+  readonly rates?: ContentRates | undefined;
   readonly logger: Logger;
 }
 
@@ -44,10 +51,15 @@ export interface RemoteDataPlaneInit {
 export class RemoteDataPlane implements DataPlane {
   readonly storage: Storage;
   readonly #init: RemoteDataPlaneInit;
+  readonly #sharing: NodeJS.Timeout | undefined;
 
   constructor(init: RemoteDataPlaneInit) {
     this.storage = init.storage;
     this.#init = init;
+    const { rates } = init;
+    if (rates === undefined) return;
+    this.#sharing = setInterval(() => this.#share(rates), SHARE_MS);
+    this.#sharing.unref();
   }
 
   get offers(): readonly TransportOffer[] {
@@ -174,9 +186,22 @@ export class RemoteDataPlane implements DataPlane {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#init.unfollow();
+    clearInterval(this.#sharing);
     for (const front of this.#init.fronts) await front[Symbol.asyncDispose]();
     await Promise.all(this.#init.slots.map((slot) => slot.stop()));
     await this.storage[Symbol.asyncDispose]();
+  }
+
+  #share(rates: ContentRates): void {
+    const workers = this.#workers;
+    const shares = shareRates(
+      rates,
+      workers.map((worker) => worker.takeMoved()),
+    );
+    for (const [index, { link }] of workers.entries()) {
+      const share = shares[index];
+      if (share !== undefined) link.note("setRates", share);
+    }
   }
 
   get #workers(): RunningWorker[] {

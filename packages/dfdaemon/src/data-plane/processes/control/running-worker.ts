@@ -2,6 +2,7 @@ import type { Socket } from "node:net";
 import type { Storage } from "@damselfly/storage";
 import type { Logger } from "../../../logger.ts";
 import type { OriginObserver } from "../../../origins/http-origin.ts";
+import type { ContentRates } from "../../content-limits.ts";
 import type { Channel } from "../link/channel.ts";
 import { Link } from "../link/link.ts";
 import type {
@@ -26,6 +27,8 @@ const STOP_MS_MAX = 8_000;
 /** A process whose channel has closed is about to be gone; one that is not is of no use. Milliseconds. */
 const CLOSED_MS_MAX = 1_000;
 
+const NOTHING_MOVED: ContentRates = { uploadRate: 0, downloadRate: 0, originRate: 0 };
+
 /** What all data-plane processes of a daemon share. */
 export interface WorkerSurroundings {
   readonly storage: Pick<Storage, "locatePiece">;
@@ -41,6 +44,8 @@ export class RunningWorker {
   readonly #process: WorkerProcess;
   readonly #desk: PieceDesk;
   readonly #listeners = new Map<number, (length: number) => void>();
+  #moved: ContentRates = NOTHING_MOVED;
+  #movedBefore: ContentRates = NOTHING_MOVED;
   #heartbeat: HeartbeatWatch | undefined;
   #ready: WorkerReady | undefined;
   #reason = "ended";
@@ -63,6 +68,9 @@ export class RunningWorker {
           for (const [content, length] of received) this.#listeners.get(content)?.(length);
           if (sentLength > 0) observer.sent(sentLength);
         },
+        moved: (moved) => {
+          this.#moved = moved;
+        },
         beat: () => this.#heartbeat?.beat(),
         log: ({ level, fields, message }) => logger[level](fields, message),
         originAsked: (request) => observer.originAsked(request),
@@ -79,6 +87,17 @@ export class RunningWorker {
 
   get pid(): number | undefined {
     return this.#process.pid;
+  }
+
+  /** Bytes that have moved at each rate since the last time it was asked. */
+  takeMoved(): ContentRates {
+    const [now, before] = [this.#moved, this.#movedBefore];
+    this.#movedBefore = now;
+    return {
+      uploadRate: now.uploadRate - before.uploadRate,
+      downloadRate: now.downloadRate - before.downloadRate,
+      originRate: now.originRate - before.originRate,
+    };
   }
 
   get isStopping(): boolean {

@@ -41,6 +41,7 @@ export function createFakeWorkerProcess(): FakeWorkerProcess {
   const die = (signal: string | null): void => {
     if (isDying) return;
     isDying = true;
+    isHanging ||= signal !== null; // no word of what its end breaks
     for (const socket of sockets) socket.destroy();
     void worker[Symbol.asyncDispose]().then(() => {
       const reason = signal === null ? "ended with code 0" : `was ended by ${signal}`;

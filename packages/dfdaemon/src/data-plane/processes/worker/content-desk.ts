@@ -2,6 +2,7 @@ import type { ContentFiles } from "@damselfly/storage";
 import { countBytes } from "../../../count-bytes.ts";
 import { DaemonError } from "../../../errors.ts";
 import type { Origin, OriginStat } from "../../../origins/origin.ts";
+import type { ContentLimits } from "../../content-limits.ts";
 import { createContentStream, type LocalContentStream } from "../../content-stream.ts";
 import type { PieceTransports } from "../../piece-transports.ts";
 import type { WorkerMethods } from "../protocol.ts";
@@ -22,6 +23,7 @@ export class ContentDesk implements AsyncDisposable {
   readonly #origin: Origin;
   readonly #files: ContentFiles;
   readonly #progress: ProgressReporter;
+  readonly #limits: ContentLimits;
   readonly #contents = new Map<number, OpenContent>();
 
   constructor(parts: {
@@ -29,11 +31,13 @@ export class ContentDesk implements AsyncDisposable {
     readonly origin: Origin;
     readonly files: ContentFiles;
     readonly progress: ProgressReporter;
+    readonly limits: ContentLimits;
   }) {
     this.#transports = parts.transports;
     this.#origin = parts.origin;
     this.#files = parts.files;
     this.#progress = parts.progress;
+    this.#limits = parts.limits;
   }
 
   async openPiece(
@@ -41,11 +45,14 @@ export class ContentDesk implements AsyncDisposable {
     signal: AbortSignal,
   ): Promise<ReturnType<WorkerMethods["openPiece"]>> {
     const abort = new AbortController();
+    const { expectedLength = Infinity } = request;
     const download = await whileOpening(abort, signal, () =>
-      this.#transports.downloadPiece(parent, request, { signal: abort.signal, mayTry }),
+      this.#limits.openPiece(expectedLength, abort.signal, () =>
+        this.#transports.downloadPiece(parent, request, { signal: abort.signal, mayTry }),
+      ),
     );
     this.#add(content, download.content, abort, () => download[Symbol.asyncDispose]());
-    return download.piece;
+    return download.opened.piece;
   }
 
   async openOrigin(
@@ -55,12 +62,14 @@ export class ContentDesk implements AsyncDisposable {
     const abort = new AbortController();
     const options = { signal: abort.signal };
     const body = await whileOpening(abort, signal, () =>
-      range === undefined
-        ? this.#origin.readAll(request, options)
-        : this.#origin.readRange(request, range, range.expected, { ...options, target }),
+      this.#limits.openBody(abort.signal, () =>
+        range === undefined
+          ? this.#origin.readAll(request, options)
+          : this.#origin.readRange(request, range, range.expected, { ...options, target }),
+      ),
     );
     this.#add(content, body.content, abort, () => body[Symbol.asyncDispose]());
-    return body.stat;
+    return body.opened.stat;
   }
 
   openSpool({ content, path, length }: Params<"openSpool">): void {

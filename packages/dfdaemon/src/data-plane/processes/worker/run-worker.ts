@@ -4,6 +4,7 @@ import { TlsStore } from "@damselfly/transport";
 import { DaemonError } from "../../../errors.ts";
 import { openHttpOrigin } from "../../../origins/http-origin.ts";
 import type { Origin } from "../../../origins/origin.ts";
+import { ContentLimits } from "../../content-limits.ts";
 import { openTransports, type Transports } from "../../open-transports.ts";
 import { PieceTransports } from "../../piece-transports.ts";
 import type { Channel } from "../link/channel.ts";
@@ -39,11 +40,15 @@ export function runWorker({ channel, onSocket }: WorkerOptions): AsyncDisposable
   return worker;
 }
 
+/** How often it is told what has moved, where others share a rate. Milliseconds. */
+const SHARE_MS = 1_000;
+
 interface Running {
   readonly transports: Transports;
   readonly pieces: PieceTransports;
   readonly origin: Origin;
   readonly desk: ContentDesk;
+  readonly limits: ContentLimits;
 }
 
 class Worker implements AsyncDisposable {
@@ -55,6 +60,7 @@ class Worker implements AsyncDisposable {
   #clientTls: TlsStore | undefined;
   #running: Running | undefined;
   #beat: NodeJS.Timeout | undefined;
+  #share: NodeJS.Timeout | undefined;
   #stopping: Promise<void> | undefined;
 
   constructor(channel: Channel) {
@@ -79,6 +85,7 @@ class Worker implements AsyncDisposable {
           if (serverTls !== undefined) this.#serverTls?.update(serverTls);
           if (clientTls !== undefined) this.#clientTls?.update(clientTls);
         },
+        setRates: (rates) => this.#needed.limits.setRates(rates),
         forget: ({ path }) => this.#files.forget(path),
         stop: () => this[Symbol.asyncDispose](),
       },
@@ -95,6 +102,7 @@ class Worker implements AsyncDisposable {
 
   [Symbol.asyncDispose](): Promise<void> {
     clearInterval(this.#beat);
+    clearInterval(this.#share);
     this.#stopping ??= this.#stop();
     return this.#stopping;
   }
@@ -123,10 +131,12 @@ class Worker implements AsyncDisposable {
       },
       logger,
     });
+    const limits = new ContentLimits(init.limits);
     const transports = await openTransports({
       ...init.transports,
       serverTls: this.#serverTls,
       clientTls: this.#clientTls,
+      limits,
       quinn: {
         privateKey: init.quinn.privateKey,
         isKnownPeer: (peerKey) => this.#peerKeys.has(peerKey),
@@ -140,8 +150,15 @@ class Worker implements AsyncDisposable {
       logger,
     });
     const pieces = new PieceTransports({ ...transports, tls: init.tls, logger });
-    const parts = { transports: pieces, origin, files: this.#files, progress: this.#progress };
-    this.#running = { transports, pieces, origin, desk: new ContentDesk(parts) };
+    const parts = {
+      transports: pieces,
+      origin,
+      files: this.#files,
+      progress: this.#progress,
+      limits,
+    };
+    this.#running = { transports, pieces, origin, limits, desk: new ContentDesk(parts) };
+    if (init.isSharing) this.#share = setInterval(() => link.note("moved", limits.moved), SHARE_MS);
     return { offers: pieces.offers, quinnPort: pieces.quinnPort };
   }
 
