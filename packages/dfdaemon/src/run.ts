@@ -3,6 +3,7 @@ import { readFile } from "node:fs/promises";
 import { serveRpc, type RequestLimits } from "@damselfly/rpc";
 import { SettingsError } from "@damselfly/settings";
 import { createCacheService } from "./api/cache-service.ts";
+import { LocalContent } from "./api/local-content.ts";
 import { createDownloadService, createUploadService, type ServiceParts } from "./api/services.ts";
 import type { Config, ServerConfig, RequestRateConfig } from "./config/config.ts";
 import { certificateWarnings } from "./config/certificate-warnings.ts";
@@ -11,6 +12,7 @@ import { namingSetting } from "./config/naming-setting.ts";
 import { openIdentities } from "./config/open-identities.ts";
 import { contentLimitsOf } from "./config/content-limits-of.ts";
 import { findSocketOwner } from "./config/socket-owner.ts";
+import { LOCAL_SHARE } from "./data-plane/content-limits.ts";
 import type { DataPlane } from "./data-plane/data-plane.ts";
 import { guardDataPlane } from "./data-plane/guarded-data-plane.ts";
 import { openDataPlane } from "./data-plane/open-data-plane.ts";
@@ -47,6 +49,8 @@ import { VERSION } from "./version.ts";
 const GRACE_MS = 5_000;
 /** A piece in a message is 64 MiB at most; the unix socket is not the network. Bytes. */
 const SOCKET_MESSAGE_LENGTH_MAX = 65 << 20;
+/** Programs may pause for as long as their users do, `dfget -O - | less` among them; what they leave in memory is bounded in LocalContent. */
+const SOCKET_LIMITS = { untakenLengthMax: Infinity, stallMs: 24 * 3_600_000 };
 
 /** A million piece numbers take three. Bytes. */
 const UPLOAD_MESSAGE_LENGTH_MAX = 4 << 20;
@@ -253,6 +257,7 @@ export async function runDaemon(config: Config, options: RunOptions): Promise<vo
     plainPeers: policy.plainPeers,
     meter,
     metrics,
+    localContent: new LocalContent(contentLimits.memoryLimit * LOCAL_SHARE),
     onRequest: () => idle?.touch(),
     onLeave: async () => await scheduler?.leave(),
     logger,
@@ -284,6 +289,7 @@ export async function runDaemon(config: Config, options: RunOptions): Promise<vo
       address: { socketPath, mode: socketMode, owner: socketOwner },
       services: [createDownloadService(parts), createCacheService({ ...parts, gc })],
       requestLimits: requestLimits(config.download.server),
+      limits: SOCKET_LIMITS,
       logger,
       graceMs: GRACE_MS,
       channelOptions: { "grpc.max_send_message_length": SOCKET_MESSAGE_LENGTH_MAX },

@@ -57,7 +57,10 @@ export function handleServerStream(
         const sender = new MessageSender(call, context.signal, {
           timeoutMs: options.sendTimeoutMs,
         });
-        for await (const message of handler(call.request, context)) await sender.send(message);
+        const emitter: EventEmitter = call;
+        emitter.once("cancelled", () => sender.leave());
+        const messages = handler(call.request, { ...context, taken: () => sender.taken() });
+        for await (const message of messages) await sender.send(message);
       },
       end: (error) => endStream(call, error),
     });

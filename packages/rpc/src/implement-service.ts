@@ -24,6 +24,12 @@ export interface CallContext {
   readonly peerCertificate: PeerCertificate | undefined;
 }
 
+/** The serving side of a call that is answered with a stream. */
+export interface StreamContext extends CallContext {
+  /** Resolves when the caller has taken all that was sent, or has left. It may be asked for after the end, too. */
+  readonly taken: () => Promise<void>;
+}
+
 /** The serving side of a call on which both sides send. The call ends well when the handler's promise resolves. */
 export interface DuplexCall<Request, Response> extends CallContext {
   /** What the caller sends, until it says that no more is coming. Can be iterated once. */
@@ -41,7 +47,7 @@ export type MethodHandler<M> =
     ? (request: Request, context: CallContext) => Promise<Response>
     : M extends ServerStreamMethod<unknown, infer Request, infer Response, unknown>
       ? /** Pulled no faster than the caller takes; left early when it leaves. Wait with `context.signal`. */
-        (request: Request, context: CallContext) => AsyncIterable<Response>
+        (request: Request, context: StreamContext) => AsyncIterable<Response>
       : M extends DuplexMethod<unknown, infer Request, infer Response, unknown>
         ? (call: DuplexCall<Request, Response>) => Promise<void>
         : never;

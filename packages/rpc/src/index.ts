@@ -31,6 +31,7 @@ export type * from "./generated/services.ts";
 export {
   implementService,
   type CallContext,
+  type StreamContext,
   type DuplexCall,
   type ImplementedService,
   type MethodHandler,

@@ -18,6 +18,8 @@ export class MessageSender {
   readonly #timeoutMs: number | undefined;
   #inFlightCount = 0;
   #wake: (() => void) | undefined;
+  #hasLeft = false;
+  readonly #onTaken: (() => void)[] = [];
 
   /** @param options.timeoutMs how long the caller may take to take a message; absent: as long as it likes */
   constructor(
@@ -32,6 +34,26 @@ export class MessageSender {
     signal.addEventListener("abort", () => this.#wake?.(), { once: true });
   }
 
+  /** The caller has left, or has taken everything: nothing that was sent is held any more. */
+  leave(): void {
+    this.#hasLeft = true;
+    this.#settle();
+  }
+
+  /** Resolves when nothing that was sent is held any more. */
+  async taken(): Promise<void> {
+    if (this.#isHolding) await new Promise<void>((resolve) => this.#onTaken.push(resolve));
+  }
+
+  get #isHolding(): boolean {
+    return this.#inFlightCount > 0 && !this.#hasLeft;
+  }
+
+  #settle(): void {
+    if (this.#isHolding) return;
+    for (const resolve of this.#onTaken.splice(0)) resolve();
+  }
+
   /**
    * Resolves when the next message may be sent. One at a time.
    *
@@ -44,6 +66,7 @@ export class MessageSender {
     this.#sink.write(message, () => {
       this.#inFlightCount -= 1;
       this.#wake?.();
+      this.#settle();
     });
     if (this.#inFlightCount < IN_FLIGHT_COUNT_MAX) return;
     const timeoutMs = this.#timeoutMs;

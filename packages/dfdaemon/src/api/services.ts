@@ -1,12 +1,12 @@
 import {
   implementService,
   status,
-  type CallContext,
   type DownloadTaskRequest__Output,
   type DownloadTaskResponse,
   type ImplementedService,
   type ServiceImplementation,
   type Services,
+  type StreamContext,
   type Task,
 } from "@damselfly/rpc";
 import type { DataPlane } from "../data-plane/data-plane.ts";
@@ -23,6 +23,7 @@ import { assertCertified, assertHostIdentity } from "./assert-host-identity.ts";
 import { assertNotBlocked } from "./assert-not-blocked.ts";
 import { deleteLocalTask, describeTask, statLocalTask } from "./local-tasks.ts";
 import { listTaskEntries } from "./list-task-entries.ts";
+import type { LocalContent } from "./local-content.ts";
 import { streamDownload } from "./stream-download.ts";
 import { syncPieces } from "./sync-pieces.ts";
 import { deleteTaskEverywhere, SCHEDULER_CALL_MS } from "./task-deletion.ts";
@@ -48,6 +49,7 @@ export interface ServiceParts {
   readonly plainPeers: boolean;
   readonly meter: TrafficMeter;
   readonly metrics: Metrics;
+  readonly localContent: LocalContent;
   /** Called at every request, so that a daemon that ends when idle knows it is not. */
   readonly onRequest: () => void;
   /** The host leaves the cluster: DeleteHost. */
@@ -143,12 +145,12 @@ export function createUploadService(parts: ServiceParts): ImplementedService {
 }
 
 function downloadTask(
-  { manager, host, metrics, onRequest }: ServiceParts,
+  { manager, host, metrics, localContent, onRequest }: ServiceParts,
   request: DownloadTaskRequest__Output,
-  options: CallContext & { readonly outputAllowed: boolean },
+  options: StreamContext & { readonly outputAllowed: boolean },
 ): AsyncIterable<DownloadTaskResponse> {
   onRequest();
-  const { signal, userAgent, outputAllowed } = options;
+  const { signal, userAgent, outputAllowed, taken } = options;
   const labels = request.download && metrics.labeler.labelsOf(request.download);
   const prefetchObserver = labels && {
     started: () => metrics.prefetchStarted(labels),
@@ -160,6 +162,8 @@ function downloadTask(
     outputAllowed,
     isTonic: userAgent.startsWith("tonic/"),
     takesNotices: userAgent.startsWith("damselfly-dfget"),
+    localContent,
+    taken,
     ...(prefetchObserver ? { prefetchObserver } : {}),
   });
   return translated(messages, signal);

@@ -3,11 +3,12 @@ import {
   type DownloadTaskRequest__Output,
   type DownloadTaskResponse,
 } from "@damselfly/rpc";
-import type { PieceRecord, StoredTask } from "@damselfly/storage";
+import type { StoredTask } from "@damselfly/storage";
 import { encodePiece } from "../piece-message.ts";
 import type { PrefetchObserver, TaskManager } from "../tasks/task-manager.ts";
 import { decodeDownload, type DecodedDownload } from "./decode-download.ts";
 import { leaveSomethingToRemove } from "./leave-something-to-remove.ts";
+import type { LocalContent } from "./local-content.ts";
 
 /** The longest a timer can run. Milliseconds. */
 const TIMER_MS_MAX = 2 ** 31 - 1;
@@ -20,6 +21,10 @@ export interface StreamDownloadOptions {
   readonly isTonic: boolean;
   /** The caller understands notices of what is waited for, as our dfget does. */
   readonly takesNotices: boolean;
+  /** Where pieces are kept for a caller that wants their content. */
+  readonly localContent: LocalContent;
+  /** Resolves when the caller has taken all that it was sent, or has left. */
+  readonly taken: () => Promise<void>;
   readonly prefetchObserver?: PrefetchObserver;
 }
 
@@ -58,10 +63,18 @@ export async function* streamDownload(
 async function* respond(
   manager: TaskManager,
   download: DecodedDownload,
-  { hostId, signal, takesNotices, prefetchObserver }: StreamDownloadOptions,
+  {
+    hostId,
+    signal,
+    takesNotices,
+    localContent,
+    taken,
+    prefetchObserver,
+  }: StreamDownloadOptions,
 ): AsyncGenerator<DownloadTaskResponse, void, undefined> {
   let identity = { hostId, taskId: download.taskId, peerId: "" };
   let task: StoredTask | undefined;
+  using contents = localContent.openCall(taken);
   for await (const event of manager.download(download, signal)) {
     if (event.kind === "waiting") {
       const { text, waitMs } = event;
@@ -86,7 +99,7 @@ async function* respond(
     const piece = encodePiece(event.piece);
     const content =
       download.needPieceContent && task !== undefined
-        ? { content: await readPiece(task, event.piece) }
+        ? { content: await contents.read(task, event.piece, signal) }
         : {};
     yield { ...identity, downloadPieceFinishedResponse: { piece: { ...piece, ...content } } };
   }
@@ -94,14 +107,4 @@ async function* respond(
 
 function lateBy(timeoutMs: number): Error {
   return status("DEADLINE_EXCEEDED", `the download has taken longer than ${timeoutMs / 1000} s`);
-}
-
-async function readPiece(task: StoredTask, piece: PieceRecord): Promise<Uint8Array> {
-  const content = Buffer.allocUnsafeSlow(piece.length);
-  let length = 0;
-  for await (const chunk of task.read(piece)) {
-    content.set(chunk, length);
-    length += chunk.byteLength;
-  }
-  return content;
 }
