@@ -1,6 +1,7 @@
 export { AddressCounts, type AddressCountsOptions } from "./address-counts.ts";
 export { AddressRates } from "./address-rates.ts";
 export { toAddressGroup } from "./address-group.ts";
+export { Allowance } from "./allowance.ts";
 export { Backlog, type BacklogOptions } from "./backlog.ts";
 export { ByteBudget, type Reservation } from "./byte-budget.ts";
 export { type Clock, SYSTEM_CLOCK } from "./clock.ts";

@@ -117,8 +117,8 @@ async function answer(
   emitter.once("cancelled", onCancelled);
   let failure: unknown;
   try {
-    await gate?.enter(controller.signal);
     const peer = call.getPeer();
+    await gate?.enter(controller.signal, ipOf(peer));
     await run({
       signal: controller.signal,
       closing,

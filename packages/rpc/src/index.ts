@@ -47,7 +47,7 @@ export {
 } from "./load-service.ts";
 export type { RpcLogger } from "./logger.ts";
 export { probeTls, type TlsProbe } from "./probe-tls.ts";
-export type { RequestLimits } from "./request-gate.ts";
+export { RequestGate, type RequestLimits } from "./request-gate.ts";
 export { RpcError, status } from "./rpc-error.ts";
 export { ServeError, type ServeErrorCode } from "./serve-error.ts";
 export { serveRpc, type RpcServer, type ServeRpcOptions } from "./serve-rpc.ts";

@@ -40,6 +40,37 @@ describe("RequestGate", () => {
     await expect(gate.enter(AbortSignal.abort(new Error("gone before")))).rejects.toThrow("before");
   });
 
+  it("gives an address all there is while nobody else asks, then half of it", async () => {
+    const gate = new RequestGate({ ratePerSecond: 4, waitingCountMax: 4 });
+    const flood = async (): Promise<{
+      readonly passed: () => number;
+      readonly refused: number;
+    }> => {
+      const outcomes = Array.from({ length: 100 }, () => gate.enter(never, "192.0.2.1"));
+      let [passed, refused] = [0, 0];
+      for (const outcome of outcomes) {
+        outcome.then(
+          () => (passed += 1),
+          () => (refused += 1),
+        );
+      }
+      await vi.advanceTimersByTimeAsync(0);
+      return { passed: () => passed, refused };
+    };
+    const first = await flood();
+    expect(first.passed()).toBe(4);
+    expect(first.refused).toBe(94); // two wait
+    const others = ["192.0.2.2", "192.0.2.3"].map((ip) => gate.enter(never, ip));
+    await vi.advanceTimersByTimeAsync(1_000);
+    await Promise.all(others);
+    expect(first.passed()).toBe(6);
+    await vi.advanceTimersByTimeAsync(1_000);
+    const second = await flood();
+    expect(second.passed()).toBe(2);
+    await gate.enter(never, "192.0.2.2");
+    await gate.enter(never, "192.0.2.3");
+  });
+
   it("starts afresh after a quiet while", async () => {
     const gate = new RequestGate({ ratePerSecond: 1, waitingCountMax: 0 });
     for (let second = 0; second < 3; second += 1) {

@@ -14,6 +14,8 @@ const STATUS: Readonly<Record<SchedulerErrorCode, StatusName>> = {
   ERR_NO_PARENT: "FAILED_PRECONDITION",
   // What the daemon should do is announce itself and register again, as for a host that is not found.
   ERR_PEER_GONE: "NOT_FOUND",
+  ERR_FULL: "RESOURCE_EXHAUSTED",
+  ERR_DEAF: "RESOURCE_EXHAUSTED",
   ERR_CLOSED: "UNAVAILABLE",
 };
 

@@ -18,6 +18,8 @@ export interface ParentChoice {
 
 /** Candidates looked at closely; Dragonfly looks at 15 (filterParentLimit). */
 const SAMPLE_MAX = 64;
+/** Peers looked at to find out whether a parent has a source; where that is not enough it counts as having none. */
+const SOURCE_LOOKS_MAX = 1_000;
 
 /**
  * Chooses new parents for a peer: those that failed it or others least, then those with the fewest children, then at random.
@@ -78,6 +80,7 @@ function feeds(parent: Peer, child: Peer): boolean {
       if (source.isReliable) isSupplied ||= source.canServe;
       else todo.push(source);
       if (isSupplied && !canBeSource) return true;
+      if (seen.size > SOURCE_LOOKS_MAX) return false;
     }
   }
   return isSupplied;
@@ -89,9 +92,7 @@ function childrenMax(peer: Peer, limits: ChildLimits): number {
 
 /** The origin's reader has everything first; only what was there before it is of use to it. */
 function hasWhatReaderLacks(peer: Peer, reader: Peer): boolean {
-  if (peer.complete) return true;
-  for (const number of peer.pieces) if (!reader.pieces.has(number)) return true;
-  return false;
+  return peer.complete || peer.pieces.exceeds(reader.pieces);
 }
 
 function sample(servers: readonly Peer[], random: () => number): readonly Peer[] {

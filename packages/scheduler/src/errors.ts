@@ -18,6 +18,10 @@ export type SchedulerErrorCode =
   | "ERR_NO_PARENT"
   /** The scheduler was told to forget this peer. */
   | "ERR_PEER_GONE"
+  /** As many hosts, tasks or peers are known as may be. */
+  | "ERR_FULL"
+  /** A peer does not read what it is told. */
+  | "ERR_DEAF"
   /** The scheduler is stopping. */
   | "ERR_CLOSED";
 

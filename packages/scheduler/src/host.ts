@@ -10,13 +10,20 @@ export class Host {
   facts: Host__Output;
   /** When it is forgotten unless it announces itself again. */
   expiresAtMs: number;
+  /** Of whoever made it known. */
+  readonly address: string;
   /** It was announced by somebody who showed its certificate. */
   certified = false;
 
-  constructor(facts: Host__Output, expiresAtMs: number) {
-    this.id = facts.id;
-    this.facts = facts;
-    this.expiresAtMs = expiresAtMs;
+  constructor(init: {
+    readonly facts: Host__Output;
+    readonly expiresAtMs: number;
+    readonly address: string;
+  }) {
+    this.id = init.facts.id;
+    this.address = init.address;
+    this.facts = init.facts;
+    this.expiresAtMs = init.expiresAtMs;
   }
 
   /** Types above 1 are Dragonfly's retired kinds of seeds. */

@@ -12,9 +12,14 @@ export interface OriginTurnsOptions {
   /** Milliseconds. */
   readonly now: () => number;
   readonly logger: Logger;
-  readonly hosts: ReadonlyMap<string, Host>;
+  /** In the order in which they became known. */
+  readonly seeds: Iterable<Host>;
   /** See `SchedulingOptions`. */
-  readonly askSeed: (seed: Host, task: Task, download: Download__Output) => () => void;
+  readonly askSeed: (
+    seed: Host,
+    task: Task,
+    download: Download__Output,
+  ) => (() => void) | undefined;
 }
 
 /**
@@ -33,9 +38,7 @@ export class OriginTurns {
 
   mayRead(peer: Peer): boolean {
     if (peer.download.disableBackToSource || this.whyForbidden(peer) !== undefined) return false;
-    let count = 0;
-    for (const other of peer.task.peers.values()) if (other.readsOrigin) count += 1;
-    return count < this.#options.config.backToSourceCount;
+    return peer.task.readerCount < this.#options.config.backToSourceCount;
   }
 
   /** Priorities 1 and 2 do not let a task in that nobody has (common.v2.Priority). */
@@ -64,19 +67,23 @@ export class OriginTurns {
     return !this.#isAside(peer.task, peer.host);
   }
 
-  /** Whether somebody should start to read the origin; with `asker`, whether it may be that peer, or a seed for its sake. */
-  isReaderWanted(task: Task, asker?: Peer): boolean {
-    if (task.seedAsked !== undefined) return false;
-    if (task.lease !== undefined) {
-      if (asker === undefined || !this.hasRunOut(task) || !this.mayRead(asker)) return false;
-    }
+  /** Whether somebody should start to read the origin. */
+  isReaderWanted(task: Task): boolean {
+    if (task.seedAsked !== undefined || task.lease !== undefined) return false;
     let isWanted = false;
     for (const peer of task.peers.values()) {
-      const isUseful = asker === undefined || asker.isCompatible(peer);
-      if (peer.complete && peer.canServe && isUseful) return false;
+      if (peer.complete && peer.canServe) return false;
       isWanted ||= peer.wants && peer.state !== "ReceivedEmpty";
     }
     return isWanted;
+  }
+
+  /** Whether it may be this peer, which wants something, or a seed for its sake. @param servers of its task */
+  isReaderWantedFor(asker: Peer, servers: readonly Peer[]): boolean {
+    const { task } = asker;
+    if (task.seedAsked !== undefined) return false;
+    if (task.lease !== undefined && (!this.hasRunOut(task) || !this.mayRead(asker))) return false;
+    return !servers.some((server) => server.complete && asker.isCompatible(server));
   }
 
   /** Whether a reader that makes no progress keeps others waiting, one of whom can take its place. */
@@ -114,28 +121,28 @@ export class OriginTurns {
   /** Asks a seed to read the origin for this peer's sake. False: there is none to ask, or no sense in it. */
   askSeed(peer: Peer): boolean {
     const { task } = peer;
-    const { hosts, now, config, logger, askSeed } = this.#options;
+    const { logger, now, config, askSeed } = this.#options;
     if (peer.host.isSeed || peer.download.disableBackToSource) return false;
     if (PRIORITIES_WITHOUT_SEED.has(peer.download.priority)) return false;
     for (const other of task.peers.values()) {
       // Whoever has a part reads less from the origin than a seed that begins with nothing.
       if (other.wants && (other.pieces.size > 0 || other.host.isSeed)) return false;
     }
-    const [seed] = [...hosts.values()]
-      .filter(
-        (host) =>
-          host.isSeed && host.shares && host.expiresAtMs > now() && !this.#isAside(task, host),
-      )
-      .toSorted((a, b) => (seedWeight(a, task) < seedWeight(b, task) ? 1 : -1));
+    const seed = this.#chooseSeed(task);
     if (seed === undefined) return false;
-    logger.info({ task: task.id, host: seed.id }, "asking a seed to fetch the task");
     const cancel = askSeed(seed, task, peer.download);
+    if (cancel === undefined) return false;
+    logger.info({ task: task.id, host: seed.id }, "asking a seed to fetch the task");
     task.seedAsked = { host: seed, untilMs: now() + config.seedRegistrationMs, cancel };
     return true;
   }
 
   /** A seed did not take the task: others come first for a while. */
   passOver(task: Task, hostId: string): void {
+    const [oldest] = task.seedsAside.keys();
+    if (task.seedsAside.size >= SEEDS_ASIDE_MAX && oldest !== undefined) {
+      task.seedsAside.delete(oldest);
+    }
     task.seedsAside.set(hostId, this.#options.now() + this.#options.config.seedAsideMs);
     if (task.seedAsked?.host.id !== hostId) return;
     const { cancel } = task.seedAsked;
@@ -201,10 +208,31 @@ export class OriginTurns {
     return originLeaseMs + ((bytesAtOnce * patience) / leaseBytesPerSecondMin) * 1_000;
   }
 
+  /** The same one for the same task as long as it is there, for it may still have a copy (rendezvous hashing). */
+  #chooseSeed(task: Task): Host | undefined {
+    const nowMs = this.#options.now();
+    let [chosen, best]: [Host | undefined, string] = [undefined, ""];
+    let count = 0;
+    for (const host of this.#options.seeds) {
+      count += 1;
+      if (count > SEEDS_MAX) break;
+      if (!host.shares || host.expiresAtMs <= nowMs || this.#isAside(task, host)) continue;
+      const weight = seedWeight(host, task);
+      if (weight > best) [chosen, best] = [host, weight];
+    }
+    return chosen;
+  }
+
   #isAside(task: Task, host: Host): boolean {
     return (task.seedsAside.get(host.id) ?? 0) > this.#options.now();
   }
 }
+
+/** Seeds among which one is chosen; a cluster has a handful. */
+const SEEDS_MAX = 256;
+
+/** Seeds that are remembered as having failed a task. */
+const SEEDS_ASIDE_MAX = 256;
 
 /** How many times as slow a reader may be that says nothing before a piece is whole, as Dragonfly's. */
 const SILENT_READER_PATIENCE = 4;
@@ -212,7 +240,6 @@ const SILENT_READER_PATIENCE = 4;
 /** 3: the peer itself goes to the origin; 1 and 2: nobody does. */
 const PRIORITIES_WITHOUT_SEED: ReadonlySet<string> = new Set(["LEVEL1", "LEVEL2", "LEVEL3"]);
 
-/** The same seed for the same task as long as it is there, for it may still have a copy (rendezvous hashing). */
 function seedWeight(host: Host, task: Task): string {
   return createHash("sha256").update(`${host.id}\0${task.id}`).digest("hex");
 }

@@ -1,26 +1,44 @@
+import { type Clock, SYSTEM_CLOCK, TokenBucket } from "@damselfly/limits";
 import type { AnnouncePeerRequest__Output, AnnouncePeerResponse, DuplexCall } from "@damselfly/rpc";
 import { answerStatus } from "./answer-status.ts";
 import { describePeer } from "./describe.ts";
 import { SchedulerError } from "./errors.ts";
 import type { Peer, PeerVoice } from "./peer.ts";
-import type { Scheduling } from "./scheduling.ts";
+import type { SchedulerLimits } from "./scheduler-limits.ts";
+import { PIECE_COUNT_MAX, type Scheduling } from "./scheduling.ts";
 import type { PieceFacts } from "./task.ts";
-import { assertCandidate, assertDownload, assertId, assertPiece } from "./validate.ts";
+import {
+  assertCandidate,
+  assertDownload,
+  assertId,
+  assertPiece,
+  assertVersion,
+} from "./validate.ts";
 
 type Call = DuplexCall<AnnouncePeerRequest__Output, AnnouncePeerResponse>;
+
+/** Digests in one message: it is some 2 MiB long then. */
+const DIGEST_COUNT_MAX = 32_768;
+
+export interface PeerStreamOptions {
+  readonly scheduling: Scheduling;
+  /** Throws unless the caller may speak for this host. */
+  readonly checkHost: (hostId: string) => void;
+  readonly limits: Pick<
+    SchedulerLimits,
+    "reportsPerSecondMax" | "waitingMessageCountMax" | "downloadLengthMax"
+  >;
+  /** Default: the system's. */
+  readonly clock?: Clock;
+}
 
 /**
  * One AnnouncePeer call: what the peer says goes to `Scheduling`, what it is told comes back. It ends well after the
  * peer's last word, and with an error when the peer is refused or breaks a rule. A peer that leaves without a last word
  * is gone.
- *
- * @param checkHost throws unless the caller may speak for this host
  */
-export async function servePeerStream(
-  call: Call,
-  options: { readonly scheduling: Scheduling; readonly checkHost: (hostId: string) => void },
-): Promise<void> {
-  const stream = new PeerStream(options.scheduling, options.checkHost);
+export async function servePeerStream(call: Call, options: PeerStreamOptions): Promise<void> {
+  const stream = new PeerStream(options, call.peerIp);
   const onAbort = (): void => stream.close();
   call.signal.addEventListener("abort", onAbort, { once: true });
   void stream.listen(call.requests);
@@ -38,12 +56,13 @@ export async function servePeerStream(
 
 /** Not sent yet. */
 type Message =
-  | { readonly kind: "parents"; parents: readonly Peer[]; readonly digests: PieceFacts[] }
+  | { readonly kind: "parents"; parents: readonly Peer[]; digests: PieceFacts[] }
   | { readonly kind: "other"; readonly response: AnnouncePeerResponse };
 
 class PeerStream implements PeerVoice {
+  readonly #options: PeerStreamOptions;
   readonly #scheduling: Scheduling;
-  readonly #checkHost: (hostId: string) => void;
+  readonly #address: string;
   readonly #messages: Message[] = [];
   #peer: Peer | undefined;
   /** Nothing comes after what is in `#messages`, but for an error. */
@@ -51,15 +70,22 @@ class PeerStream implements PeerVoice {
   #error: Error | undefined;
   #wake: (() => void) | undefined;
 
-  constructor(scheduling: Scheduling, checkHost: (hostId: string) => void) {
-    this.#scheduling = scheduling;
-    this.#checkHost = checkHost;
+  constructor(options: PeerStreamOptions, address: string) {
+    this.#options = options;
+    this.#scheduling = options.scheduling;
+    this.#address = address;
   }
 
-  /** Takes what the peer says until it says no more. Never rejects. */
+  /** Takes what the peer says until it says no more, no faster than it may. Never rejects. */
   async listen(requests: AsyncIterable<AnnouncePeerRequest__Output>): Promise<void> {
+    const { limits, clock = SYSTEM_CLOCK } = this.#options;
+    const perSecond = limits.reportsPerSecondMax;
+    const turns = new TokenBucket({ perSecond, burst: 2 * perSecond }, clock.now());
     try {
       for await (const request of requests) {
+        while (!this.#isClosed && !turns.take(clock.now())) {
+          await new Promise<void>((resolve) => clock.after(Math.ceil(1_000 / perSecond), resolve));
+        }
         if (this.#isClosed) return;
         this.#take(request);
       }
@@ -76,8 +102,16 @@ class PeerStream implements PeerVoice {
    */
   async next(): Promise<AnnouncePeerResponse | undefined> {
     for (;;) {
-      const message = this.#messages.shift();
-      if (message !== undefined) return toResponse(message);
+      const [message] = this.#messages;
+      if (message?.kind === "parents" && message.digests.length > DIGEST_COUNT_MAX) {
+        const digests = message.digests.slice(0, DIGEST_COUNT_MAX);
+        message.digests = message.digests.slice(DIGEST_COUNT_MAX);
+        return toResponse({ ...message, digests });
+      }
+      if (message !== undefined) {
+        this.#messages.shift();
+        return toResponse(message);
+      }
       if (this.#error !== undefined) throw this.#error;
       if (this.#isClosed) return undefined;
       await new Promise<void>((resolve) => {
@@ -97,7 +131,9 @@ class PeerStream implements PeerVoice {
     // A peer that takes its messages slowly gets the latest news only.
     if (last?.kind === "parents") {
       last.parents = parents;
-      last.digests.push(...digests);
+      // More than the task can have: it began anew, several times.
+      last.digests =
+        last.digests.length > PIECE_COUNT_MAX ? [...digests] : [...last.digests, ...digests];
       return;
     }
     this.#send({ kind: "parents", parents, digests: [...digests] });
@@ -133,6 +169,12 @@ class PeerStream implements PeerVoice {
 
   #send(message: Message): void {
     if (this.#isClosed) return;
+    if (this.#messages.length >= this.#options.limits.waitingMessageCountMax) {
+      const count = this.#messages.length;
+      this.#messages.length = 0;
+      const why = `Cannot tell the peer more: it has not read ${count} messages`;
+      return this.#fail(new SchedulerError("ERR_DEAF", why));
+    }
     this.#messages.push(message);
     this.#wake?.();
   }
@@ -176,8 +218,11 @@ class PeerStream implements PeerVoice {
         `invalid message: peer ${this.#peer.id} has registered in this stream already`,
       );
     }
-    const download = assertDownload(registerPeerRequest?.download ?? null);
-    this.#checkHost(hostId);
+    const download = assertDownload(
+      registerPeerRequest?.download ?? null,
+      this.#options.limits.downloadLengthMax,
+    );
+    this.#options.checkHost(hostId);
     const extension = registerPeerRequest?.extension ?? null;
     this.#peer = this.#scheduling.register(
       {
@@ -186,7 +231,8 @@ class PeerStream implements PeerVoice {
         peerId,
         download,
         takesPushes: extension !== null,
-        contentVersion: extension?.contentVersion ?? "",
+        contentVersion: assertVersion(extension?.contentVersion ?? ""),
+        address: this.#address,
       },
       this,
     );

@@ -1,6 +1,8 @@
 import type { Download__Output } from "@damselfly/rpc";
 import type { SchedulerError } from "./errors.ts";
 import type { Host } from "./host.ts";
+import { Marks } from "./marks.ts";
+import type { PieceNumbers } from "./piece-numbers.ts";
 import type { PieceFacts, Task } from "./task.ts";
 
 /** Dragonfly's names (scheduler/resource/standard/peer.go); ReceivedTiny and ReceivedSmall are not used any more. */
@@ -30,12 +32,24 @@ export interface PeerVoice {
   end(): void;
 }
 
+/** Is told what becomes of a peer. */
+export interface PeerKeeper {
+  /** It wants nothing more. */
+  retired(peer: Peer): void;
+  /** It is no part of its task and host any more. */
+  left(peer: Peer): void;
+}
+
+/** Complaints that count: with more of them nobody is chosen any later. */
+const COMPLAINTS_MAX = 64;
+
 /** One daemon's part in one task. Holds state, decides nothing. */
 export class Peer {
   readonly id: string;
   readonly host: Host;
   readonly task: Task;
-  readonly download: Download__Output;
+  /** Of whoever registered it. */
+  readonly address: string;
   /**
    * Takes parents that it did not ask for, and renews its turn at the origin while bytes come. Dragonfly's peers do neither: each message
    * that they are sent counts against a limit of theirs, and the pieces that they report are all that is heard of them.
@@ -51,19 +65,17 @@ export class Peer {
   /** Has every piece of the task. */
   complete = false;
   /** Numbers of the pieces that it reported. */
-  readonly pieces: Set<number> = new Set();
+  readonly pieces: PieceNumbers;
   readonly parents: Set<Peer> = new Set();
   readonly children: Set<Peer> = new Set();
   /** Parents it called failed, with the time until which they are not offered to it. */
-  readonly setAside: Map<Peer, number> = new Map();
+  readonly setAside: Marks<Peer, number> = new Marks();
   /** How often a parent failed it since a piece last came from there. */
-  readonly failures: Map<Peer, number> = new Map();
+  readonly failures: Marks<Peer, number> = new Marks();
   /** Parents that gave it a piece since it was last told of any. */
-  readonly fedBy: Set<Peer> = new Set();
+  readonly fedBy: Marks<Peer, true> = new Marks();
   /** Hosts whose peers called this one failed since it last served anybody. */
-  readonly complaints: Set<Host> = new Set();
-  /** Was sent to the origin and has neither finished nor failed. */
-  readsOrigin = false;
+  readonly complaints: Marks<Host, true> = new Marks();
   /** Lost its lease for want of progress, and has made none since. */
   stalled = false;
   /** When it asked, and until when it waits for an answer. */
@@ -73,11 +85,17 @@ export class Peer {
   toldAtMs: number = -Infinity;
   /** How many of the task's known digests it has been told. */
   digestsTold = 0;
+  #download: Download__Output;
+  #readsOrigin = false;
+  readonly #keeper: PeerKeeper;
 
   constructor(options: {
     readonly id: string;
     readonly host: Host;
     readonly task: Task;
+    readonly address: string;
+    readonly pieces: PieceNumbers;
+    readonly keeper: PeerKeeper;
     readonly download: Download__Output;
     readonly takesPushes: boolean;
     readonly contentVersion?: string | undefined;
@@ -87,12 +105,30 @@ export class Peer {
     this.id = options.id;
     this.host = options.host;
     this.task = options.task;
-    this.download = options.download;
+    this.address = options.address;
+    this.pieces = options.pieces;
+    this.#keeper = options.keeper;
+    this.#download = options.download;
     this.takesPushes = options.takesPushes;
     this.contentVersion = options.contentVersion ?? "";
     this.voice = options.voice;
     this.createdAtMs = options.nowMs;
     this.updatedAtMs = options.nowMs;
+  }
+
+  /** As it registered. Of one that wants nothing more only numbers and choices are kept. */
+  get download(): Download__Output {
+    return this.#download;
+  }
+
+  /** Was sent to the origin and has neither finished nor failed. */
+  get readsOrigin(): boolean {
+    return this.#readsOrigin;
+  }
+
+  set readsOrigin(value: boolean) {
+    this.task.readerCount += Number(value) - Number(this.#readsOrigin);
+    this.#readsOrigin = value;
   }
 
   /** Still wants pieces, and can be spoken to. */
@@ -161,8 +197,18 @@ export class Peer {
     parent.children.delete(this);
   }
 
+  complainedOfBy(host: Host): void {
+    if (this.complaints.size < COMPLAINTS_MAX) this.complaints.set(host, true);
+  }
+
   /** Wants nothing more: gives up its place among those who do. */
   retire(): void {
+    this.#download = withoutTexts(this.#download);
+    this.setAside.clear();
+    this.failures.clear();
+    this.fedBy.clear();
+    if (this.complete || this.state !== "Succeeded") this.pieces.clear();
+    this.#keeper.retired(this);
     this.readsOrigin = false;
     this.waiting = undefined;
     this.task.waiting.delete(this);
@@ -179,7 +225,40 @@ export class Peer {
     if (!this.isFinal) this.state = "Leave";
     this.retire();
     this.cutOff();
+    this.pieces.clear();
     this.task.peers.delete(this.id);
     this.host.peers.delete(this);
+    this.#keeper.left(this);
   }
+}
+
+/** Who shows what to an origin is nobody's concern once it has been there. */
+function withoutTexts(download: Download__Output): Download__Output {
+  const { type, priority, range, schedulingPolicy } = download;
+  const { disableBackToSource, needBackToSource, concurrentPieceCount } = download;
+  const { actualContentLength, actualPieceLength, actualPieceCount } = download;
+  return {
+    url: "",
+    type,
+    priority,
+    ...(range === undefined ? {} : { range }),
+    filteredQueryParams: [],
+    requestHeader: {},
+    disableBackToSource,
+    needBackToSource,
+    certificateChain: [],
+    prefetch: false,
+    isPrefetch: false,
+    needPieceContent: false,
+    forceHardLink: false,
+    ...(concurrentPieceCount === undefined ? {} : { concurrentPieceCount }),
+    overwrite: false,
+    ...(actualContentLength === undefined ? {} : { actualContentLength }),
+    ...(actualPieceLength === undefined ? {} : { actualPieceLength }),
+    ...(actualPieceCount === undefined ? {} : { actualPieceCount }),
+    metadataOnly: false,
+    schedulingPolicy,
+    enableTaskIdBasedBlobDigest: false,
+    extension: null,
+  };
 }

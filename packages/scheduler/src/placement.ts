@@ -1,4 +1,5 @@
 import { chooseParents, NO_LIMITS } from "./choose-parents.ts";
+import type { LookBudget } from "./look-budget.ts";
 import { SchedulerError } from "./errors.ts";
 import type { OriginTurns } from "./origin-turns.ts";
 import type { Peer } from "./peer.ts";
@@ -13,7 +14,12 @@ export interface PlacementOptions {
   /** In [0, 1). */
   readonly random: () => number;
   readonly turns: OriginTurns;
+  /** Once it is spent, peers wait for the next tick. */
+  readonly looks: LookBudget;
 }
+
+/** What it takes to choose parents among a sample of those who can serve, in candidates looked at. */
+const CHOICE_LOOKS = 64;
 
 /** How often a mesh is looked over even if nothing was reported. Milliseconds. */
 const SPREAD_INTERVAL_MS = 1_000;
@@ -26,11 +32,13 @@ export class Placement {
   readonly #options: PlacementOptions;
   readonly #config: SchedulerConfig;
   readonly #turns: OriginTurns;
+  readonly #looks: LookBudget;
 
   constructor(options: PlacementOptions) {
     this.#options = options;
     this.#config = options.config;
     this.#turns = options.turns;
+    this.#looks = options.looks;
   }
 
   /** Puts a peer among those that wait for an answer. */
@@ -49,6 +57,8 @@ export class Placement {
   settle(task: Task): void {
     task.meshDirty = true;
     if (task.waiting.size > 0) this.#answerAll(task);
+    if (this.#looks.isSpent) return;
+    this.#looks.spend(task.peers.size);
     if (!this.#turns.isReaderWanted(task)) return;
     const asker = [...task.peers.values()].find((peer) => peer.wants);
     if (asker !== undefined && this.#turns.askSeed(asker)) return;
@@ -59,7 +69,8 @@ export class Placement {
   /** Answers a peer that has just begun to wait. The others are no better off for it, unless it is the new reader. */
   settleFor(peer: Peer): void {
     peer.task.meshDirty = true;
-    this.#answer(peer, serversOf(peer.task));
+    if (this.#looks.isSpent) return;
+    this.#answer(peer, this.#serversOf(peer.task));
     if (peer.holdsLease) this.settle(peer.task);
   }
 
@@ -67,10 +78,10 @@ export class Placement {
   settleWith(server: Peer): void {
     const { task } = server;
     task.meshDirty = true;
-    if (task.waiting.size === 0) return;
-    const servers = serversOf(task);
+    if (task.waiting.size === 0 || this.#looks.isSpent) return;
+    const servers = this.#serversOf(task);
     for (const peer of task.waiting) {
-      if (server.children.size >= this.#config.childrenMax) return;
+      if (server.children.size >= this.#config.childrenMax || this.#looks.isSpent) return;
       this.#answer(peer, servers);
     }
   }
@@ -78,11 +89,13 @@ export class Placement {
   /** Looks at what time has brought to a task. */
   tick(task: Task): void {
     const nowMs = this.#options.now();
+    this.#looks.spend(task.peers.size);
     if (this.#turns.isReaderInTheWay(task)) this.#turns.revoke(task);
     if (task.waiting.size > 0 || this.#turns.isReaderWanted(task)) this.settle(task);
     if (task.meshDirty || nowMs - task.spreadAtMs >= SPREAD_INTERVAL_MS) {
       task.meshDirty = false;
       task.spreadAtMs = nowMs;
+      this.#looks.spend(CHOICE_LOOKS * task.peers.size);
       spreadMesh(task, { config: this.#config, nowMs, random: this.#options.random });
     }
     this.#push(task, nowMs);
@@ -92,7 +105,7 @@ export class Placement {
   grantOrigin(peer: Peer, description: string): void {
     this.#turns.grant(peer);
     // What others have need not be read again.
-    if (peer.takesPushes) this.#handOut(peer, this.#choose(peer, serversOf(peer.task)));
+    if (peer.takesPushes) this.#handOut(peer, this.#choose(peer, this.#serversOf(peer.task)));
     this.sendToOrigin(peer, description);
   }
 
@@ -104,14 +117,16 @@ export class Placement {
   }
 
   #answerAll(task: Task): void {
-    let servers = serversOf(task);
+    if (this.#looks.isSpent) return;
+    let servers = this.#serversOf(task);
     // A seed's own peer goes first.
     const waiting = [...task.waiting].toSorted(
       (a, b) => Number(b.host.isSeed) - Number(a.host.isSeed),
     );
     for (const peer of waiting) {
       this.#answer(peer, servers);
-      if (peer.holdsLease) servers = serversOf(task);
+      if (this.#looks.isSpent) return;
+      if (peer.holdsLease) servers = this.#serversOf(task);
     }
   }
 
@@ -123,7 +138,8 @@ export class Placement {
       this.sendToOrigin(peer, "it is still this peer's turn");
       return;
     }
-    if (this.#turns.isReaderWanted(task, peer)) {
+    if (this.#turns.isReaderWantedFor(peer, servers)) {
+      this.#looks.spend(task.peers.size);
       if (this.#turns.hasRunOut(task)) this.#turns.revoke(task);
       if (!this.#turns.askSeed(peer)) {
         const forbidden = this.#turns.whyForbidden(peer);
@@ -164,6 +180,7 @@ export class Placement {
     servers: readonly Peer[],
     options?: { readonly evenCrowded?: boolean; readonly evenSetAside?: boolean },
   ): Peer[] {
+    this.#looks.spend(Math.max(1, servers.length));
     const choice = {
       countMax: this.#config.parentsPerPeer - peer.parents.size,
       nowMs: this.#options.now(),
@@ -179,6 +196,11 @@ export class Placement {
     const reliable = servers.filter((server) => server.isReliable);
     const [rock] = chooseParents(peer, reliable, { ...choice, countMax: 1, limits: NO_LIMITS });
     return rock === undefined ? chosen : [...chosen.slice(0, choice.countMax - 1), rock];
+  }
+
+  #serversOf(task: Task): readonly Peer[] {
+    this.#looks.spend(task.peers.size);
+    return [...task.peers.values()].filter((peer) => peer.canServe);
   }
 
   /** Answers with these and the parents it still has. False: there are no new ones. */
@@ -218,10 +240,6 @@ export class Placement {
       if (nowMs - peer.toldAtMs >= intervalMs) this.#tell(peer);
     }
   }
-}
-
-function serversOf(task: Task): readonly Peer[] {
-  return [...task.peers.values()].filter((peer) => peer.canServe);
 }
 
 function answered(peer: Peer): void {

@@ -73,6 +73,7 @@ async function run(options: RunOptions, io: SchedulerIo): Promise<void> {
     plainPeers: policy.plainPeers,
     seedTls: policy.seedTls,
     config: toConfig(settings),
+    requestsPerSecondMax: settings.server.requestRateLimit,
     logger,
   });
   const { ip, port } = server.address;

@@ -6,6 +6,7 @@ import {
   durationToMs,
   type ImplementedService,
   implementService,
+  RequestGate,
 } from "@damselfly/rpc";
 import { answerStatus } from "./answer-status.ts";
 import { describePeer, describeTask } from "./describe.ts";
@@ -13,11 +14,18 @@ import { SchedulerError } from "./errors.ts";
 import type { Host } from "./host.ts";
 import { isListening } from "./is-listening.ts";
 import { servePeerStream } from "./peer-stream.ts";
+import type { SchedulerLimits } from "./scheduler-limits.ts";
 import type { Scheduling } from "./scheduling.ts";
 import { assertAnnouncement, assertId } from "./validate.ts";
 
 /** How long a daemon may take to accept a connection and count as living. Milliseconds. */
 const RIVAL_PROBE_MS = 1_000;
+
+/** Lists of hosts in a second. */
+const LISTS_PER_SECOND = 10;
+
+/** Pieces of a task in an answer about it: it is some 2 MiB long then. */
+const STAT_DIGEST_COUNT_MAX = 32_768;
 
 /**
  * scheduler.v2.Scheduler over `Scheduling`.
@@ -27,8 +35,23 @@ const RIVAL_PROBE_MS = 1_000;
  */
 export function createSchedulerService(
   scheduling: Scheduling,
-  options: { readonly secure: boolean; readonly plainPeers?: boolean },
+  options: {
+    readonly secure: boolean;
+    readonly plainPeers?: boolean;
+    readonly limits: SchedulerLimits;
+  },
 ): ImplementedService {
+  const { limits } = options;
+  let probeCount = 0;
+  const mayLive = async (host: Host): Promise<boolean> => {
+    if (probeCount >= limits.probeCountMax) return true;
+    probeCount += 1;
+    try {
+      return await isAlive(host);
+    } finally {
+      probeCount -= 1;
+    }
+  };
   const certified = new CertifiedHosts();
   const checkHostname = (
     { id, hostname }: { readonly id: string; readonly hostname: string },
@@ -77,27 +100,35 @@ export function createSchedulerService(
       interval === undefined || interval === null ? {} : { intervalMs: durationToMs(interval) };
     const rival = scheduling.rivalOf(host);
     // A daemon that was killed and started again on another port must not wait until its former self is forgotten.
-    const evict = rival !== undefined && !(await isAlive(rival));
+    const evict = rival !== undefined && !(await mayLive(rival));
     scheduling.announceHost(host, {
       ...lifetime,
       certified: context.peerCertificate !== undefined,
       evict: evict && scheduling.rivalOf(host) === rival,
+      address: context.peerIp,
     });
     return { extension: { version: 1 } };
   }
 
+  // The answer is as long as there are hosts: everybody together may have it this often.
+  const listGate = new RequestGate({ ratePerSecond: LISTS_PER_SECOND, waitingCountMax: 100 });
+
   return implementService("scheduler.v2.Scheduler", {
     announceHost: translated(announceHost),
     announcePeer: (call) =>
-      servePeerStream(call, { scheduling, checkHost: (hostId) => checkPeerHost(hostId, call) }),
+      servePeerStream(call, {
+        scheduling,
+        checkHost: (hostId) => checkPeerHost(hostId, call),
+        limits,
+      }),
     statPeer: translated(async ({ hostId, taskId, peerId }) => {
       const peer = scheduling.peer(taskId, peerId);
       assertIs(hostId, peer.host.id);
-      return describePeer(peer, peer.task.digests);
+      return describePeer(peer, peer.task.digests.slice(0, STAT_DIGEST_COUNT_MAX));
     }),
     statTask: translated(async ({ taskId }) => {
       const task = scheduling.task(taskId);
-      return describeTask(task, task.digests);
+      return describeTask(task, task.digests.slice(0, STAT_DIGEST_COUNT_MAX));
     }),
     deletePeer: translated(async ({ hostId, taskId, peerId }, context) => {
       checkHost(hostId, context);
@@ -112,11 +143,13 @@ export function createSchedulerService(
       scheduling.deleteTask(hostId, taskId);
       return {};
     }),
-    listHosts: translated(async ({ type }) => ({
-      hosts: [...scheduling.hosts]
+    listHosts: translated(async ({ type }, { signal, peerIp }) => {
+      await listGate.enter(signal, peerIp);
+      const hosts = scheduling.hosts
         .map(({ facts }) => facts)
-        .filter((facts) => type === undefined || facts.type === type),
-    })),
+        .filter((facts) => type === undefined || facts.type === type);
+      return { hosts };
+    }),
     deleteHost: translated(async ({ hostId }, context) => {
       checkHost(hostId, context);
       scheduling.deleteHost(hostId);

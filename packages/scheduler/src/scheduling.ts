@@ -2,23 +2,33 @@ import type { Download__Output, Host__Output } from "@damselfly/rpc";
 import { SchedulerError } from "./errors.ts";
 import { guestFacts, Host } from "./host.ts";
 import type { Logger } from "./logger.ts";
+import { LookBudget } from "./look-budget.ts";
 import { OriginTurns } from "./origin-turns.ts";
 import { Peer, type PeerVoice } from "./peer.ts";
+import { PieceNumbers } from "./piece-numbers.ts";
 import { Placement } from "./placement.ts";
+import { full, Room } from "./room.ts";
 import type { SchedulerConfig } from "./scheduler-config.ts";
+import { DEFAULT_SCHEDULER_LIMITS, type SchedulerLimits } from "./scheduler-limits.ts";
 import { type PieceFacts, Task } from "./task.ts";
+import { textLengthOf } from "./text-length.ts";
 
 export interface SchedulingOptions {
   readonly config: SchedulerConfig;
+  readonly limits?: Partial<SchedulerLimits> | undefined;
   /** Milliseconds since 1970; never goes back. */
   readonly now: () => number;
   /** In [0, 1). */
   readonly random: () => number;
   /**
    * Asks a seed to fetch a task for the sake of a peer with this download, in the background. `seedFailed` or `seedHolds`
-   * says what came of it, unless the seed's own peer registers first. Returns what takes the question back.
+   * says what came of it, unless the seed's own peer registers first. Returns what takes the question back; undefined: it cannot be asked.
    */
-  readonly askSeed: (seed: Host, task: Task, download: Download__Output) => () => void;
+  readonly askSeed: (
+    seed: Host,
+    task: Task,
+    download: Download__Output,
+  ) => (() => void) | undefined;
   readonly logger: Logger;
 }
 
@@ -31,6 +41,8 @@ export interface Registration {
   readonly takesPushes: boolean;
   /** Of its copy of the file; absent or empty: it does not say. */
   readonly contentVersion?: string;
+  /** Of whoever registers it. */
+  readonly address?: string;
 }
 
 /** Failures of one parent after which a child is not offered it for a while. */
@@ -38,7 +50,7 @@ const FAILURES_MAX = 3;
 /** A peer that failed can be asked about for this long. Milliseconds. */
 const FAILED_TTL_MS = 60_000;
 /** Piece numbers of a task whose length is not known are below this: 4 TiB in the smallest pieces. */
-const PIECE_COUNT_MAX = 1 << 20;
+export const PIECE_COUNT_MAX: number = 1 << 20;
 
 /**
  * What hosts and peers report, and what the scheduler knows from it: a state machine without I/O. Reports go in through
@@ -50,7 +62,11 @@ export class Scheduling {
   readonly #config: SchedulerConfig;
   readonly #turns: OriginTurns;
   readonly #placement: Placement;
+  readonly #limits: SchedulerLimits;
+  readonly #looks: LookBudget;
+  readonly #room: Room;
   readonly #hosts = new Map<string, Host>();
+  readonly #seeds = new Set<Host>();
   readonly #tasks = new Map<string, Task>();
   /** Those with a peer that wants something. */
   readonly #active = new Set<Task>();
@@ -59,8 +75,11 @@ export class Scheduling {
   constructor(options: SchedulingOptions) {
     this.#options = options;
     this.#config = options.config;
-    this.#turns = new OriginTurns({ ...options, hosts: this.#hosts });
-    this.#placement = new Placement({ ...options, turns: this.#turns });
+    this.#limits = { ...DEFAULT_SCHEDULER_LIMITS, ...options.limits };
+    this.#looks = new LookBudget(this.#limits.lookCountMax);
+    this.#room = new Room(this.#limits, (peer) => this.#removePeer(peer));
+    this.#turns = new OriginTurns({ ...options, seeds: this.#seeds });
+    this.#placement = new Placement({ ...options, turns: this.#turns, looks: this.#looks });
     this.#sweptAtMs = options.now();
   }
 
@@ -112,7 +131,8 @@ export class Scheduling {
    * @param options.intervalMs until the next announcement; absent: the host keeps for `hostTtlMs`
    * @param options.certified whoever announces it has shown its certificate
    * @param options.evict forget the rival and its peers: it is known to be gone
-   * @throws {SchedulerError} `ERR_HOST_TAKEN`
+   * @param options.address of whoever announces it
+   * @throws {SchedulerError} `ERR_HOST_TAKEN`, `ERR_FULL`
    */
   announceHost(
     facts: Host__Output,
@@ -120,6 +140,7 @@ export class Scheduling {
       readonly intervalMs?: number;
       readonly evict?: boolean;
       readonly certified?: boolean;
+      readonly address?: string;
     } = {},
   ): Host {
     const rival = this.rivalOf(facts);
@@ -138,13 +159,19 @@ export class Scheduling {
       this.#removeHost(rival);
     }
     const lifetimeMs =
-      options.intervalMs === undefined ? this.#config.hostTtlMs : 2 * options.intervalMs;
+      options.intervalMs === undefined
+        ? this.#config.hostTtlMs
+        : Math.min(2 * options.intervalMs, this.#limits.hostLifetimeMsMax);
     const expiresAtMs = this.#options.now() + lifetimeMs;
-    const host = this.#hosts.get(facts.id) ?? new Host(facts, expiresAtMs);
+    const { address = "" } = options;
+    const host = this.#hosts.get(facts.id) ?? this.#newHost({ facts, expiresAtMs, address });
+    this.#room.holdHost(host, textLengthOf(facts));
     host.facts = facts;
     host.expiresAtMs = expiresAtMs;
     host.certified = options.certified ?? false;
     this.#hosts.set(host.id, host);
+    if (host.isSeed) this.#seeds.add(host);
+    else this.#seeds.delete(host);
     return host;
   }
 
@@ -156,10 +183,11 @@ export class Scheduling {
   /**
    * A peer's first word. The answer may come through `voice` before this returns.
    *
-   * @throws {SchedulerError} `ERR_HOST_NOT_FOUND`, `ERR_PEER_TAKEN`
+   * @throws {SchedulerError} `ERR_HOST_NOT_FOUND`, `ERR_PEER_TAKEN`, `ERR_FULL`
    */
   register(registration: Registration, voice: PeerVoice): Peer {
-    const { download, peerId, taskId } = registration;
+    const { peerId, taskId, address = "" } = registration;
+    const download = withOwnBytes(registration.download);
     const host = this.#hosts.get(registration.hostId) ?? this.#receive(registration);
     const known = this.#tasks.get(taskId);
     const namesake = known?.peers.get(peerId);
@@ -170,11 +198,24 @@ export class Scheduling {
       );
     }
     if (namesake !== undefined) this.#removePeer(namesake);
-    const task = known ?? new Task(taskId, download, this.#options.now());
-    this.#tasks.set(taskId, task);
-    this.#active.add(task);
+    const textLength = textLengthOf(download);
+    this.#room.makeRoom({ host, task: known, address });
+    const task = known ?? this.#newTask(taskId, download, textLength);
     const nowMs = this.#options.now();
-    const peer = new Peer({ ...registration, id: peerId, host, task, voice, nowMs });
+    const peer = new Peer({
+      ...registration,
+      id: peerId,
+      download,
+      host,
+      task,
+      address,
+      pieces: new PieceNumbers(this.#room.pieceNumbers),
+      keeper: this.#room,
+      voice,
+      nowMs,
+    });
+    this.#room.enter(peer, textLength);
+    this.#active.add(task);
     // It would not ask for the whole task if the copy it once had were still there.
     for (const old of host.peers) {
       if (old.task === task && old.isFinal && !peer.isPartial) this.#removePeer(old);
@@ -193,13 +234,54 @@ export class Scheduling {
    * Dragonfly's daemons announce themselves every five minutes, whether the scheduler was started anew meanwhile or not, and go to the
    * origin when it does not know them: they may download all the same. Ours announce themselves when they are told.
    *
-   * @throws {SchedulerError} `ERR_HOST_NOT_FOUND`
+   * @throws {SchedulerError} `ERR_HOST_NOT_FOUND`, `ERR_FULL`
    */
-  #receive({ hostId, takesPushes }: Registration): Host {
+  #receive({ hostId, takesPushes, address = "" }: Registration): Host {
     if (takesPushes) return this.host(hostId);
-    const host = new Host(guestFacts(hostId), this.#options.now() + this.#config.hostTtlMs);
+    const facts = guestFacts(hostId);
+    const expiresAtMs = this.#options.now() + this.#config.hostTtlMs;
+    const host = this.#newHost({ facts, expiresAtMs, address });
+    this.#room.holdHost(host, textLengthOf(facts));
     this.#hosts.set(hostId, host);
     return host;
+  }
+
+  /** @throws {SchedulerError} `ERR_FULL` */
+  #newHost(init: {
+    readonly facts: Host__Output;
+    readonly expiresAtMs: number;
+    readonly address: string;
+  }): Host {
+    if (!this.#room.hasRoomForHost(init.address)) {
+      // Nothing is lost with one of whom nobody has heard but its name.
+      for (const host of this.#hosts.values()) {
+        if (!host.isGuest || host.peers.size > 0) continue;
+        this.#removeHost(host);
+        if (this.#room.hasRoomForHost(init.address)) break;
+      }
+    }
+    if (!this.#room.hasRoomForHost(init.address)) throw full("further hosts");
+    return new Host(init);
+  }
+
+  /** @throws {SchedulerError} `ERR_FULL` */
+  #newTask(id: string, download: Download__Output, textLength: number): Task {
+    if (this.#tasks.size >= this.#limits.taskCountMax) {
+      for (const task of this.#tasks.values()) if (task.peers.size === 0) this.#removeTask(task);
+    }
+    if (this.#tasks.size >= this.#limits.taskCountMax) throw full("further tasks");
+    this.#room.takeText(textLength);
+    const nowMs = this.#options.now();
+    const task = new Task(id, download, { textLength, nowMs, digests: this.#room.digests });
+    this.#tasks.set(id, task);
+    return task;
+  }
+
+  #removeTask(task: Task): void {
+    this.#tasks.delete(task.id);
+    this.#active.delete(task);
+    this.#room.giveTextBack(task.textLength);
+    task.forgetDigests();
   }
 
   #place(peer: Peer): void {
@@ -210,6 +292,7 @@ export class Scheduling {
     } else if (download.metadataOnly) {
       peer.state = "Succeeded";
       peer.complete = !peer.isPartial;
+      peer.retire();
       peer.voice?.metadataOnly();
     } else if (download.needBackToSource && this.#turns.mayInsist(peer)) {
       const isExpected = task.seedAsked === undefined || task.seedAsked.host === peer.host;
@@ -245,7 +328,7 @@ export class Scheduling {
     if (parent !== undefined) {
       parent.complaints.delete(peer.host);
       peer.failures.delete(parent);
-      peer.fedBy.add(parent);
+      peer.fedBy.set(parent, true);
     }
     if (peer.holdsLease) this.#turns.progressed(peer);
     this.#addPiece(peer, number);
@@ -273,7 +356,7 @@ export class Scheduling {
     if (parent === undefined || parent === peer) return;
     const failures = (peer.failures.get(parent) ?? 0) + 1;
     peer.failures.set(parent, failures);
-    parent.complaints.add(peer.host);
+    parent.complainedOfBy(peer.host);
     if (options.temporary && failures < FAILURES_MAX) return;
     this.#setAside(peer, parent);
     this.#placement.settle(peer.task);
@@ -298,7 +381,7 @@ export class Scheduling {
         peer.unlink(parent);
         continue;
       }
-      parent.complaints.add(peer.host);
+      parent.complainedOfBy(peer.host);
       this.#setAside(peer, parent);
     }
     if (failedParentIds.length === 0) {
@@ -384,12 +467,28 @@ export class Scheduling {
     // Its own word, if it gave one, is better.
     if (![...host.peers].some((peer) => peer.task === task) && !task.peers.has(options.peerId)) {
       const download = { ...task.download, range: null };
-      const nowMs = this.#options.now();
-      const id = options.peerId;
-      const facts = { id, host, task, download, takesPushes: false, voice: undefined, nowMs };
-      const peer = new Peer(facts);
+      const { address } = host;
+      try {
+        this.#room.makeRoom({ host, task, address });
+      } catch {
+        return; // it is asked again, or says so itself
+      }
+      const peer = new Peer({
+        id: options.peerId,
+        host,
+        task,
+        address,
+        pieces: new PieceNumbers(this.#room.pieceNumbers),
+        keeper: this.#room,
+        download,
+        takesPushes: false,
+        voice: undefined,
+        nowMs: this.#options.now(),
+      });
+      this.#room.enter(peer, 0);
       peer.state = "Succeeded";
       peer.complete = true;
+      peer.retire();
       task.peers.set(peer.id, peer);
       host.peers.add(peer);
     }
@@ -399,9 +498,15 @@ export class Scheduling {
   /** Looks at every deadline. Call it every `tickMs`. */
   tick(): void {
     const nowMs = this.#options.now();
+    this.#looks.refill();
     this.#forgetHosts(nowMs);
     if (nowMs - this.#sweptAtMs >= this.#config.gcIntervalMs) this.#sweep(nowMs);
-    for (const task of this.#active) {
+    const active = [...this.#active];
+    for (const task of active) {
+      if (this.#looks.isSpent) break;
+      // Those that are left come first the next time.
+      this.#active.delete(task);
+      this.#active.add(task);
       if (![...task.peers.values()].some((peer) => peer.wants)) {
         this.#active.delete(task);
         continue;
@@ -431,6 +536,7 @@ export class Scheduling {
     this.#tasks.clear();
     this.#active.clear();
     this.#hosts.clear();
+    this.#seeds.clear();
   }
 
   #heard(peer: Peer): void {
@@ -439,9 +545,9 @@ export class Scheduling {
   }
 
   #addPiece(peer: Peer, number: number): void {
-    if (!isPieceNumber(peer.task, number)) return;
+    if (!isPieceNumber(peer.task, number) || peer.complete || peer.isFinal) return;
     peer.pieces.add(number);
-    if (peer.complete || peer.pieces.size !== peer.task.pieceCount) return;
+    if (peer.pieces.size !== peer.task.pieceCount) return;
     peer.complete = true;
     this.#placement.settle(peer.task);
   }
@@ -462,6 +568,8 @@ export class Scheduling {
 
   #removeHost(host: Host): void {
     this.#hosts.delete(host.id);
+    this.#seeds.delete(host);
+    this.#room.dropHost(host);
     const tasks = new Set([...host.peers].map((peer) => peer.task));
     for (const peer of host.peers) this.#removePeer(peer);
     for (const task of this.#tasks.values()) {
@@ -486,7 +594,7 @@ export class Scheduling {
       for (const peer of task.peers.values()) {
         if (nowMs - peer.updatedAtMs >= this.#peerTtlMs(peer)) this.#removePeer(peer);
       }
-      if (task.peers.size === 0) this.#tasks.delete(task.id);
+      if (task.peers.size === 0) this.#removeTask(task);
       else this.#placement.settle(task);
     }
   }
@@ -499,7 +607,14 @@ export class Scheduling {
 }
 
 function isPieceNumber(task: Task, number: number): boolean {
-  return number < (task.pieceCount ?? PIECE_COUNT_MAX);
+  return number < Math.min(task.pieceCount ?? PIECE_COUNT_MAX, PIECE_COUNT_MAX);
+}
+
+/** Its own copies of what would keep the whole message in memory that it came in. */
+function withOwnBytes(download: Download__Output): Download__Output {
+  const { certificateChain } = download;
+  if (certificateChain.length === 0) return download;
+  return { ...download, certificateChain: certificateChain.map((bytes) => Buffer.from(bytes)) };
 }
 
 function endStream(peer: Peer): void {

@@ -9,6 +9,8 @@ export interface SeedAskerOptions {
   readonly tls: Tls | undefined;
   /** Seeds that were announced without a certificate are asked without TLS. */
   readonly plainPeers: boolean;
+  /** Calls at the same time. */
+  readonly callCountMax: number;
   readonly logger: Logger;
   /** The seed did not take the task. */
   readonly onFailed: (taskId: string, hostId: string) => void;
@@ -31,8 +33,9 @@ export class SeedAsker implements AsyncDisposable {
     this.#options = options;
   }
 
-  /** Starts a call in the background. @returns what ends it */
-  ask(seed: Host, task: Task, download: Download__Output): () => void {
+  /** Starts a call in the background. @returns what ends it; undefined: there are too many already */
+  ask(seed: Host, task: Task, download: Download__Output): (() => void) | undefined {
+    if (this.#calls.size >= this.#options.callCountMax) return undefined;
     const controller = new AbortController();
     const call = this.#call(seed, task, forSeed(download), controller.signal).finally(() =>
       this.#calls.delete(controller),

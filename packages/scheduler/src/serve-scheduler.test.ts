@@ -9,6 +9,7 @@ import {
   type Host as HostMessage,
   implementService,
   type RpcDuplex,
+  type RpcError,
   type SchedulerClient,
   serveRpc,
 } from "@damselfly/rpc";
@@ -326,6 +327,23 @@ describe("the scheduler's lists", () => {
     await expect(client.deleteHost({ hostId: "a" })).rejects.toMatchObject({ code: "NOT_FOUND" });
   });
 
+  it("makes as many lists in a second as it may, and refuses what does not fit into the next ones", async () => {
+    const client = connect(await open());
+    await new Daemon(client, "a").announce();
+    const codes = await Promise.all(
+      Array.from({ length: 100 }, () =>
+        client.listHosts({}, { timeoutMs: 500 }).then(
+          () => "OK",
+          (error: RpcError) => error.code,
+        ),
+      ),
+    );
+    const count = (code: string): number => codes.filter((other) => other === code).length;
+    expect([count("OK"), count("RESOURCE_EXHAUSTED")]).toEqual([10, 40]);
+    expect(count("DEADLINE_EXCEEDED") + count("CANCELLED")).toBe(50);
+    await new Daemon(client, "b").announce(); // others are answered
+  });
+
   it("forgets peers and tasks when told", async () => {
     const client = connect(await open());
     const peer = await (await new Daemon(client, "a").announce()).register();
@@ -363,6 +381,14 @@ describe("the scheduler's lists", () => {
 });
 
 describe("two daemons with one host id", () => {
+  it("are probed a few at a time: further ones count as living", async () => {
+    const client = connect(await open({ limits: { probeCountMax: 0 } }));
+    await new Daemon(client, "a").announce({ port: 1024 });
+    await expect(new Daemon(client, "a").announce({ port: 4001 })).rejects.toMatchObject({
+      code: "ALREADY_EXISTS",
+    });
+  });
+
   it("are told apart: the second is refused while the first one listens", async () => {
     const client = connect(await open());
     const first = keep(await serveRpc({ address: { ip: "127.0.0.1", port: 0 }, services: [] }));
@@ -425,6 +451,24 @@ describe("seeds over the network", () => {
     if (!("ip" in server.address)) throw new Error("not on TCP");
     await seed.announce({ type: 1, port: server.address.port });
   }
+
+  it("are asked for as many tasks at once as may be; peers of further ones read the origin", async () => {
+    const client = connect(await open({ limits: { seedCallCountMax: 1 } }));
+    let count = 0;
+    // oxlint-disable-next-line require-yield -- it says nothing
+    await openSeed(client, async function* () {
+      count += 1;
+      await new Promise(() => {});
+    });
+    const daemon = await new Daemon(client, "a").announce();
+    await daemon.register({ task: "first" });
+    await expect.poll(() => count, { interval: 5, timeout: 20_000 }).toBe(1);
+    for (const task of ["second", "third"]) {
+      const peer = await daemon.register({ task });
+      expect(await peer.hearKind()).toBe("needBackToSourceResponse");
+    }
+    expect(count).toBe(1);
+  });
 
   it("are asked with what the first peer knows, and their peer reads the origin", async () => {
     const client = connect(await open());

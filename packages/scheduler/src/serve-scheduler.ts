@@ -2,6 +2,7 @@ import { serveRpc } from "@damselfly/rpc";
 import type { Tls } from "@damselfly/transport";
 import type { Logger } from "./logger.ts";
 import { DEFAULT_SCHEDULER_CONFIG, type SchedulerConfig } from "./scheduler-config.ts";
+import { DEFAULT_SCHEDULER_LIMITS, type SchedulerLimits } from "./scheduler-limits.ts";
 import { createSchedulerService } from "./scheduler-service.ts";
 import { Scheduling } from "./scheduling.ts";
 import { SeedAsker } from "./seed-asker.ts";
@@ -16,6 +17,9 @@ export interface ServeSchedulerOptions {
   /** For calls to seeds; absent: plain. */
   readonly seedTls?: Tls | undefined;
   readonly config?: Partial<SchedulerConfig> | undefined;
+  readonly limits?: Partial<SchedulerLimits> | undefined;
+  /** Default: 4,000. */
+  readonly requestsPerSecondMax?: number | undefined;
   readonly logger: Logger & { error(fields: object, message: string): void };
   /** Milliseconds since 1970. Default: the system's clock. */
   readonly clock?: { now(): number } | undefined;
@@ -30,6 +34,12 @@ export interface SchedulerServer extends AsyncDisposable {
 /** Every download of every daemon has a call here: ten thousand daemons with five each. They cost some 10 KiB apiece. */
 const CALL_COUNT_MAX = 50_000;
 
+/** Dragonfly's. */
+const REQUESTS_PER_SECOND_MAX = 4_000;
+
+/** Of Dragonfly's peers, which name all their parents when they want others. Bytes. */
+const MESSAGE_LENGTH_MAX = 4 << 20;
+
 /** How long calls may go on once the server closes. Milliseconds; the streams have ended by then. */
 const CLOSE_GRACE_MS = 1_000;
 
@@ -43,19 +53,23 @@ export async function serveScheduler(options: ServeSchedulerOptions): Promise<Sc
     tls,
     plainPeers = tls === undefined,
     seedTls,
+    requestsPerSecondMax = REQUESTS_PER_SECOND_MAX,
     logger,
     clock = { now: monotonicClock() },
   } = options;
   const config = { ...DEFAULT_SCHEDULER_CONFIG, ...options.config };
+  const limits = { ...DEFAULT_SCHEDULER_LIMITS, ...options.limits };
   const seeds = new SeedAsker({
     tls: seedTls,
     plainPeers,
+    callCountMax: limits.seedCallCountMax,
     logger,
     onFailed: (taskId, hostId) => scheduling.seedFailed(taskId, hostId),
     onHolds: (taskId, seed) => scheduling.seedHolds(taskId, seed),
   });
   const scheduling = new Scheduling({
     config,
+    limits,
     now: () => clock.now(),
     random: Math.random,
     askSeed: (seed, task, download) => seeds.ask(seed, task, download),
@@ -63,12 +77,22 @@ export async function serveScheduler(options: ServeSchedulerOptions): Promise<Sc
   });
   const server = await serveRpc({
     address: options.address,
-    services: [createSchedulerService(scheduling, { secure: tls !== undefined, plainPeers })],
+    services: [
+      createSchedulerService(scheduling, { secure: tls !== undefined, plainPeers, limits }),
+    ],
     tls,
     plain: plainPeers,
     logger,
     graceMs: CLOSE_GRACE_MS,
-    limits: { callCountMax: CALL_COUNT_MAX, callsPerAddressMax: CALL_COUNT_MAX / 2 },
+    requestLimits: {
+      ratePerSecond: requestsPerSecondMax,
+      waitingCountMax: Math.ceil(requestsPerSecondMax / 10),
+    },
+    limits: {
+      callCountMax: CALL_COUNT_MAX,
+      callsPerAddressMax: CALL_COUNT_MAX / 2,
+      messageLengthMax: MESSAGE_LENGTH_MAX,
+    },
     channelOptions: {
       // A node that vanished is noticed after 30 s, so that those behind it get other parents.
       "grpc.keepalive_time_ms": 20_000,

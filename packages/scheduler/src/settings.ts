@@ -17,6 +17,8 @@ export interface SchedulerSettings {
     readonly port: number;
     /** What daemons are told to dial; for the ready line. Absent: `listenIP`. */
     readonly advertiseIP?: string | undefined;
+    /** Requests a second; a tenth more wait for the next second. */
+    readonly requestRateLimit: number;
     /** For those who dial this scheduler; in place of `security`. */
     readonly tls: TlsSection;
   };
@@ -79,7 +81,7 @@ export const settingsSchema: z.ZodType<SchedulerSettings> = z.object({
       logMaxBackups: inert,
       pluginDir: inert,
       dataDir: inert,
-      requestRateLimit: inert,
+      requestRateLimit: z.int().min(1).default(4_000),
     })
     .prefault({}),
   scheduler: z

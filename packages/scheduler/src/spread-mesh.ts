@@ -30,11 +30,21 @@ export function spreadMesh(
   }
 
   const reached = new Set<Peer>();
-  for (const server of servers) if (server.complete || server.holdsLease) reach(server, reached);
+  /** Of those who can serve, who is reached. */
+  const upstream: Peer[] = [];
+  const reach = (source: Peer): void => {
+    const todo = [source];
+    for (let next = todo.pop(); next !== undefined; next = todo.pop()) {
+      if (reached.has(next)) continue;
+      reached.add(next);
+      if (next.canServe) upstream.push(next);
+      todo.push(...next.children);
+    }
+  };
+  for (const server of servers) if (server.complete || server.holdsLease) reach(server);
   if (reached.size === 0) return;
   for (const member of members) {
     if (reached.has(member)) continue;
-    const upstream = servers.filter((server) => reached.has(server));
     const choice = { countMax: 1, nowMs, random };
     const [parent] = [
       ...chooseParents(member, upstream, { ...choice, limits: config }),
@@ -44,7 +54,7 @@ export function spreadMesh(
     const [superfluous] = member.parents.size >= config.parentsPerPeer ? member.parents : [];
     if (superfluous !== undefined) member.unlink(superfluous);
     adopt(member, parent);
-    reach(member, reached);
+    reach(member);
   }
 }
 
@@ -58,14 +68,4 @@ function isMember(peer: Peer): boolean {
 function adopt(child: Peer, parent: Peer): void {
   child.link(parent);
   child.dirty = true;
-}
-
-/** Adds a peer and everybody who gets pieces from it, directly or not. */
-function reach(peer: Peer, reached: Set<Peer>): void {
-  const todo = [peer];
-  for (let next = todo.pop(); next !== undefined; next = todo.pop()) {
-    if (reached.has(next)) continue;
-    reached.add(next);
-    todo.push(...next.children);
-  }
 }

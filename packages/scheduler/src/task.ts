@@ -1,4 +1,5 @@
 import type { Download__Output } from "@damselfly/rpc";
+import type { Allowance } from "@damselfly/limits";
 import type { Host } from "./host.ts";
 import type { Peer } from "./peer.ts";
 
@@ -17,6 +18,8 @@ export class Task {
   readonly id: string;
   /** As the first peer registered it. */
   readonly download: Download__Output;
+  /** What that takes, in bytes. */
+  readonly textLength: number;
   readonly createdAtMs: number;
   updatedAtMs: number;
   readonly peers: Map<string, Peer> = new Map();
@@ -34,8 +37,11 @@ export class Task {
   meshDirty = false;
   spreadAtMs: number = -Infinity;
   lastFailed = false;
+  /** Peers that read the origin. */
+  readerCount = 0;
   /** In the order they became known, so that a peer is told only what is new. */
   readonly digests: PieceFacts[] = [];
+  readonly #digestAllowance: Allowance;
   readonly #digestIndex = new Map<
     number,
     { readonly facts: PieceFacts; readonly reporter: Peer }
@@ -44,8 +50,16 @@ export class Task {
   #contentLength: number | undefined;
   #pieceCount: number | undefined;
 
-  constructor(id: string, download: Download__Output, nowMs: number) {
+  /** @param options.digests how many pieces' digests may be remembered, over all tasks */
+  constructor(
+    id: string,
+    download: Download__Output,
+    options: { readonly textLength: number; readonly nowMs: number; readonly digests: Allowance },
+  ) {
+    const { nowMs } = options;
     this.id = id;
+    this.textLength = options.textLength;
+    this.#digestAllowance = options.digests;
     this.download = download;
     this.createdAtMs = nowMs;
     this.updatedAtMs = nowMs;
@@ -82,7 +96,7 @@ export class Task {
         this.#contentVersion !== contentVersion);
     if (isOther) {
       if (!options.replace) return;
-      this.#forgetDigests();
+      this.forgetDigests();
     }
     this.#contentVersion = contentVersion;
     this.#contentLength = actualContentLength;
@@ -100,14 +114,16 @@ export class Task {
     if (known !== undefined) {
       if (known.facts.digest === facts.digest) return true;
       if (!reporter.holdsLease || this.peers.has(known.reporter.id)) return false;
-      this.#forgetDigests();
+      this.forgetDigests();
     }
+    if (!this.#digestAllowance.take(1)) return true; // it is not contradicted
     this.digests.push(facts);
     this.#digestIndex.set(facts.number, { facts, reporter });
     return true;
   }
 
-  #forgetDigests(): void {
+  forgetDigests(): void {
+    this.#digestAllowance.giveBack(this.digests.length);
     this.digests.length = 0;
     this.#digestIndex.clear();
     for (const peer of this.peers.values()) peer.digestsTold = 0;

@@ -11,6 +11,7 @@ import type { SchedulerError } from "./errors.ts";
 import type { Host } from "./host.ts";
 import type { Peer, PeerVoice } from "./peer.ts";
 import { DEFAULT_SCHEDULER_CONFIG, type SchedulerConfig } from "./scheduler-config.ts";
+import type { SchedulerLimits } from "./scheduler-limits.ts";
 import { Scheduling } from "./scheduling.ts";
 import type { PieceFacts } from "./task.ts";
 
@@ -86,15 +87,23 @@ export class TestCluster {
   readonly seedsAsked: string[] = [];
   readonly seedsCancelled: string[] = [];
   readonly log: string[] = [];
+  /** False: too many are being asked already. */
+  canAskSeeds = true;
 
-  constructor(config: Partial<SchedulerConfig> = {}, random: () => number = pseudoRandom(1)) {
+  constructor(
+    config: Partial<SchedulerConfig> = {},
+    random: () => number = pseudoRandom(1),
+    limits: Partial<SchedulerLimits> = {},
+  ) {
     this.config = { ...DEFAULT_SCHEDULER_CONFIG, ...config };
     const note = (_: object, message: string): void => void this.log.push(message);
     this.scheduling = new Scheduling({
       config: this.config,
+      limits,
       now: () => this.nowMs,
       random,
       askSeed: (seed) => {
+        if (!this.canAskSeeds) return undefined;
         this.seedsAsked.push(seed.id);
         return () => void this.seedsCancelled.push(seed.id);
       },
@@ -129,6 +138,7 @@ export class TestCluster {
       readonly pushes?: boolean;
       readonly task?: string;
       readonly fake?: FakePeer;
+      readonly address?: string;
       readonly onTold?: (told: Told) => void;
     } = {},
   ): FakePeer {
@@ -143,10 +153,20 @@ export class TestCluster {
         taskId: options.task ?? "task",
         download: downloadFacts(options.download),
         takesPushes: options.pushes ?? true,
+        address: options.address ?? "",
         ...(options.contentVersion === undefined ? {} : { contentVersion: options.contentVersion }),
       },
       fake,
     );
+    return fake;
+  }
+
+  /** Registers a peer of a host that has not announced itself, as Dragonfly's may. */
+  registerGuest(hostId: string): FakePeer {
+    const fake = new FakePeer();
+    const download = downloadFacts();
+    const ids = { hostId, peerId: hostId, taskId: "task" };
+    fake.peer = this.scheduling.register({ ...ids, download, takesPushes: false }, fake);
     return fake;
   }
 

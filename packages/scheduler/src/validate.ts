@@ -7,6 +7,7 @@ import type {
   Piece__Output,
 } from "@damselfly/rpc";
 import { SchedulerError } from "./errors.ts";
+import { textLengthOf } from "./text-length.ts";
 
 /*
  * The rules for messages: those that Dragonfly's own scheduler enforces (the validation rules of its api 2.3.8), and an
@@ -25,6 +26,10 @@ const ID_LENGTH_MAX = 1_024;
 const URL_LENGTH_MAX = 64 * 1_024;
 /** Characters; sha512 has 135. */
 const DIGEST_LENGTH_MAX = 256;
+/** Characters of all that a host says of itself; a few hundred are usual. */
+const HOST_LENGTH_MAX = 16 * 1_024;
+/** Characters of the version of a content: an ETag, or what stands for one. */
+const VERSION_LENGTH_MAX = 1_024;
 
 export function assertId(id: string, field: string): void {
   if (id === "") reject(field, "is empty");
@@ -51,8 +56,14 @@ export function assertAnnouncement(request: AnnounceHostRequest__Output): Host__
   return host;
 }
 
-export function assertDownload(download: Download__Output | null): Download__Output {
+/** @param lengthMax of all its texts, in bytes */
+export function assertDownload(
+  download: Download__Output | null,
+  lengthMax: number = Infinity,
+): Download__Output {
   if (download === null) return reject("download", "is missing");
+  const length = textLengthOf(download);
+  if (length > lengthMax) reject("download", `has ${length} bytes, limit is ${lengthMax}`);
   assertUrl(download.url, "download.url");
   if (download.digest !== undefined) assertDigest(download.digest, "download.digest");
   assertKnown(download.type, "download.type");
@@ -104,6 +115,14 @@ export function assertPiece(piece: Piece__Output | null): Piece__Output {
   return piece;
 }
 
+export function assertVersion(version: string): string {
+  if (version.length <= VERSION_LENGTH_MAX) return version;
+  return reject(
+    "content_version",
+    `has ${version.length} characters, limit is ${VERSION_LENGTH_MAX}`,
+  );
+}
+
 /** A parent as a child names it when it wants others. */
 export function assertCandidate(peer: Peer__Output): Peer__Output {
   assertId(peer.id, "candidate_parents.id");
@@ -116,6 +135,10 @@ export function assertCandidate(peer: Peer__Output): Peer__Output {
 }
 
 function assertHost(host: Host__Output): void {
+  const length = textLengthOf(host);
+  if (length > HOST_LENGTH_MAX) {
+    reject("host", `has ${length} bytes, limit is ${HOST_LENGTH_MAX}`);
+  }
   assertId(host.id, "host.id");
   assertId(host.hostname, "host.hostname");
   if (host.type > HOST_TYPE_MAX) reject("host.type", `is ${host.type}, limit is ${HOST_TYPE_MAX}`);
