@@ -3,6 +3,8 @@ import { createServer } from "node:http";
 import { codeOf } from "../code-of.ts";
 import { DaemonError } from "../errors.ts";
 import { messageOf } from "../message-of.ts";
+import { HttpConnections } from "./http-connections.ts";
+import { DEFAULT_HTTP_LIMITS, type HttpLimits } from "./http-limits.ts";
 
 /** What a path answers: a content type and a text made at each request. */
 export interface HttpPage {
@@ -21,7 +23,7 @@ export interface HttpServer extends AsyncDisposable {
 
 /**
  * Serves a few texts over HTTP: health, metrics, stats. GET and HEAD, and DELETE where there is something to clear; what
- * is not there is 404.
+ * is not there is 404. Whoever asks for a page while it is made gets the same one.
  *
  * @throws {DaemonError} `ERR_LISTEN`
  */
@@ -29,8 +31,23 @@ export async function serveHttp(
   name: string,
   address: { readonly ip: string; readonly port: number },
   pages: ReadonlyMap<string, HttpPage>,
+  options: { readonly limits?: Partial<HttpLimits> } = {},
 ): Promise<HttpServer> {
-  const server = createServer((request, response) => {
+  const limits = { ...DEFAULT_HTTP_LIMITS, ...options.limits };
+  const connections = new HttpConnections(limits);
+  const render = createPrinter();
+  const settings = {
+    maxHeaderSize: limits.headerLengthMax,
+    headersTimeout: limits.requestMs,
+    requestTimeout: limits.requestMs,
+    keepAliveTimeout: limits.idleMs,
+    connectionsCheckingInterval: Math.min(1_000, limits.requestMs),
+  };
+  const server = createServer(settings, (request, response) => {
+    if (!connections.mayAsk(request)) {
+      response.writeHead(429, { connection: "close" }).end("too many requests\n");
+      return;
+    }
     const page = pages.get((request.url ?? "").split("?", 1)[0] ?? "");
     if (page === undefined) {
       response.writeHead(404).end("not found\n");
@@ -41,7 +58,7 @@ export async function serveHttp(
       const allow = page.clear === undefined ? "GET, HEAD" : "GET, HEAD, DELETE";
       response.writeHead(405, { allow }).end();
     } else {
-      page.render().then(
+      render(page).then(
         (text) =>
           response
             .writeHead(page.statusCode ?? 200, { "content-type": page.contentType })
@@ -50,6 +67,8 @@ export async function serveHttp(
       );
     }
   });
+  server.timeout = limits.stallMs;
+  connections.watch(server);
   try {
     server.listen(address.port, address.ip);
     await once(server, "listening");
@@ -72,5 +91,21 @@ export async function serveHttp(
       server.closeAllConnections();
       await closed;
     },
+  };
+}
+
+/** Makes each page once for all who ask for it meanwhile: their answers are the same bytes. */
+function createPrinter(): (page: HttpPage) => Promise<Buffer> {
+  const printing = new Map<HttpPage, Promise<Buffer>>();
+  return async (page) => {
+    const running = printing.get(page);
+    if (running !== undefined) return await running;
+    const print = page.render().then((text) => Buffer.from(text));
+    printing.set(page, print);
+    try {
+      return await print;
+    } finally {
+      printing.delete(page);
+    }
   };
 }
