@@ -1,8 +1,10 @@
+import { Allowance } from "@damselfly/limits";
 import {
   implementService,
   status,
   type DownloadTaskRequest__Output,
   type DownloadTaskResponse,
+  type Host,
   type ImplementedService,
   type ServiceImplementation,
   type Services,
@@ -19,11 +21,13 @@ import type { Origin } from "../origins/origin.ts";
 import { pause } from "../pause.ts";
 import type { SchedulerConnection } from "../scheduling/scheduler-client.ts";
 import type { TaskManager } from "../tasks/task-manager.ts";
+import { DEFAULT_API_LIMITS, type ApiLimits } from "./api-limits.ts";
 import { assertCertified, assertHostIdentity } from "./assert-host-identity.ts";
 import { assertNotBlocked } from "./assert-not-blocked.ts";
 import { deleteLocalTask, describeTask, statLocalTask } from "./local-tasks.ts";
 import { listTaskEntries } from "./list-task-entries.ts";
 import type { LocalContent } from "./local-content.ts";
+import { Seats } from "./seats.ts";
 import { streamDownload } from "./stream-download.ts";
 import { syncPieces } from "./sync-pieces.ts";
 import { deleteTaskEverywhere, SCHEDULER_CALL_MS } from "./task-deletion.ts";
@@ -50,6 +54,7 @@ export interface ServiceParts {
   readonly meter: TrafficMeter;
   readonly metrics: Metrics;
   readonly localContent: LocalContent;
+  readonly limits?: Partial<ApiLimits>;
   /** Called at every request, so that a daemon that ends when idle knows it is not. */
   readonly onRequest: () => void;
   /** The host leaves the cluster: DeleteHost. */
@@ -94,47 +99,54 @@ export function createDownloadService(parts: ServiceParts): ImplementedService {
 /** What other daemons and the scheduler may ask: TCP. */
 export function createUploadService(parts: ServiceParts): ImplementedService {
   const { manager, dataPlane, host, tls, plainPeers, meter, onRequest } = parts;
-  const children = { value: 0 };
+  const limits = { ...DEFAULT_API_LIMITS, ...parts.limits };
+  const wantedPieces = new Allowance(limits.wantedPieceCountMax);
+  const children = new Seats("peers that listen for pieces", {
+    countMax: limits.childCountMax,
+    perAddressMax: limits.childrenPerAddressMax,
+  });
+  const watchers = new Seats("peers that listen for how this host fares", {
+    countMax: limits.watcherCountMax,
+    perAddressMax: limits.watchersPerAddressMax,
+  });
+  const orders = new Seats("downloads", {
+    countMax: limits.orderCountMax,
+    perAddressMax: limits.ordersPerAddressMax,
+  });
   const methods: ServiceImplementation<Services["dfdaemon.v2.DfdaemonUpload"]> = {
     downloadTask: (request, context) =>
-      downloadTask(parts, request, { ...context, outputAllowed: false }),
+      orders.seated(
+        context.peerIp,
+        downloadTask(parts, request, { ...context, outputAllowed: false }),
+      ),
     statTask: (request, { signal }) => answer(() => statTask(parts, request.taskId, signal)),
     statLocalTask: (request) =>
       answer(() => statLocalTask(dataPlane.storage, manager.history, request.taskId)),
-    listTaskEntries: (request, { signal }) =>
-      answer(() => listTaskEntries(parts.origin, request, { signal })),
+    listTaskEntries: async (request, { signal, peerIp }) => {
+      const leave = orders.take(peerIp);
+      try {
+        return await answer(() => listTaskEntries(parts.origin, request, { signal }));
+      } finally {
+        leave();
+      }
+    },
     deleteTask: (request, { signal }) => answer(() => deleteTask(parts, request.taskId, signal)),
-    syncPieces: (request, { signal, closing, peerCertificate }) => {
+    syncPieces: (request, { signal, closing, peerCertificate, peerIp }) => {
       onRequest();
       if (tls && !plainPeers) assertCertified(request.hostId, peerCertificate);
       assertHostIdentity(request.hostId, peerCertificate);
       const isTrusted = !tls || peerCertificate !== undefined;
-      return translated(
-        syncPieces(
-          {
-            dataPlane,
-            manager,
-            ip: host.ip,
-            isTrusted,
-            certificates: peerCertificate === undefined ? [] : [peerCertificate.raw],
-            plainPeers,
-            children,
-            closing,
-          },
-          request,
-          signal,
-        ),
+      const certificates = peerCertificate === undefined ? [] : [peerCertificate.raw];
+      const access = { isTrusted, certificates, plainPeers };
+      const messages = syncPieces(
+        { dataPlane, manager, ip: host.ip, ...access, wantedPieces, closing },
+        request,
         signal,
       );
+      return translated(children.seated(peerIp, messages), signal);
     },
-    async *syncHost(_request, { signal, closing }) {
-      const left = AbortSignal.any([signal, closing]);
-      while (!left.aborted) {
-        const network = describeNetwork(host, meter);
-        yield { id: host.id, hostname: host.hostname, ip: host.ip, port: host.port, network };
-        await pause(SYNC_HOST_INTERVAL_MS, left);
-      }
-      signal.throwIfAborted();
+    syncHost(_request, { signal, closing, peerIp }) {
+      return watchers.seated(peerIp, syncHost({ host, meter, closing }, signal));
     },
   };
   const metered = meterUploadService(methods, parts.metrics);
@@ -142,6 +154,23 @@ export function createUploadService(parts: ServiceParts): ImplementedService {
     sendTimeoutsMs: { syncPieces: SYNC_SEND_MS, syncHost: SYNC_SEND_MS },
     unserved: UNSERVED,
   });
+}
+
+async function* syncHost(
+  {
+    host,
+    meter,
+    closing,
+  }: Pick<ServiceParts, "host" | "meter"> & { readonly closing: AbortSignal },
+  signal: AbortSignal,
+): AsyncGenerator<Host, void, undefined> {
+  const left = AbortSignal.any([signal, closing]);
+  while (!left.aborted) {
+    const network = describeNetwork(host, meter);
+    yield { id: host.id, hostname: host.hostname, ip: host.ip, port: host.port, network };
+    await pause(SYNC_HOST_INTERVAL_MS, left);
+  }
+  signal.throwIfAborted();
 }
 
 function downloadTask(

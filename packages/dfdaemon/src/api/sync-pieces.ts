@@ -1,3 +1,4 @@
+import type { Allowance } from "@damselfly/limits";
 import { status, type SyncPiecesRequest__Output, type SyncPiecesResponse } from "@damselfly/rpc";
 import type { CertificateChain } from "@damselfly/transport";
 import type { DataPlane } from "../data-plane/data-plane.ts";
@@ -8,14 +9,6 @@ import type { TaskManager } from "../tasks/task-manager.ts";
 
 /** Pieces that one request may ask for: 64 TiB at 64 MiB each. */
 const PIECE_COUNT_MAX = 1 << 20;
-
-/** Children that listen at once, over all tasks. */
-const CHILD_COUNT_MAX = 4_096;
-
-/** Counts those who listen. One for all calls. */
-export interface ChildCount {
-  value: number;
-}
 
 /**
  * Tells a child which of the pieces it wants are here, as they come, until all of them are or no more will come, or this daemon is being
@@ -35,14 +28,16 @@ export async function* syncPieces(
     readonly certificates: CertificateChain;
     /** Pieces are served without TLS. */
     readonly plainPeers: boolean;
-    readonly children: ChildCount;
+    /** How many pieces all children together may wait for. */
+    readonly wantedPieces: Allowance;
     /** Aborts when this daemon is being stopped. */
     readonly closing: AbortSignal;
   },
   request: SyncPiecesRequest__Output,
   signal: AbortSignal,
 ): AsyncGenerator<SyncPiecesResponse, void, undefined> {
-  const { dataPlane, manager, ip, isTrusted, certificates, plainPeers, children, closing } = parts;
+  const { dataPlane, manager, ip, isTrusted, certificates, plainPeers } = parts;
+  const { wantedPieces, closing } = parts;
   const { hostId, taskId, interestedPieceNumbers } = request;
   const isOurs = request.extension !== null;
   if (!isOurs && !plainPeers) {
@@ -70,13 +65,16 @@ export async function* syncPieces(
     contentVersion: task.facts.contentVersion,
     sourceDigest: sourceDigestOf(task.facts),
   };
-  if (children.value >= CHILD_COUNT_MAX) {
+  const wanted = new Set(interestedPieceNumbers.filter((number) => number < task.pieceCount));
+  // The request is kept for as long as the call goes on.
+  interestedPieceNumbers.length = 0;
+  const wantedCount = wanted.size;
+  if (!wantedPieces.take(wantedCount)) {
     throw status(
       "RESOURCE_EXHAUSTED",
-      `Cannot sync pieces: ${children.value} peers listen here already`,
+      `Cannot sync pieces: peers wait for ${wantedPieces.used} pieces here already`,
     );
   }
-  const wanted = interestedPieceNumbers.filter((number) => number < task.pieceCount);
   const leave = manager.attend(taskId);
   // Between two pieces of a child's, its parent's copy is in use, too.
   const release = task.retain();
@@ -85,7 +83,6 @@ export async function* syncPieces(
   const dismiss = childKey === undefined ? undefined : quinn?.admit(childKey, certificates);
   // Without a download under way no more will come than what is here.
   const coming = manager.endOf(taskId) ?? Promise.resolve(undefined);
-  children.value += 1;
   try {
     if (isOurs) yield { ip, extension };
     // No QUIC port: they would dial it, and what they speak there is not what we do.
@@ -104,7 +101,7 @@ export async function* syncPieces(
     }
     throw status("INTERNAL", `Cannot sync pieces: the download here failed: ${messageOf(error)}`);
   } finally {
-    children.value -= 1;
+    wantedPieces.giveBack(wantedCount);
     dismiss?.();
     release();
     leave();

@@ -5,6 +5,9 @@ import { PeerManners, type Daemon } from "./peer-manners.ts";
 /** A connection nobody uses is kept this long for the next task. Milliseconds. */
 const IDLE_MS = 60_000;
 
+/** What another daemon says at once: a piece, or where to fetch. Bytes. */
+const MESSAGE_LENGTH_MAX = 1 << 20;
+
 /** Control connections to other daemons, one each, shared by all tasks. */
 export class UploadClients implements AsyncDisposable {
   readonly #tls: Tls | undefined;
@@ -35,8 +38,12 @@ export class UploadClients implements AsyncDisposable {
         isSecure && this.#tls !== undefined
           ? { tls: this.#tls, expectedHostname: daemon.hostname }
           : {};
+      const channelOptions = { "grpc.max_receive_message_length": MESSAGE_LENGTH_MAX };
       entry = {
-        client: createDfdaemonUploadClient({ ip: daemon.ip, port: daemon.port }, options),
+        client: createDfdaemonUploadClient(
+          { ip: daemon.ip, port: daemon.port },
+          { ...options, channelOptions },
+        ),
         userCount: 0,
         idle: undefined,
       };

@@ -13,13 +13,15 @@ export async function* followPieces(
   signal: AbortSignal,
 ): AsyncGenerator<{ readonly piece: PieceRecord; readonly fresh: boolean }, void, undefined> {
   const missing = new Set(pieceNumbers);
-  const arrived: { piece: PieceRecord; fresh: boolean }[] = [];
+  /** Those that were here from the start. */
+  const present: number[] = [];
+  let arrived: PieceRecord[] = [];
   let end: { readonly failure: Error | undefined } | undefined;
   let wake: () => void = () => {};
 
   const unsubscribe = task.onChange((change) => {
     if (change.kind !== "recorded" || !missing.has(change.piece.number)) return;
-    arrived.push({ piece: change.piece, fresh: true });
+    arrived.push(change.piece);
     wake();
   });
   const onAbort = (): void => wake();
@@ -28,19 +30,24 @@ export async function* followPieces(
     end = { failure };
     wake();
   });
-  for (const number of missing) {
-    const piece = task.pieces.get(number);
-    if (piece !== undefined) arrived.push({ piece, fresh: false });
-  }
+  for (const number of missing) if (task.pieces.has(number)) present.push(number);
 
   try {
+    for (const number of present) {
+      signal.throwIfAborted();
+      const piece = task.pieces.get(number);
+      if (piece !== undefined && missing.delete(number)) yield { piece, fresh: false };
+    }
+    present.length = 0;
     while (missing.size > 0) {
       signal.throwIfAborted();
-      const next = arrived.shift();
-      if (next !== undefined) {
-        if (missing.delete(next.piece.number)) yield next;
-        continue;
+      const batch = arrived;
+      arrived = [];
+      for (const piece of batch) {
+        signal.throwIfAborted();
+        if (missing.delete(piece.number)) yield { piece, fresh: true };
       }
+      if (batch.length > 0) continue;
       if (end?.failure !== undefined) throw end.failure;
       if (end !== undefined) return;
       await new Promise<void>((resolve) => {

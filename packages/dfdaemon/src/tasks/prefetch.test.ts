@@ -57,3 +57,18 @@ it("none is begun by a daemon that is stopping", async () => {
   node.manager.prefetch(part, observer);
   expect(counts).toEqual({ started: 0, failed: 0 });
 });
+
+it("no more are begun at once than may be, of a thousand", async () => {
+  let isHeld = true;
+  cluster.origin.beforeStat = async () => {
+    await expect.poll(() => isHeld, { timeout: 20_000 }).toBe(false);
+  };
+  for (let index = 0; index < 1_000; index += 1) {
+    const taskId = index.toString(16).padStart(64, "0");
+    node.manager.prefetch({ ...part, taskId }, observer);
+  }
+  expect(counts.started).toBe(100);
+  expect(node.manager.activeCount).toBe(100);
+  isHeld = false;
+  await expect.poll(() => node.manager.activeCount, { timeout: 20_000 }).toBe(0);
+});

@@ -31,6 +31,8 @@ const RESTARTS_MAX = 3;
  * one file, or HEAD and GET do.
  */
 const CHANGES_MAX = 2;
+/** Tasks fetched at once because somebody wanted a part of them; of further ones only the part is. */
+const PREFETCHES_MAX = 100;
 /** A scheduler that does not listen to what is here already holds nobody up for longer. Milliseconds. */
 const ANNOUNCE_HOLDING_MS = 10_000;
 export type DownloadEvent =
@@ -173,6 +175,7 @@ export class TaskManager implements AsyncDisposable {
   prefetch(request: DownloadRequest, observer?: PrefetchObserver): void {
     const { taskId } = request;
     if (this.#prefetching.has(taskId) || this.#closing.signal.aborted) return;
+    if (this.#prefetching.size >= PREFETCHES_MAX) return;
     this.#prefetching.add(taskId);
     this.history.prefetched(taskId);
     observer?.started();

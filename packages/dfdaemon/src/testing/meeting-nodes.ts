@@ -17,6 +17,7 @@ import { createGrpcDownloader } from "@damselfly/transport-grpc";
 import { ALPN as QUIC_ALPN, createQuicDownloader } from "@damselfly/transport-quic";
 import { createTcpDownloader } from "@damselfly/transport-tcp";
 import { encodePacket, Tag } from "@damselfly/vortex";
+import { LocalContent } from "../api/local-content.ts";
 import { createUploadService } from "../api/services.ts";
 import { configSchema } from "../config/config-schema.ts";
 import { ContentLimits, DEFAULT_CONTENT_LIMITS } from "../data-plane/content-limits.ts";
@@ -154,6 +155,7 @@ export async function openDialledNode(options: {
       plainPeers: plain,
       meter: new TrafficMeter(),
       metrics: createMetrics({ version: "0", platform: "test" }),
+      localContent: new LocalContent(0),
       onRequest: () => {},
       onLeave: async () => {},
       logger,
