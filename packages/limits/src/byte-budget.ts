@@ -1,5 +1,7 @@
 /** Bytes set aside in a `ByteBudget`. */
 export interface Reservation {
+  /** Held at this moment; 0 once it is released. */
+  readonly length: number;
   /** Gives some back, or takes more without asking: for when it is known how much it really is. */
   resize(length: number): void;
   /** Idempotent. */
@@ -70,7 +72,13 @@ export class ByteBudget {
       held = wanted;
       this.#grantNext();
     };
-    return { resize, release: () => resize(0) };
+    return {
+      get length() {
+        return held;
+      },
+      resize,
+      release: () => resize(0),
+    };
   }
 
   #grantNext(): void {

@@ -59,7 +59,11 @@ export function handleServerStream(
         });
         const emitter: EventEmitter = call;
         emitter.once("cancelled", () => sender.leave());
-        const messages = handler(call.request, { ...context, taken: () => sender.taken() });
+        const messages = handler(call.request, {
+          ...context,
+          taken: () => sender.taken(),
+          giveUp: (error) => sender.giveUp(error),
+        });
         for await (const message of messages) await sender.send(message);
       },
       end: (error) => endStream(call, error),

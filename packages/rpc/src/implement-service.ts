@@ -28,6 +28,8 @@ export interface CallContext {
 export interface StreamContext extends CallContext {
   /** Resolves when the caller has taken all that was sent, or has left. It may be asked for after the end, too. */
   readonly taken: () => Promise<void>;
+  /** Ends the call with this error, though the caller takes nothing of what it is sent. */
+  readonly giveUp: (error: Error) => void;
 }
 
 /** The serving side of a call on which both sides send. The call ends well when the handler's promise resolves. */

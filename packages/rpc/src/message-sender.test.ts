@@ -47,6 +47,15 @@ describe("MessageSender", () => {
     await sender.taken();
   });
 
+  it("can be given up while a caller takes nothing", async () => {
+    const { sender } = create();
+    await sender.send({});
+    const second = sender.send({});
+    sender.giveUp(new Error("others need the room"));
+    await expect(second).rejects.toThrow("others need the room");
+    await expect(sender.send({})).rejects.toThrow("others need the room");
+  });
+
   it("holds nothing for a caller that has left, though it never says that it took anything", async () => {
     const { sender, controller } = create();
     await sender.send({});

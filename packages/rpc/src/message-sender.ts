@@ -19,6 +19,7 @@ export class MessageSender {
   #inFlightCount = 0;
   #wake: (() => void) | undefined;
   #hasLeft = false;
+  #failure: Error | undefined;
   readonly #onTaken: (() => void)[] = [];
 
   /** @param options.timeoutMs how long the caller may take to take a message; absent: as long as it likes */
@@ -40,6 +41,12 @@ export class MessageSender {
     this.#settle();
   }
 
+  /** The message that is being sent, and any other, fails with this. */
+  giveUp(error: Error): void {
+    this.#failure ??= error;
+    this.#wake?.();
+  }
+
   /** Resolves when nothing that was sent is held any more. */
   async taken(): Promise<void> {
     if (this.#isHolding) await new Promise<void>((resolve) => this.#onTaken.push(resolve));
@@ -59,9 +66,11 @@ export class MessageSender {
    *
    * @throws the signal's reason when the caller has left
    * @throws {RpcError} `DEADLINE_EXCEEDED` when it takes nothing for too long
+   * @throws what the call was given up with
    */
   async send(message: object): Promise<void> {
     this.#signal.throwIfAborted();
+    if (this.#failure !== undefined) throw this.#failure;
     this.#inFlightCount += 1;
     this.#sink.write(message, () => {
       this.#inFlightCount -= 1;
@@ -83,6 +92,7 @@ export class MessageSender {
     clearTimeout(timer);
     this.#wake = undefined;
     this.#signal.throwIfAborted();
+    if (this.#failure !== undefined) throw this.#failure;
     if (isLate) {
       throw status(
         "DEADLINE_EXCEEDED",

@@ -4,7 +4,7 @@ import {
   implementService,
   serveRpc,
   status,
-  type CallContext,
+  type StreamContext,
   type DownloadPieceRequest__Output,
   type DownloadPieceResponse,
   type RpcLogger,
@@ -98,6 +98,8 @@ const REFUSED_CALL_COUNT = 1024;
 /** A request has some 90 bytes. */
 const REQUEST_LENGTH_MAX = 4 * 1024;
 
+const TAKES_TOO_LITTLE = "Cannot go on with the piece: too little of it is taken";
+
 /** Answers one rpc, within limits on how many at once. */
 class PieceHandler {
   readonly #source: PieceSource;
@@ -111,11 +113,11 @@ class PieceHandler {
 
   async *downloadPiece(
     request: DownloadPieceRequest__Output,
-    { signal, peerIp }: CallContext,
+    { signal, peerIp: childIp, giveUp }: StreamContext,
   ): AsyncGenerator<DownloadPieceResponse, void, undefined> {
     if (!TASK_ID.test(request.taskId)) throw status("INVALID_ARGUMENT", "task_id is no task id");
     const range = rangeOf(request);
-    const excess = this.#requests.excess(peerIp);
+    const excess = this.#requests.excess(childIp);
     if (excess !== undefined) {
       const whom = excess === "all" ? "" : " to this address";
       throw status(
@@ -123,11 +125,13 @@ class PieceHandler {
         `as many pieces as may be are being served${whom} already`,
       );
     }
-    const release = this.#requests.add(peerIp);
+    const release = this.#requests.add(childIp);
     let reader: PieceReader | undefined;
     try {
       const { taskId, pieceNumber } = request;
-      reader = await this.#source.openPiece({ taskId, pieceNumber, range }, { signal });
+      reader = await this.#source.openPiece({ taskId, pieceNumber, range }, { signal, childIp });
+      const { reclaimed } = reader;
+      reclaimed?.addEventListener("abort", () => giveUp(status("UNAVAILABLE", TAKES_TOO_LITTLE)));
       yield { metadata: reader.piece };
       for await (const chunk of reader.content) {
         for (let start = 0; start < chunk.byteLength; start += CONTENT_LENGTH_MAX) {

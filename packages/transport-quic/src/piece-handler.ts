@@ -145,7 +145,7 @@ export class PieceHandler {
     const controller = new AbortController();
     const release = this.#requests.add(ip);
     const end = this.#begin(connection);
-    const running = this.#run(stream, request, controller);
+    const running = this.#run(stream, request, { controller, childIp: ip });
     this.#running.set(running, controller);
     await running.finally(() => {
       this.#running.delete(running);
@@ -189,15 +189,17 @@ export class PieceHandler {
   async #run(
     stream: QuicStream,
     request: PieceRequest,
-    controller: AbortController,
+    options: { readonly controller: AbortController; readonly childIp: string },
   ): Promise<void> {
+    const { controller, childIp } = options;
     const { signal } = controller;
     void stream.closed.then((error) => {
       if (error !== undefined) controller.abort(error);
     });
     let announcedAt: number | undefined;
     try {
-      await using reader = await this.#source.openPiece(request, { signal });
+      await using reader = await this.#source.openPiece(request, { signal, childIp });
+      reader.reclaimed?.addEventListener("abort", () => controller.abort(reader.reclaimed?.reason));
       announcedAt = performance.now();
       const { length } = clipByteRange(request.range, reader.piece.length);
       const sending = this.#send(stream, reader, length);

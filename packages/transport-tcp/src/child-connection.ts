@@ -98,6 +98,7 @@ export class ChildConnection {
         this.#isAnnounced = true;
       },
       write: (bytes) => this.#write(bytes),
+      cut: () => this.#socket.destroy(),
     };
     try {
       return await this.#init.handler.answer(request, sink, busy);

@@ -26,6 +26,8 @@ export interface AnswerSink {
   announced(): void;
   /** Resolves when the bytes are the caller's again. @throws when the connection breaks */
   write(bytes: Uint8Array): Promise<void>;
+  /** Nothing more goes there, and what was written is dropped. */
+  cut(): void;
 }
 
 const TASK_ID = /^[0-9a-f]{64}$/;
@@ -79,8 +81,9 @@ export class PieceHandler {
     const release = this.#requests.add(sink.ip);
     let isAnnounced = false;
     try {
-      await using reader = await this.#open(request, sink.signal);
+      await using reader = await this.#open(request, sink);
       isAnnounced = true;
+      reader.reclaimed?.addEventListener("abort", () => sink.cut(), { once: true });
       await this.#send(reader, rangeOf(request), sink);
       return true;
     } catch (error) {
@@ -104,7 +107,7 @@ export class PieceHandler {
       : "as many as may be are being served to this address already";
   }
 
-  async #open(request: Request, signal: AbortSignal): Promise<PieceReader> {
+  async #open(request: Request, { signal, ip }: AnswerSink): Promise<PieceReader> {
     const { tag, taskId, pieceNumber } = request;
     // The other tags ask for kinds of task that nobody has here.
     const isStandard = tag === Tag.DownloadPiece || tag === Tag.DownloadPieceRange;
@@ -113,7 +116,7 @@ export class PieceHandler {
     }
     return await this.#source.openPiece(
       { taskId, pieceNumber, range: rangeOf(request) },
-      { signal },
+      { signal, childIp: ip },
     );
   }
 

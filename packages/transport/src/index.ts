@@ -37,6 +37,7 @@ export {
   type ParentAddress,
   type PieceDownload,
   type PieceInfo,
+  type OpenPieceOptions,
   type PieceReader,
   type PieceRequest,
   type PieceServer,

@@ -220,6 +220,10 @@ class MemoryServer implements MemoryPieceServer {
   async openPiece(request: PieceRequest, line: Line): Promise<PieceReader> {
     this.#assertWithinLimits(line.child);
     const opening = this.#source.openPiece(request, { signal: line.signal });
+    void opening.then(
+      ({ reclaimed }) => reclaimed?.addEventListener("abort", () => this.#cut(line)),
+      () => undefined,
+    );
     this.#lines.set(line, this.#release(line, opening));
     try {
       const { piece, content, ...reader } = await opening;
@@ -243,6 +247,11 @@ class MemoryServer implements MemoryPieceServer {
     const finished = Promise.all(this.#lines.values());
     const expired = (): Error => new Error(`Pieces still run after ${this.#closeMs} ms`);
     await within(finished, { ms: this.#closeMs, expired }).catch(() => this.kill());
+  }
+
+  #cut(line: Line): void {
+    const reason = `Cannot read from ${this.parent.hostId}: too little is taken`;
+    line.cut(new TransportError("ERR_PIECE_TRUNCATED", reason));
   }
 
   /** Cuts the line when nothing of the content is asked for too long. */

@@ -118,14 +118,20 @@ export interface PieceSource {
    * @throws {TransportError} `ERR_PIECE_NOT_FOUND`, `ERR_PARENT_FAILED`, `ERR_PARENT_BUSY`
    * @throws the signal's reason, when `options.signal` aborts
    */
-  openPiece(
-    request: PieceRequest,
-    options?: { readonly signal?: AbortSignal },
-  ): Promise<PieceReader>;
+  openPiece(request: PieceRequest, options?: OpenPieceOptions): Promise<PieceReader>;
+}
+
+export interface OpenPieceOptions {
+  readonly signal?: AbortSignal;
+  /** The child's address, where it has one. */
+  readonly childIp?: string;
 }
 
 /** An open piece on the serving side; same shape and rules as on the receiving side. */
-export type PieceReader = PieceDownload;
+export interface PieceReader extends PieceDownload {
+  /** Aborts when the source needs for others what the piece holds: whoever sends it cuts the child off, which takes too little. */
+  readonly reclaimed?: AbortSignal;
+}
 
 /** Where a server listens. */
 export interface ServerAddress {

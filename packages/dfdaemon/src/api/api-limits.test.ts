@@ -73,6 +73,7 @@ class Call {
       signal: this.#controller.signal,
       closing: new AbortController().signal,
       taken: async () => {},
+      giveUp: () => {},
       peer: `${ip}:1`,
       peerIp: ip,
       userAgent: "",

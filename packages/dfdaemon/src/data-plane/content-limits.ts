@@ -60,21 +60,24 @@ export class ContentLimits {
   readonly upload: RateLimit;
   /** Of pieces being served. */
   readonly serving: ByteBudget;
+  /** How many bytes those may take. */
+  readonly servingLengthMax: number;
+  readonly clock: Clock;
   /** Bytes that each QUIC backend may have asked for and not taken. */
   readonly quicBytesInFlightMax: number;
   readonly #download: RateLimit;
   readonly #origin: RateLimit;
   readonly #receiving: ByteBudget;
-  readonly #clock: Clock;
 
   constructor(init: ContentLimitsInit, clock: Clock = SYSTEM_CLOCK) {
     const { memoryLimit } = init;
     this.upload = new RateLimit(init.uploadRate, clock);
     this.#download = new RateLimit(init.downloadRate, clock);
     this.#origin = new RateLimit(init.originRate, clock);
-    this.#clock = clock;
+    this.clock = clock;
     const receivingLength = memoryLimit * RECEIVING_SHARE;
-    this.serving = new ByteBudget(memoryLimit * SERVING_SHARE);
+    this.servingLengthMax = memoryLimit * SERVING_SHARE;
+    this.serving = new ByteBudget(this.servingLengthMax);
     this.#receiving = new ByteBudget(receivingLength);
     // What is received has room already: QUIC is not to make it wait once more.
     this.quicBytesInFlightMax = Math.floor(receivingLength + memoryLimit * LOOK_AHEAD_SHARE);
@@ -126,7 +129,7 @@ export class ContentLimits {
   ): Promise<Incoming<Kind>> {
     const room = await this.#receiving.reserve(length, signal);
     // A parent may be waiting for the piece itself, for minutes. Nothing comes meanwhile, and others may have the room.
-    const stop = this.#clock.after(PATIENCE_MS, () => room.resize(0));
+    const stop = this.clock.after(PATIENCE_MS, () => room.resize(0));
     try {
       const opened = await open();
       stop();

@@ -11,7 +11,8 @@ function create({ memoryLength = 100 * MIB, rate = Infinity, clock = new FakeClo
   const source = new SyntheticSource();
   const serving = new ByteBudget(memoryLength);
   const upload = new RateLimit(rate, clock);
-  return { source, serving, clock, limited: new LimitedSource(source, { serving, upload }) };
+  const limits = { serving, servingLengthMax: memoryLength, upload, clock };
+  return { source, serving, clock, limited: new LimitedSource(source, limits) };
 }
 
 describe("LimitedSource", () => {
@@ -63,6 +64,54 @@ describe("LimitedSource", () => {
       if (outcome.status === "fulfilled") await outcome.value[Symbol.asyncDispose]();
     }
     await source.untilFree();
+    expect(serving.usedLength).toBe(0);
+  });
+
+  it("cuts off the child that has taken nothing for longest, if that is long, when there is no memory for another one", async () => {
+    const { source, limited, clock } = create({ memoryLength: 2 * MIB });
+    const request = source.add(0, { length: 64 * MIB, chunkLength: 512 * 1024 });
+    const [first, second] = [await limited.openPiece(request), await limited.openPiece(request)];
+    const chunks = first.content[Symbol.asyncIterator]();
+    await clock.pass(9_999);
+    expect(await codeOf(limited.openPiece(request))).toBe("ERR_PARENT_BUSY");
+    await chunks.next();
+    await clock.pass(1);
+    const third = await limited.openPiece(request);
+    expect(second.reclaimed?.reason).toMatchObject({ code: "ERR_PARENT_STALLED" });
+    expect(first.reclaimed?.aborted).toBe(false);
+    // One that takes a chunk now and then is left alone, however slow it is.
+    const opened = [first, second, third];
+    for (let count = 0; count < 50; count += 1) {
+      await chunks.next();
+      await clock.pass(9_000);
+      await limited.openPiece(request).then(
+        (reader) => opened.push(reader),
+        () => undefined,
+      );
+    }
+    expect(opened.length).toBeGreaterThan(20);
+    expect(first.reclaimed?.aborted).toBe(false);
+    for (const reader of opened) await reader[Symbol.asyncDispose]();
+  });
+
+  it("gives no more than half of the memory to one address", async () => {
+    const { source, limited, clock, serving } = create({ memoryLength: 8 * MIB });
+    const request = source.add(0, { length: 64 * MIB });
+    const open = (childIp: string): Promise<PieceReader> => limited.openPiece(request, { childIp });
+    const held: PieceReader[] = [];
+    for (let count = 0; count < 4; count += 1) held.push(await open("192.0.2.1"));
+    for (let count = 0; count < 100; count += 1)
+      expect(await codeOf(open("192.0.2.1"))).toBe("ERR_PARENT_BUSY");
+    for (let count = 0; count < 4; count += 1) held.push(await open(`192.0.2.${2 + count}`));
+    expect(await codeOf(open("192.0.2.9"))).toBe("ERR_PARENT_BUSY");
+    await clock.pass(10_000);
+    // Its own pieces make room, not those of others that are idle as long.
+    held.push(await open("192.0.2.1"));
+    expect(held.map(({ reclaimed }) => reclaimed?.aborted)).toEqual([
+      true,
+      ...Array(8).fill(false),
+    ]);
+    for (const reader of held) await reader[Symbol.asyncDispose]();
     expect(serving.usedLength).toBe(0);
   });
 

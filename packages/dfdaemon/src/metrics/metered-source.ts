@@ -1,4 +1,9 @@
-import type { PieceReader, PieceRequest, PieceSource } from "@damselfly/transport";
+import type {
+  OpenPieceOptions,
+  PieceReader,
+  PieceRequest,
+  PieceSource,
+} from "@damselfly/transport";
 import { countBytes } from "../count-bytes.ts";
 import type { TrafficMeter } from "../host/traffic-meter.ts";
 import type { Metrics } from "./metrics.ts";
@@ -18,10 +23,7 @@ export class MeteredSource implements PieceSource {
     this.#metrics = sinks.metrics;
   }
 
-  async openPiece(
-    request: PieceRequest,
-    options?: { readonly signal?: AbortSignal },
-  ): Promise<PieceReader> {
+  async openPiece(request: PieceRequest, options?: OpenPieceOptions): Promise<PieceReader> {
     const reader = await this.#source.openPiece(request, options);
     const [meter, metrics] = [this.#meter, this.#metrics];
     metrics.pieceUploadStarted();

@@ -1,4 +1,6 @@
 import { expect, it } from "vitest";
+import { isIP } from "node:net";
+import { TransportError } from "../errors.ts";
 import type { Downloader, ParentAddress, PieceDownload, PieceRequest } from "../transport.ts";
 import { type OpenFixture, withFixture } from "./fixture.ts";
 import { createGate } from "./gate.ts";
@@ -138,6 +140,30 @@ export function testCapacity(
       const other = source.add(1, { length: 1000 });
       expect(await readPiece(await downloadWhenFree(downloader, parent, other))).toBe(1000);
       await download[Symbol.asyncDispose]();
+    });
+  });
+
+  it("cuts off a child that takes nothing when the source wants its memory back", async () => {
+    const limits = { requestCountMax: 1 };
+    await withFixture(open, { limits }, async ({ downloader, parent }, source) => {
+      const controller = new AbortController();
+      const { signal: reclaimed } = controller;
+      const large = { length: PIECE_LENGTH_MAX, chunkLength: 262_144, reclaimed };
+      const download = await downloader.downloadPiece(parent, source.add(0, large));
+      await untilQuiet(source);
+      controller.abort(new TransportError("ERR_PARENT_STALLED", "Too little is taken"));
+      await source.untilFree();
+      const other = source.add(1, { length: 1000 });
+      expect(await readPiece(await downloadWhenFree(downloader, parent, other))).toBe(1000);
+      await download[Symbol.asyncDispose]();
+    });
+  });
+
+  it("tells the source whom a piece is for, where children have addresses", async () => {
+    await withFixture(open, {}, async ({ downloader, parent }, source) => {
+      const request = source.add(0, { length: 1000 });
+      await readPiece(await downloader.downloadPiece(parent, request));
+      for (const ip of source.childIps) expect(isIP(ip)).toBeGreaterThan(0);
     });
   });
 

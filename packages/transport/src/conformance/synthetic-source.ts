@@ -1,6 +1,12 @@
 import { type ByteRange, clipByteRange } from "../byte-range.ts";
 import { TransportError } from "../errors.ts";
-import type { PieceInfo, PieceReader, PieceRequest, PieceSource } from "../transport.ts";
+import type {
+  OpenPieceOptions,
+  PieceInfo,
+  PieceReader,
+  PieceRequest,
+  PieceSource,
+} from "../transport.ts";
 import { createGate } from "./gate.ts";
 import { within } from "../within.ts";
 
@@ -26,6 +32,8 @@ export interface SyntheticPiece {
   /** Reading waits at `pauseAt` bytes, and at every chunk from there on, for what `pause` returns. */
   readonly pause?: () => Promise<unknown>;
   readonly pauseAt?: number;
+  /** Aborts when what the piece holds is wanted for others. */
+  readonly reclaimed?: AbortSignal;
 }
 
 /**
@@ -39,6 +47,8 @@ export class SyntheticSource implements PieceSource {
   openingCount = 0;
   /** Readers handed out and not yet freed. */
   openCount = 0;
+  /** The addresses of children, as far as servers told them. */
+  readonly childIps: Set<string> = new Set();
   /** Content bytes given out so far. */
   pulledLength = 0;
   readonly #pieces = new Map<number, SyntheticPiece>();
@@ -56,11 +66,9 @@ export class SyntheticSource implements PieceSource {
     return { number: pieceNumber, offset, length, digest };
   }
 
-  async openPiece(
-    request: PieceRequest,
-    options: { readonly signal?: AbortSignal } = {},
-  ): Promise<PieceReader> {
-    const { signal } = options;
+  async openPiece(request: PieceRequest, options: OpenPieceOptions = {}): Promise<PieceReader> {
+    const { signal, childIp } = options;
+    if (childIp !== undefined) this.childIps.add(childIp);
     const piece = request.taskId === TASK_ID ? this.#pieces.get(request.pieceNumber) : undefined;
     this.#note(() => {
       this.requestCount += 1;
@@ -121,6 +129,7 @@ export class SyntheticSource implements PieceSource {
     return {
       piece: this.info(pieceNumber),
       content: this.#content(pieceNumber, piece, { range, signal: stop.signal, free }),
+      ...(piece.reclaimed === undefined ? {} : { reclaimed: piece.reclaimed }),
       async [Symbol.asyncDispose]() {
         free();
       },

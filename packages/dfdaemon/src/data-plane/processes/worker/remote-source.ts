@@ -1,6 +1,7 @@
 import { ContentFiles, StorageError } from "@damselfly/storage";
 import {
   TransportError,
+  type OpenPieceOptions,
   type PieceReader,
   type PieceRequest,
   type PieceSource,
@@ -30,10 +31,7 @@ export class RemoteSource implements PieceSource {
     this.#onBytes = options.onBytes;
   }
 
-  async openPiece(
-    request: PieceRequest,
-    options: { readonly signal?: AbortSignal } = {},
-  ): Promise<PieceReader> {
+  async openPiece(request: PieceRequest, options: OpenPieceOptions = {}): Promise<PieceReader> {
     for (let attempt = 1; attempt <= ATTEMPTS_MAX; attempt += 1) {
       const reader = await this.#open(request, options.signal);
       if (reader !== undefined) return reader;
