@@ -52,6 +52,11 @@ export class MessageSender {
     if (this.#isHolding) await new Promise<void>((resolve) => this.#onTaken.push(resolve));
   }
 
+  #assertWanted(): void {
+    this.#signal.throwIfAborted();
+    if (this.#failure !== undefined) throw this.#failure;
+  }
+
   get #isHolding(): boolean {
     return this.#inFlightCount > 0 && !this.#hasLeft;
   }
@@ -69,8 +74,7 @@ export class MessageSender {
    * @throws what the call was given up with
    */
   async send(message: object): Promise<void> {
-    this.#signal.throwIfAborted();
-    if (this.#failure !== undefined) throw this.#failure;
+    this.#assertWanted();
     this.#inFlightCount += 1;
     this.#sink.write(message, () => {
       this.#inFlightCount -= 1;
@@ -91,8 +95,7 @@ export class MessageSender {
     });
     clearTimeout(timer);
     this.#wake = undefined;
-    this.#signal.throwIfAborted();
-    if (this.#failure !== undefined) throw this.#failure;
+    this.#assertWanted();
     if (isLate) {
       throw status(
         "DEADLINE_EXCEEDED",

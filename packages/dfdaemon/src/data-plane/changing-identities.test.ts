@@ -16,6 +16,7 @@ import { createTestAuthority, type TestAuthority } from "@damselfly/transport/te
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { configSchema } from "../config/config-schema.ts";
 import { TrafficMeter } from "../host/traffic-meter.ts";
+import { DEFAULT_CONTENT_LIMITS } from "./content-limits.ts";
 import { SILENT_LOGGER } from "../logger.ts";
 import { createMetrics } from "../metrics/metrics.ts";
 import { openHttpOrigin } from "../origins/http-origin.ts";
@@ -116,6 +117,7 @@ async function openNode(
     meter: new TrafficMeter(),
     metrics: createMetrics({ version: "0", platform: "test" }),
     origin,
+    limits: DEFAULT_CONTENT_LIMITS,
     originInit: {
       userAgent: "test",
       requestHeader: {},
