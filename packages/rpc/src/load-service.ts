@@ -78,6 +78,8 @@ const protoFiles: Record<ServiceName, string> = {
  * a gigabyte. Where pieces are listed, they are three each.
  */
 const PART_COUNTS_MAX: Record<ServiceName, PartCountsMax> = {
+  // Everything that a node holds, listed to the programs on it.
+  "damselfly.v1.Cache": { request: 100_000, response: 1_000_000 },
   "damselfly.v1.PieceTransfer": { request: 100, response: 100 },
   // To the programs on this node all pieces of a task may be listed.
   "dfdaemon.v2.DfdaemonDownload": { request: 1_000, response: 4_000_000 },

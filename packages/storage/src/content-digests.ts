@@ -149,7 +149,8 @@ export class ContentDigests {
         try {
           const { position } = running;
           const { fd } = file.handle;
-          if (fd === undefined) throw new ThreadLost("Cannot compute digest: there is no descriptor");
+          if (fd === undefined)
+            throw new ThreadLost("Cannot compute digest: there is no descriptor");
           await running.file.update(fd, { position, length });
         } finally {
           file.release();

@@ -63,14 +63,7 @@ export async function* streamDownload(
 async function* respond(
   manager: TaskManager,
   download: DecodedDownload,
-  {
-    hostId,
-    signal,
-    takesNotices,
-    localContent,
-    taken,
-    prefetchObserver,
-  }: StreamDownloadOptions,
+  { hostId, signal, takesNotices, localContent, taken, prefetchObserver }: StreamDownloadOptions,
 ): AsyncGenerator<DownloadTaskResponse, void, undefined> {
   let identity = { hostId, taskId: download.taskId, peerId: "" };
   let task: StoredTask | undefined;
