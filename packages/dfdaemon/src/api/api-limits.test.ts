@@ -17,6 +17,7 @@ const TASK_ID = "f".repeat(64);
 const absent = new Proxy({}, { get: (_, name) => void String(name) });
 
 const task = {
+  retain: () => () => {},
   pieceCount: 100,
   pieces: new Map(),
   onChange: () => () => {},
