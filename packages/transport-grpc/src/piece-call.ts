@@ -143,14 +143,16 @@ function pieceInfo(
   if (metadata === undefined || metadata === null) {
     throw new TransportError("ERR_PROTOCOL", `${action}: it was not announced`);
   }
-  const { number, offset, length, digest } = metadata;
+  const { number, offset, length, digest, strongDigest } = metadata;
   const isSane =
     number === pieceNumber &&
     Number.isSafeInteger(offset) &&
     Number.isSafeInteger(length) &&
     offset >= 0 &&
     length >= 0;
-  if (isSane) return { number, offset, length, digest };
+  if (isSane) {
+    return { number, offset, length, digest, ...(strongDigest !== "" && { strongDigest }) };
+  }
   throw new TransportError(
     "ERR_PROTOCOL",
     `${action}: announced as piece ${number}, ${length} bytes at ${offset}`,

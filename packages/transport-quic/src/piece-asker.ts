@@ -170,8 +170,8 @@ function toAnnounced(
   ) {
     throw new TransportError("ERR_PROTOCOL", `${what}: the answer is for something else`);
   }
-  const { pieceNumber, offset, length, digest } = packet;
-  return { piece: { number: pieceNumber, offset, length, digest }, rest };
+  const { pieceNumber: number, offset, length, digest, strongDigest } = packet;
+  return { piece: { number, offset, length, digest, ...(strongDigest && { strongDigest }) }, rest };
 }
 
 function freeing(stream: QuicStream, lease: Lease): (isDone: boolean) => void {

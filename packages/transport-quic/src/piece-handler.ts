@@ -315,6 +315,7 @@ function encodeAnnouncement(piece: PieceInfo): Uint8Array {
     offset: piece.offset,
     length: piece.length,
     digest: piece.digest,
+    ...(piece.strongDigest && { strongDigest: piece.strongDigest }),
     parentId: "",
     trafficType: 1,
     costSeconds: 0,

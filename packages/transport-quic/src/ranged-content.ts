@@ -231,9 +231,10 @@ export class RangedContent {
     );
   }
 
-  #assertSamePiece({ offset, length, digest }: PieceInfo): void {
+  #assertSamePiece({ offset, length, digest, strongDigest }: PieceInfo): void {
     const { piece, what } = this.#init;
-    if (offset === piece.offset && length === piece.length && digest === piece.digest) return;
+    const isPlace = offset === piece.offset && length === piece.length;
+    if (isPlace && digest === piece.digest && strongDigest === piece.strongDigest) return;
     throw new TransportError("ERR_PARENT_FAILED", `${what}: the parent has another one now`);
   }
 }

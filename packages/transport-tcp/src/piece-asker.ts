@@ -119,6 +119,6 @@ function announcedBy(answer: Packet, { pieceNumber }: PieceRequest, what: string
   if (!isAnnouncement || answer.pieceNumber !== pieceNumber) {
     throw new TransportError("ERR_PROTOCOL", `${what}: the answer is for something else`);
   }
-  const { offset, length, digest } = answer;
-  return { number: pieceNumber, offset, length, digest };
+  const { offset, length, digest, strongDigest } = answer;
+  return { number: pieceNumber, offset, length, digest, ...(strongDigest && { strongDigest }) };
 }

@@ -84,7 +84,7 @@ export class PieceHandler {
       await using reader = await this.#open(request, sink);
       isAnnounced = true;
       reader.reclaimed?.addEventListener("abort", () => sink.cut(), { once: true });
-      await this.#send(reader, rangeOf(request), sink);
+      await this.#send(reader, request, sink);
       return true;
     } catch (error) {
       if (!sink.signal.aborted && !(error instanceof TransportError)) {
@@ -126,14 +126,10 @@ export class PieceHandler {
    *
    * @throws {RangeError} if the source has more or fewer bytes
    */
-  async #send(
-    { piece, content }: PieceReader,
-    range: PieceRequest["range"],
-    sink: AnswerSink,
-  ): Promise<void> {
-    const { length } = clipByteRange(range, piece.length);
+  async #send({ piece, content }: PieceReader, request: Request, sink: AnswerSink): Promise<void> {
+    const { length } = clipByteRange(rangeOf(request), piece.length);
     sink.announced();
-    const announcing = sink.write(encodeAnnouncement(piece));
+    const announcing = sink.write(encodeAnnouncement(piece, request));
     let last: Uint8Array | undefined;
     let sent = 0;
     announcing.catch(() => undefined); // the next write says it too
@@ -191,7 +187,9 @@ function encodeRefusal(request: Request, { code, message }: Refusal): Uint8Array
   });
 }
 
-function encodeAnnouncement(piece: PieceInfo): Uint8Array {
+/** A strong digest is for our own children. */
+function encodeAnnouncement(piece: PieceInfo, request: Request): Uint8Array {
+  const strongDigest = request.kind === "range-request" ? piece.strongDigest : undefined;
   return encodePacket({
     kind: "content",
     id: createPacketId(),
@@ -200,6 +198,7 @@ function encodeAnnouncement(piece: PieceInfo): Uint8Array {
     offset: piece.offset,
     length: piece.length,
     digest: piece.digest,
+    ...(strongDigest && { strongDigest }),
     parentId: "",
     trafficType: 1,
     costSeconds: 0,

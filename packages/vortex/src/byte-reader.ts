@@ -29,6 +29,12 @@ export class ByteReader {
     return safeInteger(this.#bytes.getBigInt64(this.#advance(8, field)), field);
   }
 
+  /** A view, not a copy. */
+  bytes(length: number, field: string): Uint8Array {
+    const start = this.#bytes.byteOffset + this.#advance(length, field);
+    return new Uint8Array(this.#bytes.buffer, start, length);
+  }
+
   /** @param length in bytes; as it came from the wire */
   text(length: number, field: string): string {
     const start = this.#bytes.byteOffset + this.#advance(length, field);

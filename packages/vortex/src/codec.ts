@@ -3,6 +3,7 @@ import { ByteWriter } from "./byte-writer.ts";
 import { VortexError } from "./errors.ts";
 import { HEADER_LENGTH, type Header } from "./header.ts";
 import type { ContentPacket, ErrorPacket, Packet } from "./packet.ts";
+import { encodeStrongDigest, readStrongDigest } from "./strong-digest.ts";
 import { ERROR_TEXT_LENGTH_MAX, METADATA_LENGTH_MAX, TAG_ROWS, TASK_ID_LENGTH } from "./tag.ts";
 
 /**
@@ -86,7 +87,8 @@ export function decodeValue(header: Header, value: DataView): Packet {
 function encodeContent(packet: ContentPacket): Uint8Array {
   const digest = UTF8.encode(packet.digest);
   const parentId = UTF8.encode(packet.parentId);
-  const metadataLength = 45 + digest.byteLength + parentId.byteLength;
+  const strongDigest = encodeStrongDigest(packet.strongDigest);
+  const metadataLength = 45 + digest.byteLength + parentId.byteLength + strongDigest.byteLength;
   if (metadataLength > METADATA_LENGTH_MAX) {
     throw new RangeError(
       `Cannot encode metadata: it has ${metadataLength} bytes, limit is ${METADATA_LENGTH_MAX}`,
@@ -105,6 +107,7 @@ function encodeContent(packet: ContentPacket): Uint8Array {
     .u8(packet.trafficType, "traffic type")
     .u64(packet.costSeconds, "cost")
     .i64(packet.createdAtSeconds, "creation time")
+    .bytes(strongDigest)
     .finish();
 }
 
@@ -130,7 +133,8 @@ function decodeMetadata(reader: ByteReader): Omit<ContentPacket, "kind" | "id" |
     metadata.createdAtSeconds,
     (message) => new VortexError("ERR_VALUE", `Cannot decode ${message}`),
   );
-  return metadata;
+  const strongDigest = readStrongDigest(reader);
+  return strongDigest === undefined ? metadata : { ...metadata, strongDigest };
 }
 
 function encodeError(packet: ErrorPacket): Uint8Array {

@@ -104,10 +104,32 @@ describe("PacketDecoder", () => {
   });
 
   it("skips metadata fields that it does not know", () => {
-    const bytes = Buffer.concat([encodePacket(CONTENT), Buffer.from("later")]);
-    bytes.writeUInt32BE(bytes.byteLength - 6, 2);
-    bytes.writeUInt32BE(bytes.byteLength - 10, 6);
-    expect(decodePacket(bytes)).toEqual(CONTENT);
+    expect(decodePacket(lengthened(CONTENT, Buffer.from("later")))).toEqual(CONTENT);
+  });
+
+  it("carries a strong digest where the metadata leaves room, with whatever is behind it", () => {
+    const strongDigest = `sha256:${"0123456789abcdef".repeat(4)}`;
+    const content = { ...CONTENT, strongDigest };
+    expect(decodePacket(encodePacket(content))).toEqual(content);
+    expect(decodePacket(lengthened(content, Buffer.from("later")))).toEqual(content);
+    for (const digest of ["", "sha256:", "crc32:1", strongDigest.toUpperCase()]) {
+      expect(() => encodePacket({ ...CONTENT, strongDigest: digest })).toThrow(
+        "Cannot encode strong digest",
+      );
+    }
+  });
+
+  it("takes nothing else for a strong digest", () => {
+    const extra = encodePacket({ ...CONTENT, strongDigest: `sha256:${"ab".repeat(32)}` }).slice(
+      -37,
+    );
+    expect(decodePacket(lengthened(CONTENT, extra))).toHaveProperty("strongDigest");
+    expect(decodePacket(lengthened(CONTENT, extra.slice(0, -1)))).toEqual(CONTENT);
+    for (const position of [0, 3, 4]) {
+      const other = extra.slice();
+      other[position]! ^= 1;
+      expect(decodePacket(lengthened(CONTENT, other))).toEqual(CONTENT);
+    }
   });
 
   it.each([
@@ -186,6 +208,20 @@ const REQUEST = {
   pieceNumber: 3,
 } as const;
 
+const CONTENT_KEYS = [
+  "kind",
+  "id",
+  "tag",
+  "pieceNumber",
+  "offset",
+  "length",
+  "digest",
+  "parentId",
+  "trafficType",
+  "costSeconds",
+  "createdAtSeconds",
+] as const;
+
 const CONTENT: ContentPacket = {
   kind: "content",
   id: 8,
@@ -200,6 +236,14 @@ const CONTENT: ContentPacket = {
   createdAtSeconds: 1_693_152_000,
 };
 
+/** With bytes behind all fields that there are. */
+function lengthened(content: ContentPacket, extra: Uint8Array): Buffer {
+  const bytes = Buffer.concat([encodePacket(content), extra]);
+  bytes.writeUInt32BE(bytes.byteLength - 6, 2);
+  bytes.writeUInt32BE(bytes.byteLength - 10, 6);
+  return bytes;
+}
+
 const id = fc.nat(255);
 const u32 = fc.nat(0xffff_ffff);
 const u64 = fc.maxSafeNat();
@@ -210,19 +254,23 @@ const taskId = fc.string({
   maxLength: 64,
 });
 
-const contentPacket: fc.Arbitrary<ContentPacket> = fc.record({
-  kind: fc.constant("content"),
-  id,
-  tag: fc.constantFrom(1, 3, 5, 7),
-  pieceNumber: u32,
-  offset: u64,
-  length: u64,
-  digest: text,
-  parentId: text,
-  trafficType: fc.nat(255),
-  costSeconds: u64,
-  createdAtSeconds: fc.integer({ min: -8_334_601_228_800, max: 8_210_266_876_799 }),
-});
+const contentPacket: fc.Arbitrary<ContentPacket> = fc.record(
+  {
+    kind: fc.constant("content"),
+    id,
+    tag: fc.constantFrom(1, 3, 5, 7),
+    pieceNumber: u32,
+    offset: u64,
+    length: u64,
+    digest: text,
+    strongDigest: taskId.map((hex) => `sha256:${hex}`),
+    parentId: text,
+    trafficType: fc.nat(255),
+    costSeconds: u64,
+    createdAtSeconds: fc.integer({ min: -8_334_601_228_800, max: 8_210_266_876_799 }),
+  },
+  { noNullPrototype: true, requiredKeys: [...CONTENT_KEYS] },
+);
 
 const packet: fc.Arbitrary<Packet> = fc.oneof(
   fc.record({

@@ -63,7 +63,10 @@ export interface RangeRequestPacket extends AnyPacket {
  *        1  traffic type, u8
  *        8  cost, u64
  *        8  created at, i64
- *           bytes up to the metadata length are kept free for later fields, and skipped
+ *           bytes up to the metadata length are kept free for later fields, and skipped; this project's own peers put there:
+ *        4  mark, the text `DMSL`
+ *        1  kind, u8: 1 for SHA-256; others are skipped
+ *       32  strong digest
  */
 export interface ContentPacket extends AnyPacket {
   readonly kind: "content";
@@ -75,6 +78,8 @@ export interface ContentPacket extends AnyPacket {
   readonly length: number;
   /** `<algorithm>:<value>`. */
   readonly digest: string;
+  /** A second one, `sha256:` and 64 hex digits; absent: the sender says none. */
+  readonly strongDigest?: string;
   /** Where the sender has it from; may be empty. */
   readonly parentId: string;
   /** 0 from the origin, 1 from a remote peer, 2 from a local one. Dragonfly's daemon always says 1. */

@@ -55,6 +55,27 @@ export function testContent(open: OpenFixture): void {
     });
   });
 
+  it("announces a strong digest, where the parent has one, for the piece and for a range of it", async () => {
+    await withFixture(open, {}, async ({ downloader, parent }, source) => {
+      const strongDigest = `sha256:${"0123456789abcdef".repeat(4)}`;
+      const request = source.add(5, { length: 7, strongDigest });
+      for (const range of [undefined, { offset: 2, length: 5 }]) {
+        const download = await downloader.downloadPiece(parent, {
+          ...request,
+          ...(range && { range }),
+        });
+        expect(download.piece).toEqual({
+          number: 5,
+          offset: 0,
+          length: 7,
+          digest: "crc32:5",
+          strongDigest,
+        });
+        await download[Symbol.asyncDispose]();
+      }
+    });
+  });
+
   it("waits for a piece that is still arriving at the parent", async () => {
     await withFixture(open, {}, async ({ downloader, parent }, source) => {
       const arrival = createGate();

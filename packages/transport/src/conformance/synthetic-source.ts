@@ -22,6 +22,7 @@ export interface SyntheticPiece {
   readonly chunkLength?: number;
   readonly offset?: number;
   readonly digest?: string;
+  readonly strongDigest?: string;
   /** `openPiece` waits for this: the piece is still arriving. */
   readonly arrival?: Promise<unknown>;
   /** `openPiece` throws this. */
@@ -62,8 +63,8 @@ export class SyntheticSource implements PieceSource {
   info(pieceNumber: number): PieceInfo {
     const piece = this.#pieces.get(pieceNumber);
     if (piece === undefined) throw new RangeError(`No piece ${pieceNumber} was added`);
-    const { length, offset = 0, digest = `crc32:${pieceNumber}` } = piece;
-    return { number: pieceNumber, offset, length, digest };
+    const { length, offset = 0, digest = `crc32:${pieceNumber}`, strongDigest } = piece;
+    return { number: pieceNumber, offset, length, digest, ...(strongDigest && { strongDigest }) };
   }
 
   async openPiece(request: PieceRequest, options: OpenPieceOptions = {}): Promise<PieceReader> {

@@ -18,6 +18,10 @@ export interface PieceMetadata {
    * `<algorithm>:<value>`; CRC-32 is decimal.
    */
   'digest'?: (string) | undefined;
+  /**
+   * A second one, `sha256:` and 64 hex digits; empty: none.
+   */
+  'strongDigest'?: (string) | undefined;
 }
 
 export interface PieceMetadata__Output {
@@ -37,4 +41,8 @@ export interface PieceMetadata__Output {
    * `<algorithm>:<value>`; CRC-32 is decimal.
    */
   'digest': (string);
+  /**
+   * A second one, `sha256:` and 64 hex digits; empty: none.
+   */
+  'strongDigest': (string);
 }
