@@ -9,6 +9,7 @@ export function encodePiece(piece: PieceRecord): Piece {
     offset: piece.offset,
     length: piece.length,
     digest: piece.digest,
+    ...(piece.strongDigest && { strongDigest: piece.strongDigest }),
     trafficType: piece.trafficType,
     cost: durationFromMs(piece.costMs),
     createdAt: timestampFromDate(new Date(piece.createdAtMs)),

@@ -55,10 +55,10 @@ export function describeTask(task: Task, digests: readonly PieceFacts[]): TaskMe
   };
 }
 
-function describePiece(task: Task, { number, offset, length, digest }: PieceFacts): PieceMessage {
+function describePiece(task: Task, facts: PieceFacts): PieceMessage {
   // When and how fast it came is nobody's concern, but Dragonfly's messages must say it.
   const createdAt = timestampFromDate(new Date(task.createdAtMs));
-  return { number, offset, length, digest, cost: { seconds: 0, nanos: 0 }, createdAt };
+  return { ...facts, cost: { seconds: 0, nanos: 0 }, createdAt };
 }
 
 /** Bytes; up to here Dragonfly calls a file tiny (scheduler/resource/standard/task.go). */

@@ -257,6 +257,7 @@ class PeerStream implements PeerVoice {
           offset: piece.offset,
           length: piece.length,
           digest: piece.digest,
+          ...(piece.strongDigest !== "" && { strongDigest: piece.strongDigest }),
         });
       }
       case "downloadPieceFailedRequest": {

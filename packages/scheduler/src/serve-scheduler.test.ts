@@ -131,12 +131,15 @@ class Conversation {
       offset: number * (4 << 20),
       length: 4 << 20,
       digest: `crc32:${number}`,
+      ...(number === 1 && { strongDigest: STRONG_DIGEST }),
       cost: { seconds: 0, nanos: 1 },
       createdAt: { seconds: 1 },
     };
     await this.say({ downloadPieceBackToSourceFinishedRequest: { piece } });
   }
 }
+
+const STRONG_DIGEST = `sha256:${"ab".repeat(32)}`;
 
 describe("serveScheduler", () => {
   it("sends the first peer to the origin and hands it to the second, with its host and the digests", async () => {
@@ -164,8 +167,14 @@ describe("serveScheduler", () => {
         pieceCount: 2,
         state: "Running",
         pieces: [
-          { number: 1, offset: 4 << 20, length: 4 << 20, digest: "crc32:1" },
-          { number: 0, offset: 0, length: 4 << 20, digest: "crc32:0" },
+          {
+            number: 1,
+            offset: 4 << 20,
+            length: 4 << 20,
+            digest: "crc32:1",
+            strongDigest: STRONG_DIGEST,
+          },
+          { number: 0, offset: 0, length: 4 << 20, digest: "crc32:0", strongDigest: "" },
         ],
       },
     });
@@ -652,6 +661,10 @@ describe("messages that break a rule", () => {
     [
       "a piece with an odd digest",
       { downloadPieceBackToSourceFinishedRequest: { piece: { ...piece, digest: "crc32" } } },
+    ],
+    [
+      "a piece with an odd strong digest",
+      { downloadPieceBackToSourceFinishedRequest: { piece: { ...piece, strongDigest: "x" } } },
     ],
     [
       "a piece from nobody",

@@ -9,6 +9,8 @@ export interface PieceFacts {
   readonly offset: number;
   readonly length: number;
   readonly digest: string;
+  /** A second one, that nobody can make other bytes for; absent: not said. */
+  readonly strongDigest?: string;
 }
 
 export type TaskState = "Pending" | "Running" | "Succeeded" | "Failed";
@@ -112,7 +114,7 @@ export class Task {
   learnDigest(reporter: Peer, facts: PieceFacts): boolean {
     const known = this.#digestIndex.get(facts.number);
     if (known !== undefined) {
-      if (known.facts.digest === facts.digest) return true;
+      if (agrees(known.facts, facts)) return true;
       if (!reporter.holdsLease || this.peers.has(known.reporter.id)) return false;
       this.forgetDigests();
     }
@@ -128,4 +130,11 @@ export class Task {
     this.#digestIndex.clear();
     for (const peer of this.peers.values()) peer.digestsTold = 0;
   }
+}
+
+/** Whether two readers read the same bytes, as far as both say. */
+function agrees(one: PieceFacts, other: PieceFacts): boolean {
+  const { strongDigest: mine = other.strongDigest } = one;
+  const { strongDigest: theirs = mine } = other;
+  return one.digest === other.digest && mine === theirs;
 }

@@ -112,6 +112,7 @@ export function assertPiece(piece: Piece__Output | null): Piece__Output {
   if (piece.content !== undefined && piece.content.length === 0)
     reject("piece.content", "is empty");
   if (piece.digest !== "") assertDigest(piece.digest, "piece.digest");
+  if (piece.strongDigest !== "") assertDigest(piece.strongDigest, "piece.strong_digest");
   return piece;
 }
 

@@ -29,6 +29,10 @@ export interface Piece {
   'trafficType'?: (_common_v2_TrafficType) | undefined;
   'cost'?: (_google_protobuf_Duration | null) | undefined;
   'createdAt'?: (_google_protobuf_Timestamp | null) | undefined;
+  /**
+   * Damselfly's: a second one, `sha256:` and 64 hex digits; empty: none.
+   */
+  'strongDigest'?: (string) | undefined;
 }
 
 /**
@@ -56,6 +60,10 @@ export interface Piece__Output {
   'trafficType'?: (_common_v2_TrafficType__Output);
   'cost': (_google_protobuf_Duration__Output | null);
   'createdAt': (_google_protobuf_Timestamp__Output | null);
+  /**
+   * Damselfly's: a second one, `sha256:` and 64 hex digits; empty: none.
+   */
+  'strongDigest': (string);
   '_parentId'?: "parentId";
   '_content'?: "content";
   '_trafficType'?: "trafficType";
