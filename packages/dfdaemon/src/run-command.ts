@@ -56,7 +56,7 @@ export async function runCommand(options: RunOptions): Promise<number> {
       signal: stop.signal,
       proxy: proxySettings(process.env),
       instanceName: podName(process.env),
-      spawnWorker: () => spawnWorker(WORKER_PATH),
+      spawnWorker: (directory) => spawnWorker(WORKER_PATH, directory),
       onReady: (daemon) => {
         reload = () => void daemon.reload();
       },

@@ -15,6 +15,7 @@ import type { DataPlane } from "./data-plane.ts";
 import { InProcessDataPlane } from "./in-process-data-plane.ts";
 import { KnownPeers } from "./known-peers.ts";
 import { openTransports } from "./open-transports.ts";
+import { endLeftWorkers } from "./processes/control/end-left-workers.ts";
 import { openRemoteDataPlane } from "./processes/control/open-remote-data-plane.ts";
 import type { RemoteDataPlane } from "./processes/control/remote-data-plane.ts";
 import type { WorkerProcess } from "./processes/control/worker-process.ts";
@@ -32,7 +33,7 @@ export interface OpenDataPlaneOptions {
   /** What all of it together may take. */
   readonly limits: ContentLimitsInit;
   /** Starts a data-plane process; absent: there are none, and this one does it all. */
-  readonly spawn: (() => WorkerProcess) | undefined;
+  readonly spawn: ((directory: string) => WorkerProcess) | undefined;
   /** For the storage, besides what the settings say of it. */
   readonly storage?: Pick<StorageOptions, "makeRoom" | "onDamaged">;
   readonly logger: Logger;
@@ -48,9 +49,11 @@ export async function openDataPlane(
   options: OpenDataPlaneOptions,
 ): Promise<DataPlane> {
   const { spawn, logger } = options;
+  const directory = config.storage.dir;
+  await endLeftWorkers(directory, logger);
   let remote: RemoteDataPlane | undefined;
   const storage = await openStorage({
-    directory: config.storage.dir,
+    directory,
     keep: config.storage.keep,
     quotaBytes: config.gc.policy.diskThreshold,
     pieceDigest: config.storage.pieceDigest,
@@ -67,7 +70,7 @@ export async function openDataPlane(
       ...commonOptions(config, options),
       storage,
       count,
-      spawn,
+      spawn: () => spawn(directory),
       origin: options.originInit,
       limits: options.limits,
       tls: options.policy.tls !== undefined,

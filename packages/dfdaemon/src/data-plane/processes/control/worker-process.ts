@@ -7,6 +7,7 @@ import type { Channel } from "../link/channel.ts";
 import { openPipeChannel } from "../link/pipe-channel.ts";
 import type { SocketNote } from "../protocol.ts";
 import { CHANNEL_FD } from "../stdio.ts";
+import { workerArguments } from "./end-left-workers.ts";
 
 /** How a process came to its end, in words: `was ended by SIGABRT`. */
 export interface ProcessEnd {
@@ -29,9 +30,12 @@ export interface WorkerProcess {
   kill(): void;
 }
 
-/** @param path of `worker/main.js` */
-export function spawnWorker(path: string): WorkerProcess {
-  const child = spawn(execPath, [path], {
+/**
+ * @param path of `worker/main.js`
+ * @param directory of the storage that it is for
+ */
+export function spawnWorker(path: string, directory: string): WorkerProcess {
+  const child = spawn(execPath, [path, ...workerArguments(directory)], {
     // What a native library says when it aborts is for whoever reads the daemon's standard error.
     stdio: ["ignore", "inherit", "inherit", "ipc", "pipe", "pipe"],
   });

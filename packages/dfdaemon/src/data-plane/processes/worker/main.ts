@@ -8,7 +8,7 @@ import { CHANNEL_FD, LIFELINE_FD } from "../stdio.ts";
 import { runWorker } from "./run-worker.ts";
 
 /*
- * A data-plane process, started by the daemon: see `WorkerProcess`. Signals that end the daemon come to the whole group or unit; this
+ * A data-plane process, started by the daemon: see `WorkerProcess`. Its arguments are for `endLeftWorkers`. Signals that end the daemon come to the whole group or unit; this
  * process ends when the daemon says so, so that pieces which are being served may finish.
  */
 for (const signal of ["SIGINT", "SIGTERM", "SIGQUIT", "SIGHUP"] as const)
