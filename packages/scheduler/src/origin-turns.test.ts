@@ -110,6 +110,19 @@ describe("the turn at the origin", () => {
     expect(stalled.peer.holdsLease).toBe(true);
   });
 
+  it("is not a seed's that has another version of the file: it would say again and again that it has it", () => {
+    const cluster = new TestCluster();
+    cluster.seed("seed");
+    const changed = cluster.join("a", { contentVersion: "2" });
+    expect(cluster.seedsAsked).toEqual(["seed"]);
+    const held = { contentVersion: "1", host: "seed", download: { metadataOnly: true } };
+    cluster.register("s", held);
+    cluster.scheduling.seedHolds("task", { hostId: "seed", peerId: "s" });
+    cluster.advance(LEASE_MS);
+    expect(cluster.seedsAsked).toEqual(["seed"]);
+    expect(changed.kinds).toEqual(["origin"]);
+  });
+
   it("comes to a peer without the extension when it asks", () => {
     const cluster = new TestCluster();
     const reader = cluster.join("a");

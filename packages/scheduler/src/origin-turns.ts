@@ -128,7 +128,7 @@ export class OriginTurns {
       // Whoever has a part reads less from the origin than a seed that begins with nothing.
       if (other.wants && (other.pieces.size > 0 || other.host.isSeed)) return false;
     }
-    const seed = this.#chooseSeed(task);
+    const seed = this.#chooseSeed(peer);
     if (seed === undefined) return false;
     const cancel = askSeed(seed, task, peer.download);
     if (cancel === undefined) return false;
@@ -209,7 +209,8 @@ export class OriginTurns {
   }
 
   /** The same one for the same task as long as it is there, for it may still have a copy (rendezvous hashing). */
-  #chooseSeed(task: Task): Host | undefined {
+  #chooseSeed(peer: Peer): Host | undefined {
+    const { task } = peer;
     const nowMs = this.#options.now();
     let [chosen, best]: [Host | undefined, string] = [undefined, ""];
     let count = 0;
@@ -217,6 +218,7 @@ export class OriginTurns {
       count += 1;
       if (count > SEEDS_MAX) break;
       if (!host.shares || host.expiresAtMs <= nowMs || this.#isAside(task, host)) continue;
+      if (holdsAnother(host, peer)) continue;
       const weight = seedWeight(host, task);
       if (weight > best) [chosen, best] = [host, weight];
     }
@@ -239,6 +241,14 @@ const SILENT_READER_PATIENCE = 4;
 
 /** 3: the peer itself goes to the origin; 1 and 2: nobody does. */
 const PRIORITIES_WITHOUT_SEED: ReadonlySet<string> = new Set(["LEVEL1", "LEVEL2", "LEVEL3"]);
+
+/** Whether all that a host would answer is that it has the task already: another version of it than this peer wants. */
+function holdsAnother(host: Host, peer: Peer): boolean {
+  for (const held of host.peers) {
+    if (held.task === peer.task && held.complete && !peer.isCompatible(held)) return true;
+  }
+  return false;
+}
 
 function seedWeight(host: Host, task: Task): string {
   return createHash("sha256").update(`${host.id}\0${task.id}`).digest("hex");
