@@ -5,6 +5,7 @@ import { pino, type DestinationStream, type Logger, type StreamEntry } from "pin
 import { build as buildPretty } from "pino-pretty";
 import { SettingsError } from "./errors.ts";
 import { openRotatingFile } from "./rotating-file.ts";
+import { serializeError } from "./serialize-error.ts";
 
 /** Dragonfly's: six old files of 1 GiB besides the current one. */
 export const LOG_FILES_DEFAULT = 6;
@@ -41,7 +42,11 @@ export function openLog(options: LogOptions): Logger {
     const stream = console || isTerminal ? prettyStream(options) : plainStream(options);
     streams.push({ level, stream });
   }
-  return pino({ name, level, base: { name }, redact: REDACTED }, pino.multistream(streams));
+  const serializers = { err: serializeError };
+  return pino(
+    { name, level, base: { name }, redact: REDACTED, serializers },
+    pino.multistream(streams),
+  );
 }
 
 const STDERR = 2;
