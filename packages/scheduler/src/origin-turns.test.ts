@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { TestCluster } from "./test-cluster.ts";
+import { type FakePeer, TestCluster } from "./test-cluster.ts";
 
 const LEASE_MS = 11_000; // 10 s, and one second for a piece of 4 MiB
 
@@ -108,6 +108,20 @@ describe("the turn at the origin", () => {
     cluster.join("c");
     cluster.advance(2 * LEASE_MS);
     expect(stalled.peer.holdsLease).toBe(true);
+  });
+
+  it("comes to one of those who wait for each other once the only one with the whole task has failed them all", () => {
+    const cluster = new TestCluster();
+    const liar = cluster.register("liar", { download: { metadataOnly: true } });
+    const [a, b] = ["a", "b"].map((name) => cluster.join(name));
+    const fail = (child: FakePeer): void =>
+      cluster.scheduling.pieceFailed(child.peer, { parentId: liar.peer.id, temporary: false });
+    fail(a!);
+    cluster.advance(1_000);
+    expect([...a!.kinds, ...b!.kinds]).not.toContain("origin");
+    fail(b!);
+    cluster.advance(1_000);
+    expect([a!, b!].filter(({ kinds }) => kinds.includes("origin"))).toHaveLength(1);
   });
 
   it("is not a seed's that has another version of the file: it would say again and again that it has it", () => {

@@ -27,7 +27,8 @@ export interface OriginTurnsOptions {
  * reports renews the lease; its last word or the end of its stream ends it; once it ran out, another peer can have it.
  * Outside of it read only those whose user said so (`need_back_to_source`) and those who lost it and have not noticed.
  *
- * As long as nobody has the whole task and somebody wants it, a peer has the lease or a seed was asked to take it.
+ * As long as nobody has the whole task and somebody wants it, a peer has the lease or a seed was asked to take it. Who has the whole task
+ * and has failed everybody who wants it does not count: he may be dead, or a liar.
  */
 export class OriginTurns {
   readonly #options: OriginTurnsOptions;
@@ -70,12 +71,11 @@ export class OriginTurns {
   /** Whether somebody should start to read the origin. */
   isReaderWanted(task: Task): boolean {
     if (task.seedAsked !== undefined || task.lease !== undefined) return false;
-    let isWanted = false;
+    if (wantingOf(task).next().done === true) return false;
     for (const peer of task.peers.values()) {
-      if (peer.complete && peer.canServe) return false;
-      isWanted ||= peer.wants && peer.state !== "ReceivedEmpty";
+      if (peer.complete && peer.canServe && this.#isOfUse(peer, wantingOf(task))) return false;
     }
-    return isWanted;
+    return true;
   }
 
   /** Whether it may be this peer, which wants something, or a seed for its sake. @param servers of its task */
@@ -83,7 +83,22 @@ export class OriginTurns {
     const { task } = asker;
     if (task.seedAsked !== undefined) return false;
     if (task.lease !== undefined && (!this.hasRunOut(task) || !this.mayRead(asker))) return false;
-    return !servers.some((server) => server.complete && asker.isCompatible(server));
+    return !servers.some(
+      (server) =>
+        server.complete && asker.isCompatible(server) && this.#isOfUse(server, wantingLike(asker)),
+    );
+  }
+
+  /** Whether somebody who has the whole task may feed the swarm: not when everybody who wants it has just found him to be of no use. */
+  #isOfUse(holder: Peer, wanting: Iterable<Peer>): boolean {
+    const nowMs = this.#options.now();
+    let count = 0;
+    for (const peer of wanting) {
+      if ((peer.setAside.get(holder) ?? 0) <= nowMs) return true;
+      count += 1;
+      if (count === WITNESSES_MAX) break;
+    }
+    return false;
   }
 
   /** Whether a reader that makes no progress keeps others waiting, one of whom can take its place. */
@@ -227,6 +242,23 @@ export class OriginTurns {
 
   #isAside(task: Task, host: Host): boolean {
     return (task.seedsAside.get(host.id) ?? 0) > this.#options.now();
+  }
+}
+
+/** Peers that are asked whether another is of use; of so many that say no, the rest says the same. */
+const WITNESSES_MAX = 256;
+
+/** Peers that want something of the task, and may have it. */
+function* wantingOf(task: Task): Generator<Peer, undefined> {
+  for (const peer of task.peers.values()) {
+    if (peer.wants && peer.state !== "ReceivedEmpty") yield peer;
+  }
+}
+
+/** Those of them that can have it from whom this one can. */
+function* wantingLike(asker: Peer): Generator<Peer, undefined> {
+  for (const peer of wantingOf(asker.task)) {
+    if (asker.isCompatible(peer)) yield peer;
   }
 }
 
