@@ -40,6 +40,8 @@ export async function fromCallFailure(
 
 function codeOf({ code }: CallFailure, range: RequestedRange | undefined): DfgetErrorCode {
   if (code === "DEADLINE_EXCEEDED") return "ERR_TIMEOUT";
+  // What our daemon says of a digest that it checked itself; Dragonfly's has no use for it.
+  if (code === "DATA_LOSS") return "ERR_DIGEST_MISMATCH";
   // Dragonfly's daemon has no other use for it.
   return code === "FAILED_PRECONDITION" && range !== undefined ? "ERR_RANGE" : "ERR_DOWNLOAD";
 }

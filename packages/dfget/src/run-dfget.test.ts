@@ -246,6 +246,15 @@ describe("runDfget", () => {
     expect(await test.files()).toEqual([]);
   });
 
+  it("says by its code that the daemon found another digest", async () => {
+    const message = "Cannot write output: the content's digest is sha256:1, expected sha256:2";
+    await using test = await open(failWith(status("DATA_LOSS", message)));
+    const { exitCode, stderr } = await test.get(["-O", "out.bin"]);
+    expect(exitCode).toBe(1);
+    expect(stderr).toContain(`Error    ${message}`);
+    expect(stderr).toContain("Code     ERR_DIGEST_MISMATCH");
+  });
+
   it("shows what the origin said", async () => {
     const details = encodeBackendDetails({
       message: "not \u001b[31mhere",

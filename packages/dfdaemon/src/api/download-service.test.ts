@@ -326,7 +326,7 @@ describe("what DownloadTask cannot do", () => {
     const url = serveFile();
     const digest = SHA256.replace(/.$/, (last) => (last === "0" ? "1" : "0"));
     const failure = await failureOf({ url, digest, outputPath: outputPath("wrong") });
-    expect(failure).toMatchObject({ code: "INTERNAL" });
+    expect(failure).toMatchObject({ code: "DATA_LOSS" });
     const { taskId } = await download({ url, metadataOnly: true });
     expect((await client.statLocalTask({ taskId })).failedAt).toBeFalsy();
   });

@@ -1,11 +1,13 @@
 import { encodeBackendDetails, RpcError, status } from "@damselfly/rpc";
+import { codeOf } from "../code-of.ts";
 import { DaemonError } from "../errors.ts";
 import { messageOf } from "../message-of.ts";
 import { OriginError } from "../origins/origin-error.ts";
 
 /**
  * A failure as Dragonfly's services answer it (facts: client 1.5.10, grpc/dfdaemon_download.rs): an origin's own answer goes along as JSON
- * details, and what has no status of its own is INTERNAL.
+ * details, and what has no status of its own is INTERNAL. DATA_LOSS, which Dragonfly's daemon never says and its dfget takes as any failure, is
+ * for content that is complete and not what the user said it is.
  */
 export function toStatus(error: unknown): RpcError {
   // What somebody whom we asked has answered is about our question, not about the caller's.
@@ -33,5 +35,6 @@ export function toStatus(error: unknown): RpcError {
     if (error.code === "ERR_NO_SOURCE")
       return status("INTERNAL", `${messageOf(error)}: download failed`);
   }
-  return status("INTERNAL", messageOf(error));
+  const isOther = codeOf(error) === "ERR_DIGEST_MISMATCH";
+  return status(isOther ? "DATA_LOSS" : "INTERNAL", messageOf(error));
 }
