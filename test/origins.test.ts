@@ -105,6 +105,20 @@ describe("an origin that does not say how long the file is", () => {
   });
 });
 
+describe("an origin that says how long the file is only when it is asked for a part", () => {
+  it("is read in one go when nothing would show that the file changed meanwhile", async () => {
+    const { url } = serve({ content: CONTENT, chunked: true, etag: false, lastModified: false });
+    const got = await cluster.fetch(url, { daemon });
+    expect(got).toMatchObject({ sha256: SHA256, length: LENGTH, fromOrigin: LENGTH });
+  });
+
+  it("is read in ranges otherwise", async () => {
+    const { url } = serve({ content: CONTENT, chunked: true });
+    const got = await cluster.fetch(url, { daemon });
+    expect(got).toMatchObject({ sha256: SHA256, length: LENGTH, fromOrigin: LENGTH });
+  });
+});
+
 describe("an origin that redirects", () => {
   it("is followed to another path, and to another host", async () => {
     await using mirror = await openOriginServer({

@@ -2,6 +2,7 @@ import type { PieceRecord, StoredTask, TaskFacts } from "@damselfly/storage";
 import { codeOf } from "../code-of.ts";
 import type { ContentSlice } from "../data-plane/content-stream.ts";
 import type { DataPlane } from "../data-plane/data-plane.ts";
+import { contentVersion } from "../origins/content-version.ts";
 import type { OriginRequest } from "../origins/origin.ts";
 import { canTellVersionsApart } from "../origins/validators.ts";
 import type { PieceQueue } from "../parents/piece-queue.ts";
@@ -131,8 +132,13 @@ export class OriginReader implements AsyncDisposable {
         signal,
         onBytes: (length) => events.progressed(length),
       });
-      if (body.stat.contentVersion !== originVersion(task.facts.contentVersion))
-        throw new OriginMoved();
+      // An origin may say how long the file is when it is asked for a part, and not when it sends all of it.
+      const { contentLength } = task.facts;
+      const version =
+        body.stat.contentLength === undefined
+          ? contentVersion({ ...body.stat, contentLength })
+          : body.stat.contentVersion;
+      if (version !== originVersion(task.facts.contentVersion)) throw new OriginMoved();
       for (let number = 0; number < task.pieceCount; number += 1) {
         if (queue.finished) return;
         const slice = body.next(task.bounds(number).length);
