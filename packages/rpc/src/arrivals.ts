@@ -11,6 +11,8 @@ const REFUSABLE_COUNT_MAX = 100;
 export class Arrivals {
   /** Every connection, less those that somebody else took over. */
   readonly sockets: Set<Socket> = new Set();
+  /** Those that speak HTTP/2, until they have closed. */
+  readonly sessions: Set<Http2Session> = new Set();
   /** How many the system may accept, beyond all other limits. */
   readonly countMax: number;
   readonly #rates: AddressRates;
@@ -60,6 +62,8 @@ export class Arrivals {
   /** A session has been made of a connection. @returns to be called when the other side has greeted */
   begun(session: Http2Session): () => void {
     const socket = this.#current ?? this.#byName.get(nameOf(session.socket));
+    this.sessions.add(session);
+    session.once("close", () => this.sessions.delete(session));
     return () => {
       if (socket !== undefined) this.#halfOpen.leave(socket);
     };

@@ -292,6 +292,15 @@ function listenError(address: RpcTarget, cause: unknown): ServeError {
       });
 }
 
+/** Resolves when the calls that run have ended, and takes no others. */
+async function finish(server: Server, { sessions }: Arrivals): Promise<void> {
+  await new Promise((resolve) => server.tryShutdown(resolve));
+  // From Node 24 on the HTTP/2 server closes its sessions itself when it is closed, and grpc-js 1.14 takes one that is closing for closed.
+  await Promise.all(
+    [...sessions].map((session) => new Promise((resolve) => session.once("close", resolve))),
+  );
+}
+
 function boundAddress({ server }: Listener, asked: RpcTarget): RpcTarget {
   const bound = server.address();
   if ("socketPath" in asked || bound === null || typeof bound === "string") return asked;
@@ -303,7 +312,7 @@ async function close(server: Server, listener: Listener, graceMs: number): Promi
   await listener.clean();
   if (listener.server.listening) listener.server.close();
   let timer: NodeJS.Timeout | undefined;
-  const finished = new Promise((resolve) => server.tryShutdown(resolve));
+  const finished = finish(server, listener.arrivals);
   const graceOver = new Promise((resolve) => {
     timer = setTimeout(resolve, graceMs);
   });

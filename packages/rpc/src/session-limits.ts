@@ -50,7 +50,8 @@ export class SessionLimits {
       this.#now(),
     );
     this.#states.set(session, { ip, rate, isRefused, callCount: 0 });
-    this.#idle.add(session, ip);
+    // One that is refused has no place that another could have.
+    if (!isRefused) this.#idle.add(session, ip);
     session.once("close", () => {
       release();
       this.#states.delete(session);
