@@ -2,7 +2,7 @@ import type { Protocol } from "@damselfly/transport";
 import { describe, expect, it } from "vitest";
 import { judgeRun, type Run } from "./judge-run.ts";
 import { ParentRecord } from "./parent-record.ts";
-import { LOOK_MS, Progress } from "./progress.ts";
+import { LOOK_MS, Progress } from "../relay/progress.ts";
 
 const MIB = 1024 * 1024;
 

@@ -1,6 +1,6 @@
 import type { Protocol } from "@damselfly/transport";
 import type { ParentRecord } from "./parent-record.ts";
-import type { Progress } from "./progress.ts";
+import type { Progress } from "../relay/progress.ts";
 
 /** Before that a transfer has not shown what it can do, in milliseconds. */
 const CRAWL_AFTER_MS = 400;

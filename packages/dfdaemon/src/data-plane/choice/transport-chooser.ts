@@ -1,5 +1,6 @@
 import {
   type ByteRange,
+  clipByteRange,
   type Downloader,
   type ParentAddress,
   type PieceDownload,
@@ -70,7 +71,8 @@ export class TransportChooser implements AsyncDisposable {
   }
 
   /**
-   * Resolves once the piece is announced over one of the protocols.
+   * Resolves once the piece is announced over one of the protocols. With a range only that comes, which may be the rest of a piece that
+   * another parent has begun.
    *
    * @param options.mayTry whether the piece may find out how another protocol does, and be late for it; default true
    * @throws {TransportError} what the transports say; of several failures the gravest
@@ -78,7 +80,7 @@ export class TransportChooser implements AsyncDisposable {
    */
   async downloadPiece(
     parent: ParentAddress,
-    request: Omit<PieceRequest, "range">,
+    request: PieceRequest,
     { signal, mayTry = true }: { readonly signal: AbortSignal; readonly mayTry?: boolean },
   ): Promise<PieceDownload> {
     signal.throwIfAborted();
@@ -246,7 +248,7 @@ export class TransportChooser implements AsyncDisposable {
     if (!known.record.isAcquainted) this.#noteRtt(known);
     known.record.announced(protocol, announcedAt - askedAt);
     const offset = request.range?.offset ?? 0;
-    return { protocol, download, controller, offset, askedAt, announcedAt };
+    return { source: protocol, download, controller, offset, askedAt, announcedAt };
   }
 
   #follow(
@@ -282,6 +284,7 @@ export class TransportChooser implements AsyncDisposable {
     };
     const piece = new MovingPiece({
       first: outcome.prize,
+      range: clipByteRange(request.range, outcome.prize.download.piece.length),
       signal,
       now: this.#now,
       ask: (protocol, range, ending) => this.#askRest(known, protocol, { request, range, ending }),

@@ -55,7 +55,7 @@ export class Progress {
   }
 
   look(): void {
-    this.#marks.push({ at: this.#now(), received: this.#received, waitedMs: this.#waited });
+    this.#marks.push({ at: this.#now(), received: this.#received, waitedMs: this.waitedMs });
     if (this.#marks.length > LOOK_COUNT) this.#marks.shift();
   }
 
@@ -77,7 +77,7 @@ export class Progress {
   /** Whether it waits for the network, and not for its consumer. */
   get isStarved(): boolean {
     const [since] = this.#marks;
-    return this.#waited - since!.waitedMs >= STARVED_SHARE * (this.#now() - since!.at);
+    return this.waitedMs - since!.waitedMs >= STARVED_SHARE * (this.#now() - since!.at);
   }
 
   /** For how long the consumer has waited in vain, in milliseconds. */
@@ -86,7 +86,8 @@ export class Progress {
     return this.#now() - Math.max(this.#arrivedAt, this.#waitingSince);
   }
 
-  get #waited(): number {
+  /** For how long the consumer has waited, all in all. Milliseconds. */
+  get waitedMs(): number {
     const since = this.#waitingSince;
     return this.#waitedMs + (since === undefined ? 0 : this.#now() - since);
   }

@@ -1,0 +1,11 @@
+import type { PieceInfo } from "@damselfly/transport";
+
+/** Whether two announcements are of the very same bytes, if both are true. */
+export function isSamePiece(one: PieceInfo, other: PieceInfo): boolean {
+  return (
+    one.number === other.number &&
+    one.offset === other.offset &&
+    one.length === other.length &&
+    one.digest === other.digest
+  );
+}
