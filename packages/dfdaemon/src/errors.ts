@@ -16,6 +16,8 @@ export type DaemonErrorCode =
   | "ERR_SCHEDULER"
   /** A parent's control channel said something unusable, or nothing. */
   | "ERR_PARENT"
+  /** Two who have a piece say that it is different things; one of them is wrong. */
+  | "ERR_SUPPLIERS_DIFFER"
   /** The process that moves content ended in the middle; another one is started, and what ran is to be asked for again. */
   | "ERR_DATA_PLANE_LOST"
   /** No process that moves content can be had: it ends each time. */

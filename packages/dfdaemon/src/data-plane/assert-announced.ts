@@ -1,30 +1,34 @@
 import { TransportError, type PieceInfo } from "@damselfly/transport";
-import type { PieceFetch } from "./data-plane.ts";
+
+/** What a piece has to be. */
+export interface WantedPiece {
+  readonly taskId: string;
+  readonly number: number;
+  /** Of its first byte in the task, in bytes. */
+  readonly offset: number;
+  /** Bytes. */
+  readonly length: number;
+  /** What the origin's reader said it is, when known. */
+  readonly digest?: string | undefined;
+}
 
 /**
  * Lets pass what a parent announces if it is the piece asked for, with a digest, and the one that the reader of the origin saw.
  *
  * @throws {TransportError} `ERR_PROTOCOL`
  */
-export function assertAnnounced(piece: PieceInfo, fetch: PieceFetch): void {
-  const { task, pieceNumber, parent, expectedDigest } = fetch;
-  const bounds = task.bounds(pieceNumber);
-  if (
-    piece.number !== pieceNumber ||
-    piece.offset !== bounds.offset ||
-    piece.length !== bounds.length
-  ) {
+export function assertAnnounced(piece: PieceInfo, wanted: WantedPiece, hostId: string): void {
+  const { number, offset, length, digest } = wanted;
+  if (piece.number !== number || piece.offset !== offset || piece.length !== length) {
     const told = `piece ${piece.number}, ${piece.length} bytes at ${piece.offset}`;
-    const wanted = `piece ${pieceNumber}, ${bounds.length} bytes at ${bounds.offset}`;
-    throw refusal(parent.hostId, `it announced ${told}, expected ${wanted}`);
+    const expected = `piece ${number}, ${length} bytes at ${offset}`;
+    throw refusal(hostId, `it announced ${told}, expected ${expected}`);
   }
-  if (piece.digest === "") {
-    throw refusal(parent.hostId, `it announced piece ${pieceNumber} without a digest`);
-  }
-  if (expectedDigest !== undefined && piece.digest !== expectedDigest) {
+  if (piece.digest === "") throw refusal(hostId, `it announced piece ${number} without a digest`);
+  if (digest !== undefined && piece.digest !== digest) {
     throw refusal(
-      parent.hostId,
-      `it says piece ${pieceNumber} is ${piece.digest}, who read the origin says ${expectedDigest}`,
+      hostId,
+      `it says piece ${number} is ${piece.digest}, who read the origin says ${digest}`,
     );
   }
 }

@@ -1,4 +1,5 @@
 import { ByteBudget, type Clock, limitContent, RateLimit, SYSTEM_CLOCK } from "@damselfly/limits";
+import type { Origin } from "../origins/origin.ts";
 
 /** How much content may be in memory, in bytes, and how fast it may go, in bytes a second; Infinity: as fast as it will. Plain data. */
 export interface ContentLimitsInit {
@@ -119,6 +120,20 @@ export class ContentLimits {
     open: () => Promise<Body>,
   ): Promise<Incoming<Body>> {
     return await this.#open(WRITING_LENGTH + BODY_LENGTH, signal, this.#origin, open);
+  }
+
+  /** An origin whose ranges come no faster than origins may, for pieces that have room already. */
+  limitOrigin(origin: Pick<Origin, "readRange">): Pick<Origin, "readRange"> {
+    return {
+      readRange: async (request, range, expected, options) => {
+        const body = await origin.readRange(request, range, expected, options);
+        return {
+          stat: body.stat,
+          content: limitContent(body.content, this.#origin, options),
+          [Symbol.asyncDispose]: () => body[Symbol.asyncDispose](),
+        };
+      },
+    };
   }
 
   async #open<Kind extends Opened>(

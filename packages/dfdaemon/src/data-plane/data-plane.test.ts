@@ -4,19 +4,31 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createIdentity } from "@damselfly/quinn";
 import { openStorage, type Storage, type StoredTask } from "@damselfly/storage";
-import type { ParentAddress, TlsIdentity } from "@damselfly/transport";
+import {
+  clipByteRange,
+  createPieceDownload,
+  TransportError,
+  type ParentAddress,
+  type PieceRequest,
+  type PieceSource,
+  type TlsIdentity,
+} from "@damselfly/transport";
+import { serveTcp } from "@damselfly/transport-tcp";
+import { crc32 } from "node:zlib";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { createAuthority, issueCertificate, type Authority } from "../certs/certificates.ts";
 import { loadConfig } from "../config/load-config.ts";
 import type { StorageConfig } from "../config/config.ts";
+import { codeOf } from "../code-of.ts";
 import { SILENT_LOGGER } from "../logger.ts";
 import { openHttpOrigin } from "../origins/http-origin.ts";
 import { openOriginServer, type OriginServer } from "../testing/origin-server.ts";
-import type { DataPlane } from "./data-plane.ts";
 import { ContentLimits, DEFAULT_CONTENT_LIMITS, type ContentLimitsInit } from "./content-limits.ts";
+import type { DataPlane, PieceHedging } from "./data-plane.ts";
 import { InProcessDataPlane } from "./in-process-data-plane.ts";
 import { KnownPeers } from "./known-peers.ts";
 import { openTransports } from "./open-transports.ts";
+import type { Supplier } from "./relay/supplier.ts";
 import { openRemoteDataPlane } from "./processes/control/open-remote-data-plane.ts";
 import {
   createFakeWorkerProcess,
@@ -181,6 +193,108 @@ async function contentOf(task: StoredTask): Promise<Buffer> {
   const chunks: Buffer[] = [];
   for await (const chunk of task.read()) chunks.push(Buffer.from(chunk));
   return Buffer.concat(chunks);
+}
+
+/** Serves all pieces over TCP, as far as a test lets it. */
+interface HeldParent {
+  readonly supplier: Supplier;
+  readonly address: ParentAddress;
+  /** Requests: piece and first byte. */
+  readonly asked: string[];
+  /** Bytes of a piece that are sent; the rest is held back. Undefined: not even its announcement comes. */
+  sendsTo: number | undefined;
+  /** Here it hangs up. */
+  breaksAt: number;
+  /** What it says the piece is; default is what it is. */
+  digest: string | undefined;
+  content: Buffer;
+}
+
+async function openHeldParent(name: string, id: number): Promise<HeldParent> {
+  const pair = await issueCertificate(authority, { hostname: name, ips: [LOOPBACK] });
+  const asked: string[] = [];
+  const source: PieceSource = {
+    async openPiece({ pieceNumber, range }: PieceRequest, { signal } = {}) {
+      asked.push(`${pieceNumber} from ${range?.offset ?? 0}`);
+      const offset = pieceNumber * PIECE_LENGTH;
+      const content = held.content.subarray(offset, offset + PIECE_LENGTH);
+      const part = clipByteRange(range, content.byteLength);
+      if (held.sendsTo === undefined) await never(signal);
+      async function* chunks(): AsyncGenerator<Uint8Array> {
+        for (let at = part.offset; at < part.offset + part.length;) {
+          if (at >= held.breaksAt) throw new TransportError("ERR_PARENT_FAILED", "it hangs up");
+          if (at >= (held.sendsTo ?? 0)) await never(signal);
+          const stop = Math.min(at + 65_536, held.breaksAt, held.sendsTo ?? 0, content.byteLength);
+          yield content.subarray(at, stop);
+          at = stop;
+        }
+      }
+      const digest = held.digest ?? `crc32:${crc32(content)}`;
+      return createPieceDownload({
+        piece: { number: pieceNumber, offset, length: content.byteLength, digest },
+        length: part.length,
+        hostId: "the disk",
+        chunks: chunks(),
+        stallMs: 2 ** 31 - 1,
+        signal,
+        close() {},
+      });
+    },
+  };
+  const server = await serveTcp({
+    source,
+    address: { ip: LOOPBACK, port: 0 },
+    tls: { caCert: authority.cert, ...pair },
+    plain: false,
+    logger: SILENT_LOGGER,
+  });
+  // Not gracefully: what is held back would be waited for.
+  opened.push({ [Symbol.asyncDispose]: async () => void server[Symbol.asyncDispose]() });
+  const hostId = `${LOOPBACK}-${name}`;
+  const ports = { tcp: server.address.port };
+  const address: ParentAddress = { hostId, ip: LOOPBACK, hostname: name, ports };
+  const held: HeldParent = {
+    supplier: { id, kind: "parent", address },
+    address,
+    asked,
+    sendsTo: Infinity,
+    breaksAt: Infinity,
+    digest: undefined,
+    content: CONTENT,
+  };
+  return held;
+}
+
+async function never(signal: AbortSignal | undefined): Promise<void> {
+  await new Promise((_, reject) => {
+    signal?.addEventListener("abort", () => reject(signal.reason), { once: true });
+  });
+}
+
+/** Writes down what is told of a piece, and offers what a test says. */
+function watchHedges(answers: Readonly<Record<number, Supplier>> = {}) {
+  const told: string[] = [];
+  const offers: ((supplier: Supplier) => void)[] = [];
+  const state = { waitedMs: 0, doubled: 0 };
+  const hedging: PieceHedging = {
+    began: (offer) => {
+      told.push("began");
+      offers.push(offer);
+    },
+    lost: () => void told.push("lost"),
+    tookOver: (id, { offset, doubled }) => {
+      told.push(`${id} from ${offset}`);
+      state.doubled += doubled;
+    },
+    failed: (id, error) => {
+      told.push(`${id} failed: ${codeOf(error)}`);
+      return answers[id];
+    },
+    waited: (ms) => {
+      state.waitedMs += ms;
+    },
+  };
+  return { hedging, told, state, offer: (supplier: Supplier) => offers.at(-1)!(supplier) };
 }
 
 const request = (): { url: string; header: Record<string, string> } => ({
@@ -398,6 +512,179 @@ describe.each<Kind>(["in this process", "in one process", "in two processes"])(
       expect([...task.pieces.keys()]).toEqual([0]);
     });
 
+    describe("when one supplier of a piece will not do", () => {
+      const HALF = PIECE_LENGTH / 2;
+      let child: Node;
+      let task: StoredTask;
+      let one: HeldParent;
+      let two: HeldParent;
+
+      beforeEach(async () => {
+        child = await openNode(kind, "child", { protocol: "tcp" });
+        task = await createTask(child.storage);
+        one = await openHeldParent("one", 0);
+        two = await openHeldParent("two", 1);
+      });
+
+      const fetch = (
+        { hedging }: { readonly hedging: PieceHedging },
+        options: { readonly expectedDigest?: string; readonly signal?: AbortSignal } = {},
+      ) => {
+        let length = 0;
+        const { signal = new AbortController().signal, ...others } = options;
+        const onBytes = (count: number): void => void (length += count);
+        const common = { task, pieceNumber: 1, parent: one.address, signal, ...others };
+        const record = child.dataPlane.fetchPiece({ ...common, onBytes, hedging });
+        record.catch(() => {}); // looked at later
+        return { record, length: () => length };
+      };
+      const assertPiece = async (): Promise<void> => {
+        const chunks: Buffer[] = [];
+        for await (const chunk of task.read(task.bounds(1))) chunks.push(Buffer.from(chunk));
+        const { offset, length } = task.bounds(1);
+        expect(Buffer.concat(chunks).equals(CONTENT.subarray(offset, offset + length))).toBe(true);
+      };
+
+      it("goes on from the byte it has with another parent", async () => {
+        one.sendsTo = HALF;
+        const watch = watchHedges();
+        const { record, length } = fetch(watch);
+        await expect.poll(length).toBe(HALF);
+        await expect.poll(() => watch.state.waitedMs).toBeGreaterThan(0);
+        watch.offer(two.supplier);
+        // It counts as that one's who announced it.
+        expect(await record).toMatchObject({ parentId: one.address.hostId, length: PIECE_LENGTH });
+        expect(two.asked).toEqual([`1 from ${HALF}`]);
+        expect(watch.told).toEqual(["began", "0 from 0", `1 from ${HALF}`]);
+        expect(watch.state.doubled).toBe(0);
+        expect(length()).toBe(PIECE_LENGTH);
+        await assertPiece();
+      });
+
+      it("takes the whole from whoever announces it first", async () => {
+        one.sendsTo = undefined;
+        const watch = watchHedges();
+        const { record } = fetch(watch);
+        await expect.poll(() => one.asked).toHaveLength(1);
+        await expect.poll(() => watch.state.waitedMs).toBeGreaterThan(0);
+        watch.offer(two.supplier);
+        expect(await record).toMatchObject({ parentId: two.address.hostId });
+        expect(two.asked).toEqual(["1 from 0"]);
+        expect(watch.told).toEqual(["began", "1 from 0"]);
+        await assertPiece();
+      });
+
+      it("goes on from the byte it has at the origin", async () => {
+        origin.set("/file", { content: CONTENT, etag: '"1"' });
+        one.sendsTo = HALF;
+        const watch = watchHedges();
+        const { record, length } = fetch(watch);
+        await expect.poll(length).toBe(HALF);
+        const expected = { etag: '"1"', lastModified: "", contentLength: CONTENT.byteLength };
+        watch.offer({ id: 7, kind: "origin", request: request(), expected });
+        expect(await record).toMatchObject({
+          parentId: one.address.hostId,
+          trafficType: "REMOTE_PEER",
+        });
+        expect(watch.told).toEqual(["began", "0 from 0", `7 from ${HALF}`]);
+        expect(origin.bodyBytes("/file")).toBe(HALF);
+        await assertPiece();
+      });
+
+      it("takes the whole from the origin where no parent announces it", async () => {
+        origin.set("/file", { content: CONTENT, etag: '"1"' });
+        one.sendsTo = undefined;
+        const watch = watchHedges();
+        const { record } = fetch(watch);
+        await expect.poll(() => one.asked).toHaveLength(1);
+        const expected = { etag: '"1"', lastModified: "", contentLength: CONTENT.byteLength };
+        watch.offer({ id: 7, kind: "origin", request: request(), expected });
+        expect(await record).toMatchObject({ parentId: "", trafficType: "BACK_TO_SOURCE" });
+        await assertPiece();
+      });
+
+      it("mixes no two versions of the file", async () => {
+        origin.set("/file", { content: randomBytes(CONTENT.byteLength), etag: '"2"' });
+        one.sendsTo = HALF;
+        const watch = watchHedges();
+        const { record, length } = fetch(watch);
+        await expect.poll(length).toBe(HALF);
+        const expected = { etag: '"1"', lastModified: "", contentLength: CONTENT.byteLength };
+        watch.offer({ id: 7, kind: "origin", request: request(), expected });
+        await expect.poll(() => watch.told).toContain("7 failed: ERR_ORIGIN_CHANGED");
+        watch.offer(two.supplier);
+        await record;
+        await assertPiece();
+      });
+
+      it("asks whoever is named when one breaks off", async () => {
+        one.breaksAt = HALF;
+        const watch = watchHedges({ 0: two.supplier });
+        const { record } = fetch(watch);
+        await record;
+        expect(two.asked).toEqual([`1 from ${HALF}`]);
+        expect(watch.told).toEqual([
+          "began",
+          "0 from 0",
+          "0 failed: ERR_PIECE_TRUNCATED",
+          `1 from ${HALF}`,
+        ]);
+        await assertPiece();
+      });
+
+      it("fails as the last one did when nobody else is named", async () => {
+        one.breaksAt = HALF;
+        const watch = watchHedges();
+        const { record } = fetch(watch);
+        await expect(record).rejects.toMatchObject({
+          name: "TransportError",
+          code: "ERR_PIECE_TRUNCATED",
+        });
+        expect(watch.told).toEqual(["began", "0 from 0", "0 failed: ERR_PIECE_TRUNCATED"]);
+        expect(task.pieces.size).toBe(0);
+      });
+
+      it("does not go on with somebody who says that the piece is another one", async () => {
+        one.sendsTo = HALF;
+        two.digest = "crc32:1";
+        const watch = watchHedges();
+        const { record, length } = fetch(watch);
+        await expect.poll(length).toBe(HALF);
+        watch.offer(two.supplier);
+        await expect.poll(() => watch.told).toContain("1 failed: ERR_SUPPLIERS_DIFFER");
+        const three = await openHeldParent("three", 2);
+        watch.offer(three.supplier);
+        await record;
+        await assertPiece();
+      });
+
+      it("records nothing of a piece that has come right from one and wrong from another", async () => {
+        one.sendsTo = HALF;
+        two.digest = `crc32:${crc32(CONTENT.subarray(PIECE_LENGTH, 2 * PIECE_LENGTH))}`;
+        two.content = randomBytes(CONTENT.byteLength);
+        const watch = watchHedges();
+        const { record, length } = fetch(watch);
+        await expect.poll(length).toBe(HALF);
+        watch.offer(two.supplier);
+        await expect(record).rejects.toMatchObject({ code: "ERR_DIGEST_MISMATCH" });
+        expect(task.pieces.size).toBe(0);
+      });
+
+      it("lets go of everybody when the piece is not wanted any more", async () => {
+        one.sendsTo = HALF;
+        two.sendsTo = undefined;
+        const stop = new AbortController();
+        const watch = watchHedges();
+        const { record, length } = fetch(watch, { signal: stop.signal });
+        await expect.poll(length).toBe(HALF);
+        watch.offer(two.supplier);
+        await expect.poll(() => two.asked).toHaveLength(1);
+        const reason = new Error("nobody waits");
+        stop.abort(reason);
+        await expect(record).rejects.toBe(reason);
+      });
+    });
+
     it("spools a body of unknown length, and reads it from there", async () => {
       origin.set("/file", { content: CONTENT, etag: '"1"', chunked: true });
       const node = await openNode(kind, "node");
@@ -448,6 +735,44 @@ describe("a data plane in processes", () => {
     expect((await contentOf(task)).equals(CONTENT)).toBe(true);
     expect(child.processes).toHaveLength(2);
     expect(child.events).toContain("replaced: was ended by SIGABRT");
+  });
+
+  it("begins anew with whoever a piece came from when its process has ended, and is offered others anew", async () => {
+    const child = await openNode("in one process", "child", { protocol: "tcp" });
+    const task = await createTask(child.storage);
+    const one = await openHeldParent("one", 0);
+    const two = await openHeldParent("two", 1);
+    const three = await openHeldParent("three", 2);
+    one.sendsTo = 100_000;
+    two.sendsTo = 200_000;
+    const watch = watchHedges();
+    let received = 0;
+    const lost = (): void => {
+      received = 0;
+      watch.hedging.lost();
+    };
+    const record = child.dataPlane.fetchPiece({
+      task,
+      pieceNumber: 0,
+      parent: one.address,
+      signal: new AbortController().signal,
+      onBytes: (length) => (received += length),
+      hedging: { ...watch.hedging, lost },
+    });
+    await expect.poll(() => received).toBe(100_000);
+    watch.offer(two.supplier);
+    await expect.poll(() => watch.told).toContain("1 from 100000");
+    child.processes[0]!.die("SIGKILL");
+    await expect.poll(() => watch.told).toContain("1 from 0");
+    await expect.poll(() => received).toBe(200_000);
+    watch.offer(three.supplier);
+    await record;
+    expect(watch.told.slice(3)).toEqual(["lost", "began", "1 from 0", "2 from 200000"]);
+    expect([one.asked, two.asked, three.asked]).toEqual([
+      ["0 from 0"],
+      ["0 from 100000", "0 from 0"],
+      ["0 from 200000"],
+    ]);
   });
 
   it("replaces a process that hangs", async () => {

@@ -1,8 +1,11 @@
 import type { Socket } from "node:net";
-import type { PieceRecord, Spool, Storage, StoredTask } from "@damselfly/storage";
+import type { PieceDraft, PieceRecord, Spool, Storage, StoredTask } from "@damselfly/storage";
 import type { CertificateChain, ParentAddress, Protocol } from "@damselfly/transport";
 import type { OriginRequest, OriginStat, RedirectTarget } from "../origins/origin.ts";
+import type { WantedPiece } from "./assert-announced.ts";
 import type { ContentStream } from "./content-stream.ts";
+import type { Announcement, HedgeObserver } from "./relay/hedged-piece.ts";
+import { nameOf, type Supplier } from "./relay/supplier.ts";
 import type { TransportReport } from "./transport-report.ts";
 
 /** A protocol this host serves pieces over, as it goes into the peer extension. */
@@ -25,16 +28,30 @@ export interface QuinnOffer {
   admit(publicKey: Uint8Array, certificates?: CertificateChain): () => void;
 }
 
-/** One piece to fetch from one parent. */
+/** One piece to fetch, from one parent at first. */
 export interface PieceFetch {
   readonly task: StoredTask;
   readonly pieceNumber: number;
+  /** Asked first: the supplier 0. */
   readonly parent: ParentAddress;
   /** What the origin's reader said the piece is, when known: a parent that says otherwise is refused. */
   readonly expectedDigest?: string;
   readonly signal: AbortSignal;
-  /** Called after each chunk, with its length in bytes. */
+  /** Called as bytes come, with how many. */
   readonly onBytes?: (length: number) => void;
+  /** Whoever decides whom else it is asked of. Absent: nobody else, and no rest of it either. */
+  readonly hedging?: PieceHedging;
+}
+
+/** How a piece gets on, for whoever decides whom else it is asked of. All is told by the numbers of suppliers. */
+export interface PieceHedging extends HedgeObserver {
+  /**
+   * It has begun. `offer` has another supplier asked, too, for what is missing of the piece: whoever announces it first goes on. Called again
+   * when everything begins anew, because the process that fetched it has ended.
+   */
+  began(offer: (supplier: Supplier) => void): void;
+  /** The process that fetched it has ended: until `began`, nobody fetches it. */
+  lost(): void;
 }
 
 /** A body to read from an origin. */
@@ -77,10 +94,11 @@ export interface DataPlane extends AsyncDisposable {
   /** Undefined where that backend is off, or does not load. */
   readonly quinn: QuinnOffer | undefined;
   /**
-   * Fetches, checks and records one piece.
+   * Fetches, checks and records one piece. With `hedging` several suppliers may have brought it; each that failed has been told of then.
+   * It counts as that one's who announced it first.
    *
    * @throws {TransportError} what the transport says
-   * @throws {StorageError} `ERR_DIGEST_MISMATCH` when the parent sent wrong bytes; others when the disk fails
+   * @throws {StorageError} `ERR_DIGEST_MISMATCH` when wrong bytes were sent; others when the disk fails
    * @throws {DaemonError} `ERR_DATA_PLANE` when the process that fetches ends again and again
    */
   fetchPiece(fetch: PieceFetch): Promise<PieceRecord>;
@@ -107,4 +125,18 @@ const TRIAL_TAIL = 16;
 /** Whether other protocols may be tried out with a piece of this task. */
 export function mayTryWith(task: StoredTask): boolean {
   return task.pieceCount - task.pieces.size > TRIAL_TAIL;
+}
+
+/** What is asked for, and has to be announced. */
+export function wantedOf({ task, pieceNumber, expectedDigest }: PieceFetch): WantedPiece {
+  const { taskId } = task.facts;
+  return { taskId, number: pieceNumber, ...task.bounds(pieceNumber), digest: expectedDigest };
+}
+
+/** How a piece that was announced is to be written. */
+export function draftOf({ piece, supplier }: Announcement): PieceDraft {
+  const { number, digest } = piece;
+  return supplier.kind === "origin"
+    ? { number, trafficType: "BACK_TO_SOURCE", parentId: "" }
+    : { number, digest, trafficType: "REMOTE_PEER", parentId: nameOf(supplier) };
 }

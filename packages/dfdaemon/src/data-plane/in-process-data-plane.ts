@@ -3,11 +3,12 @@ import type { PieceRecord, Spool, Storage } from "@damselfly/storage";
 import type { TcpPieceServer } from "@damselfly/transport-tcp";
 import { countBytes } from "../count-bytes.ts";
 import type { Origin } from "../origins/origin.ts";
-import { assertAnnounced } from "./assert-announced.ts";
 import type { ContentLimits } from "./content-limits.ts";
 import { createContentStream, type ContentStream } from "./content-stream.ts";
 import {
+  draftOf,
   mayTryWith,
+  wantedOf,
   type DataPlane,
   type OriginContent,
   type OriginRead,
@@ -17,6 +18,7 @@ import {
   type TransportOffer,
 } from "./data-plane.ts";
 import type { KnownPeers } from "./known-peers.ts";
+import { HedgedPiece, NO_HEDGING } from "./relay/hedged-piece.ts";
 import { PieceTransports, type PieceTransportsInit } from "./piece-transports.ts";
 import type { TransportReport } from "./transport-report.ts";
 
@@ -60,23 +62,25 @@ export class InProcessDataPlane implements DataPlane {
   }
 
   async fetchPiece(fetch: PieceFetch): Promise<PieceRecord> {
-    const { task, pieceNumber, parent, signal, onBytes } = fetch;
-    const { length: expectedLength } = task.bounds(pieceNumber);
-    const request = { taskId: task.facts.taskId, pieceNumber, expectedLength };
-    await using download = await this.#limits.openPiece(expectedLength, signal, () =>
-      this.#transports.downloadPiece(parent, request, { signal, mayTry: mayTryWith(task) }),
-    );
-    const { piece } = download.opened;
-    assertAnnounced(piece, fetch);
-    const draft = {
-      number: pieceNumber,
-      digest: piece.digest,
-      trafficType: "REMOTE_PEER" as const,
-      parentId: parent.hostId,
-    };
-    const { content } = download;
+    const { task, parent, signal, onBytes, hedging } = fetch;
+    const wanted = wantedOf(fetch);
+    await using incoming = await this.#limits.openPiece(wanted.length, signal, async () => {
+      const piece = new HedgedPiece({
+        wanted,
+        mayTry: mayTryWith(task),
+        transports: this.#transports,
+        origin: this.#limits.limitOrigin(this.#origin),
+        observer: hedging ?? NO_HEDGING,
+        signal,
+      });
+      hedging?.began((supplier) => piece.offer(supplier));
+      await piece.open({ id: 0, kind: "parent", address: parent });
+      return piece;
+    });
+    const { content } = incoming;
+    const { announcement } = incoming.opened;
     return await task.writePiece(
-      draft,
+      draftOf(announcement),
       onBytes === undefined ? content : countBytes(content, onBytes),
     );
   }

@@ -265,6 +265,34 @@ describe("TransportChooser while a piece runs", () => {
     expect(path.runningCount).toBe(0);
   });
 
+  it("brings the rest of a piece that somebody else has begun, another way if it must", async () => {
+    const { path, chooser, fetchAll, stop } = open({});
+    await fetchAll(8);
+    path.asked.length = 0;
+    path.lanes.tcp.stallsAt = 200_000;
+    const read = async (): Promise<Buffer> => {
+      const download = await chooser.downloadPiece(
+        path.parent(),
+        {
+          taskId: "a".repeat(64),
+          pieceNumber: 9,
+          range: { offset: 100_000, length: PIECE_LENGTH - 100_000 },
+        },
+        { signal: stop.signal, mayTry: false },
+      );
+      expect(download.piece.length).toBe(PIECE_LENGTH);
+      const chunks: Buffer[] = [];
+      for await (const chunk of download.content) chunks.push(Buffer.from(chunk));
+      return Buffer.concat(chunks);
+    };
+    const rest = await settle(read());
+    expect(rest.equals(contentOf(9, 100_000, PIECE_LENGTH - 100_000))).toBe(true);
+    expect(path.asked.filter((each) => each.includes(" from "))).toEqual([
+      "tcp 9 from 100000",
+      "quic 9 from 200000",
+    ]);
+  });
+
   it("brings the rest over what is known to work when it breaks off", async () => {
     const { fetch, path } = open({ quic: FAR_QUIC, tcp: FAR_TCP });
     for (const number of [0, 1, 2]) await settle(fetch(number));

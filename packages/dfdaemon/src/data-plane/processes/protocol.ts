@@ -1,18 +1,16 @@
 import type { PieceTarget } from "@damselfly/storage";
-import type {
-  ByteRange,
-  ParentAddress,
-  PieceInfo,
-  PieceRequest,
-  TlsIdentity,
-} from "@damselfly/transport";
+import type { ByteRange, PieceInfo, PieceRequest, TlsIdentity } from "@damselfly/transport";
 import type { StorageConfig } from "../../config/config.ts";
 import type { ObservedRequest } from "../../origins/http-origin.ts";
 import type { OriginRequest, OriginStat } from "../../origins/origin.ts";
 import type { ProxySettings } from "../../origins/proxies.ts";
 import type { ContentLimitsInit, ContentRates } from "../content-limits.ts";
+import type { WantedPiece } from "../assert-announced.ts";
 import type { OriginRead, TransportOffer } from "../data-plane.ts";
+import type { Announcement } from "../relay/hedged-piece.ts";
+import type { Supplier } from "../relay/supplier.ts";
 import type { TransportReport } from "../transport-report.ts";
+import type { Fault } from "./link/fault.ts";
 
 /**
  * What the control process and a data-plane process of one daemon say to each other. Ours and private: both are of one version, which
@@ -24,14 +22,16 @@ export const PROTOCOL_VERSION = 1;
 export type WorkerMethods = {
   /** The first call of all. Resolves when every server listens. */
   start(init: WorkerInit): WorkerReady;
-  /** Asks a parent for a piece; resolves when it has announced it. Every content that opened is to be closed. */
+  /** Asks for a piece; resolves when it has been announced, and is what is wanted. Every content that opened is to be closed. */
   openPiece(params: {
     /** Chosen by the caller, for what follows. */
     readonly content: number;
-    readonly parent: ParentAddress;
-    readonly request: PieceRequest;
+    readonly wanted: WantedPiece;
+    readonly first: Supplier;
     readonly mayTry: boolean;
-  }): PieceInfo;
+    /** Who else is asked, and what becomes of it, is decided by the caller: `hedge`, `tookOver`, `supplierFailed`. */
+    readonly isHedged: boolean;
+  }): Announcement;
   /** Asks an origin for a body; resolves when its header has come. */
   openOrigin(params: {
     readonly content: number;
@@ -61,6 +61,8 @@ export type WorkerMethods = {
   /** Closes the servers: pieces that are being served may finish within the servers' bounds. Fetching goes on. */
   drain(params: null): void;
   /** Notes: */
+  /** Has another supplier asked for what is missing of a piece, opened or being opened. */
+  hedge(params: { readonly content: number; readonly supplier: Supplier }): void;
   admitPeer(params: { readonly peerKey: string }): void;
   dismissPeer(params: { readonly peerKey: string }): void;
   /** For connections from now on; those that run are looked at again. */
@@ -78,7 +80,20 @@ export type ControlMethods = {
   locate(params: { readonly lease: number; readonly request: PieceRequest }): PieceLocation;
   /** A piece that was located does not have the bytes that were recorded. Resolves when it is no longer offered. */
   damaged(params: { readonly lease: number }): void;
+  /** As `HedgeObserver.failed`; null: nobody else. */
+  supplierFailed(params: {
+    readonly content: number;
+    readonly supplier: number;
+    readonly fault: Fault;
+  }): Supplier | null;
   /** Notes: */
+  /** As `HedgeObserver.tookOver`. */
+  tookOver(params: {
+    readonly content: number;
+    readonly supplier: number;
+    readonly offset: number;
+    readonly doubled: number;
+  }): void;
   /** Nobody reads a located piece any more; `length` bytes of it have been handed on. */
   ended(params: {
     readonly lease: number;
@@ -92,6 +107,8 @@ export type ControlMethods = {
   }): void;
   /** Bytes that have moved at each rate since the start. */
   moved(params: ContentRates): void;
+  /** What came for contents, and went to children, since the last time. */
+  progress(params: Progress): void;
   /** The event loop turns. */
   beat(params: null): void;
   log(params: {
@@ -147,6 +164,12 @@ export interface WorkerOriginInit {
   readonly caCert?: string;
   readonly insecure: boolean;
   readonly proxy?: ProxySettings;
+}
+
+export interface Progress {
+  /** By the number of the content: bytes that came, and milliseconds that its taker waited for them. */
+  readonly received: readonly (readonly [content: number, length: number, waitedMs: number])[];
+  readonly sentLength: number;
 }
 
 export interface WorkerReady {

@@ -67,6 +67,8 @@ export interface RelayedContentInit<Source> {
  * Content that may come from several sources, one after the other. Whoever sees it crawl, or break off, has the rest asked for elsewhere,
  * from the byte on that is wanted next; until that is announced, the one before goes on.
  *
+ * A state machine: nobody has announced; one leg runs, alone or while others are asked; it has broken, and whoever is asked is waited for; over.
+ *
  * No generator, and no race for each chunk: each is passed 65,536 times a GiB, twice.
  */
 export class RelayedContent<Source> implements AsyncIterableIterator<Uint8Array, undefined> {

@@ -3,11 +3,12 @@ import type { PieceRecord, Spool, Storage } from "@damselfly/storage";
 import type { ServerAddress } from "@damselfly/transport";
 import { codeOf } from "../../../code-of.ts";
 import type { Logger } from "../../../logger.ts";
-import { assertAnnounced } from "../../assert-announced.ts";
 import type { ContentRates } from "../../content-limits.ts";
 import type { ContentStream } from "../../content-stream.ts";
 import {
+  draftOf,
   mayTryWith,
+  wantedOf,
   type DataPlane,
   type OriginContent,
   type OriginRead,
@@ -17,6 +18,8 @@ import {
   type TransportOffer,
 } from "../../data-plane.ts";
 import type { KnownPeers } from "../../known-peers.ts";
+import type { HedgeObserver } from "../../relay/hedged-piece.ts";
+import type { Supplier } from "../../relay/supplier.ts";
 import type { TransportReport } from "../../transport-report.ts";
 import { relayToPort } from "./relay-to-port.ts";
 import { mergeReports } from "./merge-reports.ts";
@@ -92,13 +95,15 @@ export class RemoteDataPlane implements DataPlane {
   }
 
   async fetchPiece(fetch: PieceFetch): Promise<PieceRecord> {
-    const { pieceNumber, task, signal } = fetch;
+    const { pieceNumber, task, signal, hedging, parent } = fetch;
+    const lead = new Lead({ id: 0, kind: "parent", address: parent }, hedging);
     for (let attempt = 1; ; attempt += 1) {
       const worker = await this.#worker(signal);
       try {
-        return await this.#fetch(worker, fetch);
+        return await this.#fetch(worker, fetch, lead);
       } catch (error) {
         if (codeOf(error) !== "ERR_DATA_PLANE_LOST" || attempt === ATTEMPTS_MAX) throw error;
+        hedging?.lost();
         const { taskId } = task.facts;
         this.#init.logger.debug({ taskId, piece: pieceNumber }, "piece is asked for again");
       }
@@ -108,7 +113,7 @@ export class RemoteDataPlane implements DataPlane {
   async readOrigin(read: OriginRead): Promise<OriginContent> {
     const { request, range, target, signal } = read;
     const worker = await this.#worker(signal);
-    const { content, release } = worker.reserveContent(read.onBytes ?? (() => {}));
+    const { content, release } = worker.reserveContent({ onBytes: read.onBytes });
     try {
       const asked = { content, request, range, target };
       const stat = await worker.link.call("openOrigin", asked, { signal });
@@ -129,7 +134,7 @@ export class RemoteDataPlane implements DataPlane {
   async spoolOrigin(read: Omit<OriginRead, "range">): Promise<SpooledOrigin> {
     const { request, signal } = read;
     const worker = await this.#worker(signal);
-    const { content, release } = worker.reserveContent(read.onBytes ?? (() => {}));
+    const { content, release } = worker.reserveContent({ onBytes: read.onBytes });
     await using body = new RemoteContent({ worker, content, release, signal });
     const stat = await worker.link.call(
       "openOrigin",
@@ -144,7 +149,7 @@ export class RemoteDataPlane implements DataPlane {
 
   async openSpool({ path, length }: Spool): Promise<ContentStream> {
     const worker = await this.#worker(undefined);
-    const { content, release } = worker.reserveContent(() => {});
+    const { content, release } = worker.reserveContent();
     const stream = new RemoteContent({ worker, content, release, signal: undefined });
     try {
       await worker.link.call("openSpool", { content, path, length });
@@ -219,24 +224,59 @@ export class RemoteDataPlane implements DataPlane {
     );
   }
 
-  async #fetch(worker: RunningWorker, fetch: PieceFetch): Promise<PieceRecord> {
-    const { task, pieceNumber, parent, signal, onBytes = () => {} } = fetch;
-    const { length } = task.bounds(pieceNumber);
-    const request = { taskId: task.facts.taskId, pieceNumber, expectedLength: length };
-    const { content, release } = worker.reserveContent(onBytes);
+  async #fetch(worker: RunningWorker, fetch: PieceFetch, lead: Lead): Promise<PieceRecord> {
+    const { task, signal, onBytes, hedging } = fetch;
+    const wanted = wantedOf(fetch);
+    const { content, release } = worker.reserveContent({ onBytes, hedging: lead.observer });
     await using body = new RemoteContent({ worker, content, release, signal });
-    const piece = await worker.link.call(
+    hedging?.began((supplier) => {
+      lead.know(supplier);
+      worker.link.note("hedge", { content, supplier });
+    });
+    const announcement = await worker.link.call(
       "openPiece",
-      { content, parent, request, mayTry: mayTryWith(task) },
+      {
+        content,
+        wanted,
+        first: lead.supplier,
+        mayTry: mayTryWith(task),
+        isHedged: hedging !== undefined,
+      },
       { signal },
     );
-    assertAnnounced(piece, fetch);
-    const draft = {
-      number: pieceNumber,
-      digest: piece.digest,
-      trafficType: "REMOTE_PEER" as const,
-      parentId: parent.hostId,
+    return await task.writePiece(draftOf(announcement), body.all().content);
+  }
+}
+
+/** Whom a piece comes from: that one is asked first when it has to be asked for again. */
+class Lead {
+  readonly observer: HedgeObserver | undefined;
+  readonly #suppliers = new Map<number, Supplier>();
+  #supplier: Supplier;
+
+  constructor(first: Supplier, hedging: HedgeObserver | undefined) {
+    this.#supplier = first;
+    this.know(first);
+    if (hedging === undefined) return;
+    this.observer = {
+      tookOver: (id, about) => {
+        this.#supplier = this.#suppliers.get(id) ?? this.#supplier;
+        hedging.tookOver(id, about);
+      },
+      failed: async (id, error) => {
+        const other = await hedging.failed(id, error);
+        if (other !== undefined) this.know(other);
+        return other;
+      },
+      waited: (ms) => hedging.waited(ms),
     };
-    return await task.writePiece(draft, body.all().content);
+  }
+
+  get supplier(): Supplier {
+    return this.#supplier;
+  }
+
+  know(supplier: Supplier): void {
+    this.#suppliers.set(supplier.id, supplier);
   }
 }

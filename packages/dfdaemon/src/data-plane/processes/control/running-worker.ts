@@ -3,10 +3,13 @@ import type { Storage } from "@damselfly/storage";
 import type { Logger } from "../../../logger.ts";
 import type { OriginObserver } from "../../../origins/http-origin.ts";
 import type { ContentRates } from "../../content-limits.ts";
+import type { HedgeObserver } from "../../relay/hedged-piece.ts";
 import type { Channel } from "../link/channel.ts";
+import { decodeFault } from "../link/fault.ts";
 import { Link } from "../link/link.ts";
 import type {
   ControlMethods,
+  Progress,
   SocketNote,
   WorkerInit,
   WorkerMethods,
@@ -36,6 +39,14 @@ export interface WorkerSurroundings {
   readonly logger: Logger;
 }
 
+/** Hears how a content gets on that is open in a process. */
+export interface ContentListener {
+  /** Called as bytes come, with how many. */
+  readonly onBytes?: ((length: number) => void) | undefined;
+  /** Of a piece. */
+  readonly hedging?: HedgeObserver | undefined;
+}
+
 /** One data-plane process from its start to its end. */
 export class RunningWorker {
   readonly link: Link<WorkerMethods, ControlMethods>;
@@ -43,9 +54,10 @@ export class RunningWorker {
   readonly ended: Promise<ProcessEnd>;
   readonly #process: WorkerProcess;
   readonly #desk: PieceDesk;
-  readonly #listeners = new Map<number, (length: number) => void>();
   #moved: ContentRates = NOTHING_MOVED;
   #movedBefore: ContentRates = NOTHING_MOVED;
+  readonly #onSent: (length: number) => void;
+  readonly #listeners = new Map<number, ContentListener>();
   #heartbeat: HeartbeatWatch | undefined;
   #ready: WorkerReady | undefined;
   #reason = "ended";
@@ -55,6 +67,7 @@ export class RunningWorker {
   constructor(process: WorkerProcess, { storage, observer, logger }: WorkerSurroundings) {
     this.#process = process;
     this.#desk = new PieceDesk({ storage, observer });
+    this.#onSent = (length) => observer.sent(length);
     const desk = this.#desk;
     this.ended = this.#watchEnd();
     this.link = new Link<WorkerMethods, ControlMethods>({
@@ -64,13 +77,16 @@ export class RunningWorker {
         locate: (params, signal) => desk.locate(params, signal),
         damaged: (params) => desk.damaged(params),
         ended: (params) => desk.ended(params),
-        progress: ({ received, sentLength }) => {
-          for (const [content, length] of received) this.#listeners.get(content)?.(length);
-          if (sentLength > 0) observer.sent(sentLength);
+        supplierFailed: async ({ content, supplier, fault }) => {
+          const { hedging } = this.#listeners.get(content) ?? {};
+          return (await hedging?.failed(supplier, decodeFault(fault))) ?? null;
         },
         moved: (moved) => {
           this.#moved = moved;
         },
+        tookOver: ({ content, supplier, offset, doubled }) =>
+          this.#listeners.get(content)?.hedging?.tookOver(supplier, { offset, doubled }),
+        progress: (progress) => this.#progressed(progress),
         beat: () => this.#heartbeat?.beat(),
         log: ({ level, fields, message }) => logger[level](fields, message),
         originAsked: (request) => observer.originAsked(request),
@@ -130,14 +146,14 @@ export class RunningWorker {
   /**
    * A number for a content that is to be opened in it. Call `release` when the content is closed.
    *
-   * @param onBytes called as bytes come for it, with how many
+   * @param listener hears how it gets on
    */
-  reserveContent(onBytes: (length: number) => void): {
+  reserveContent(listener: ContentListener = {}): {
     readonly content: number;
     readonly release: () => void;
   } {
     const content = ++this.#lastContent;
-    this.#listeners.set(content, onBytes);
+    this.#listeners.set(content, listener);
     return { content, release: () => void this.#listeners.delete(content) };
   }
 
@@ -169,6 +185,15 @@ export class RunningWorker {
     this.#process.channel.close();
     await this.ended;
     clearTimeout(timer);
+  }
+
+  #progressed({ received, sentLength }: Progress): void {
+    for (const [content, length, waitedMs] of received) {
+      const listener = this.#listeners.get(content);
+      if (length > 0) listener?.onBytes?.(length);
+      if (waitedMs > 0) listener?.hedging?.waited(waitedMs);
+    }
+    if (sentLength > 0) this.#onSent(sentLength);
   }
 
   async #watchEnd(): Promise<ProcessEnd> {

@@ -41,7 +41,8 @@ export function createFakeWorkerProcess(): FakeWorkerProcess {
   const die = (signal: string | null): void => {
     if (isDying) return;
     isDying = true;
-    isHanging ||= signal !== null; // no word of what its end breaks
+    // Who is killed has no last words.
+    isHanging ||= signal !== null;
     for (const socket of sockets) socket.destroy();
     void worker[Symbol.asyncDispose]().then(() => {
       const reason = signal === null ? "ended with code 0" : `was ended by ${signal}`;

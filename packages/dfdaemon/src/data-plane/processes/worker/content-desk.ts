@@ -5,7 +5,15 @@ import type { Origin, OriginStat } from "../../../origins/origin.ts";
 import type { ContentLimits } from "../../content-limits.ts";
 import { createContentStream, type LocalContentStream } from "../../content-stream.ts";
 import type { PieceTransports } from "../../piece-transports.ts";
-import type { WorkerMethods } from "../protocol.ts";
+import {
+  type Announcement,
+  HedgedPiece,
+  type HedgeObserver,
+  NO_HEDGING,
+} from "../../relay/hedged-piece.ts";
+import { encodeFault } from "../link/fault.ts";
+import type { Link } from "../link/link.ts";
+import type { ControlMethods, WorkerMethods } from "../protocol.ts";
 import type { ProgressReporter } from "./progress-reporter.ts";
 
 type Params<Name extends keyof WorkerMethods> = Parameters<WorkerMethods[Name]>[0];
@@ -24,7 +32,10 @@ export class ContentDesk implements AsyncDisposable {
   readonly #files: ContentFiles;
   readonly #progress: ProgressReporter;
   readonly #limits: ContentLimits;
+  readonly #link: Pick<Link<ControlMethods, WorkerMethods>, "call" | "note">;
   readonly #contents = new Map<number, OpenContent>();
+  /** Those contents that are pieces, also while they are being opened. */
+  readonly #pieces = new Map<number, HedgedPiece>();
 
   constructor(parts: {
     readonly transports: PieceTransports;
@@ -32,27 +43,48 @@ export class ContentDesk implements AsyncDisposable {
     readonly files: ContentFiles;
     readonly progress: ProgressReporter;
     readonly limits: ContentLimits;
+    /** To whoever decides whom pieces are asked of. */
+    readonly link: Pick<Link<ControlMethods, WorkerMethods>, "call" | "note">;
   }) {
     this.#transports = parts.transports;
     this.#origin = parts.origin;
     this.#files = parts.files;
     this.#progress = parts.progress;
     this.#limits = parts.limits;
+    this.#link = parts.link;
   }
 
   async openPiece(
-    { content, parent, request, mayTry }: Params<"openPiece">,
+    { content, wanted, first, mayTry, isHedged }: Params<"openPiece">,
     signal: AbortSignal,
-  ): Promise<ReturnType<WorkerMethods["openPiece"]>> {
+  ): Promise<Announcement> {
     const abort = new AbortController();
-    const { expectedLength = Infinity } = request;
-    const download = await whileOpening(abort, signal, () =>
-      this.#limits.openPiece(expectedLength, abort.signal, () =>
-        this.#transports.downloadPiece(parent, request, { signal: abort.signal, mayTry }),
-      ),
-    );
-    this.#add(content, download.content, abort, () => download[Symbol.asyncDispose]());
-    return download.opened.piece;
+    try {
+      const incoming = await whileOpening(abort, signal, () =>
+        this.#limits.openPiece(wanted.length, abort.signal, async () => {
+          const piece = new HedgedPiece({
+            wanted,
+            mayTry,
+            transports: this.#transports,
+            origin: this.#limits.limitOrigin(this.#origin),
+            observer: isHedged ? this.#observerOf(content) : NO_HEDGING,
+            signal: abort.signal,
+          });
+          this.#pieces.set(content, piece);
+          await piece.open(first);
+          return piece;
+        }),
+      );
+      this.#add(content, incoming.content, abort, () => incoming[Symbol.asyncDispose]());
+      return incoming.opened.announcement;
+    } catch (error) {
+      this.#pieces.delete(content);
+      throw error;
+    }
+  }
+
+  hedge({ content, supplier }: Params<"hedge">): void {
+    this.#pieces.get(content)?.offer(supplier);
   }
 
   async openOrigin(
@@ -103,6 +135,7 @@ export class ContentDesk implements AsyncDisposable {
     const content = this.#contents.get(id);
     if (content === undefined) return;
     this.#contents.delete(id);
+    this.#pieces.delete(id);
     await content.stream[Symbol.asyncDispose]();
     await content.close();
   }
@@ -110,6 +143,21 @@ export class ContentDesk implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     for (const { abort } of this.#contents.values()) abort.abort(closing());
     await Promise.all([...this.#contents.keys()].map((content) => this.close({ content })));
+  }
+
+  #observerOf(content: number): HedgeObserver {
+    return {
+      tookOver: (supplier, about) => {
+        this.#progress.flush(); // what came before came from another one
+        this.#link.note("tookOver", { content, supplier, ...about });
+      },
+      failed: async (supplier, error) => {
+        const fault = encodeFault(error);
+        const other = await this.#link.call("supplierFailed", { content, supplier, fault });
+        return other ?? undefined;
+      },
+      waited: (ms) => this.#progress.waited(content, ms),
+    };
   }
 
   #add(

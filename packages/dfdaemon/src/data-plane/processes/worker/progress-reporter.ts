@@ -1,15 +1,12 @@
+import type { Progress } from "../protocol.ts";
+
 /** Told this often of what has come and gone, at most: chunks are far too many. Milliseconds. */
 const REPORT_MS = 100;
-
-export interface Progress {
-  readonly received: readonly (readonly [content: number, length: number])[];
-  readonly sentLength: number;
-}
 
 /** Adds up bytes and tells of them now and then. */
 export class ProgressReporter {
   readonly #report: (progress: Progress) => void;
-  readonly #received = new Map<number, number>();
+  readonly #received = new Map<number, { length: number; waitedMs: number }>();
   #sentLength = 0;
   #timer: NodeJS.Timeout | undefined;
 
@@ -18,7 +15,13 @@ export class ProgressReporter {
   }
 
   received(content: number, length: number): void {
-    this.#received.set(content, (this.#received.get(content) ?? 0) + length);
+    this.#of(content).length += length;
+    this.#schedule();
+  }
+
+  /** Whoever takes a content has waited for bytes of it. */
+  waited(content: number, ms: number): void {
+    this.#of(content).waitedMs += ms;
     this.#schedule();
   }
 
@@ -32,10 +35,22 @@ export class ProgressReporter {
     if (this.#timer === undefined) return;
     clearTimeout(this.#timer);
     this.#timer = undefined;
-    const progress = { received: [...this.#received], sentLength: this.#sentLength };
+    const received = [...this.#received].map(
+      ([content, { length, waitedMs }]) => [content, length, waitedMs] as const,
+    );
+    const progress = { received, sentLength: this.#sentLength };
     this.#received.clear();
     this.#sentLength = 0;
     this.#report(progress);
+  }
+
+  #of(content: number): { length: number; waitedMs: number } {
+    let sum = this.#received.get(content);
+    if (sum === undefined) {
+      sum = { length: 0, waitedMs: 0 };
+      this.#received.set(content, sum);
+    }
+    return sum;
   }
 
   #schedule(): void {

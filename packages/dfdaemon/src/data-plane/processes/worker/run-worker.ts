@@ -70,6 +70,7 @@ class Worker implements AsyncDisposable {
       handlers: {
         start: (init) => this.#start(init),
         openPiece: (params, signal) => this.#needed.desk.openPiece(params, signal),
+        hedge: (params) => this.#needed.desk.hedge(params),
         openOrigin: (params, signal) => this.#needed.desk.openOrigin(params, signal),
         openSpool: (params) => this.#needed.desk.openSpool(params),
         receive: (params, signal) => this.#needed.desk.receive(params, signal),
@@ -156,6 +157,7 @@ class Worker implements AsyncDisposable {
       files: this.#files,
       progress: this.#progress,
       limits,
+      link,
     };
     this.#running = { transports, pieces, origin, limits, desk: new ContentDesk(parts) };
     if (init.isSharing) this.#share = setInterval(() => link.note("moved", limits.moved), SHARE_MS);

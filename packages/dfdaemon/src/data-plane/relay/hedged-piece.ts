@@ -1,0 +1,212 @@
+import {
+  type ByteRange,
+  type PieceDownload,
+  type PieceInfo,
+  type PieceRequest,
+} from "@damselfly/transport";
+import { DaemonError } from "../../errors.ts";
+import type { Origin } from "../../origins/origin.ts";
+import { toError } from "../../to-error.ts";
+import { assertAnnounced, type WantedPiece } from "../assert-announced.ts";
+import type { PieceTransports } from "../piece-transports.ts";
+import { LOOK_MS } from "./progress.ts";
+import { type Leg, RelayedContent } from "./relayed-content.ts";
+import { isSamePiece } from "./same-piece.ts";
+import { nameOf, type OriginSupplier, type ParentSupplier, type Supplier } from "./supplier.ts";
+
+/** Who decides whom a piece comes from hears through it how that goes. */
+export interface HedgeObserver {
+  /** The piece, or its rest from `offset` on, comes from this supplier now; `doubled` bytes of it come a second time. */
+  tookOver(id: number, about: { readonly offset: number; readonly doubled: number }): void;
+  /**
+   * A supplier was asked in vain, or broke off. What is returned is asked next; with nobody left who is asked, the piece has failed, with
+   * what the last one said.
+   */
+  failed(id: number, error: Error): Supplier | undefined | PromiseLike<Supplier | undefined>;
+  /** Whoever takes the bytes has waited so long for them since the last call. Called several times a second while that is so. Milliseconds. */
+  waited(ms: number): void;
+}
+
+/** Nobody decides: it comes from the first one, or not at all. */
+export const NO_HEDGING: HedgeObserver = {
+  tookOver() {},
+  failed: () => undefined,
+  waited() {},
+};
+
+export interface HedgedPieceInit {
+  readonly wanted: WantedPiece;
+  /** Other protocols may be tried out with this piece. */
+  readonly mayTry: boolean;
+  readonly transports: Pick<PieceTransports, "downloadPiece">;
+  readonly origin: Pick<Origin, "readRange">;
+  readonly observer: HedgeObserver;
+  readonly signal: AbortSignal;
+  /** Milliseconds on a clock that never goes back. */
+  readonly now?: () => number;
+}
+
+/** What was announced, and by whom. */
+export interface Announcement {
+  /** With an empty digest where it is the origin's, which has none. */
+  readonly piece: PieceInfo;
+  readonly supplier: Supplier;
+}
+
+/**
+ * A piece that several suppliers may bring, one after the other. When one does not announce it, falls silent, crawls or breaks off, the
+ * rest is asked of another one, from the byte on that is wanted next; whoever announces it first goes on, if it is the same piece.
+ *
+ * Who else is asked, and when, is decided elsewhere: `offer`. Nothing is checked here but announcements. The digest tells whether the whole
+ * is right, not who of several was wrong.
+ */
+export class HedgedPiece implements AsyncDisposable {
+  readonly content: AsyncIterable<Uint8Array>;
+  readonly #init: HedgedPieceInit;
+  readonly #now: () => number;
+  readonly #relay: RelayedContent<Supplier>;
+  readonly #openedAt: number;
+  readonly #timer: NodeJS.Timeout;
+  #announced: Announcement | undefined;
+  #announcedAt: number | undefined;
+  #toldWaitedMs = 0;
+
+  constructor(init: HedgedPieceInit) {
+    this.#init = init;
+    this.#now = init.now ?? (() => performance.now());
+    this.#openedAt = this.#now();
+    const { wanted, observer } = init;
+    this.#relay = new RelayedContent<Supplier>({
+      pieceNumber: wanted.number,
+      range: { offset: 0, length: wanted.length },
+      signal: init.signal,
+      now: this.#now,
+      ask: (supplier, range, signal) => this.#ask(supplier, range, signal),
+      failed: (supplier, error) => observer.failed(supplier.id, toError(error)),
+      tookOver: (leg) => this.#tookOver(leg),
+      ended: () => {
+        clearInterval(this.#timer);
+        this.#tellWaited();
+      },
+    });
+    this.content = this.#relay;
+    this.#timer = setInterval(() => this.#tellWaited(), LOOK_MS).unref();
+  }
+
+  /**
+   * Asks for the piece. Resolves when it has been announced.
+   *
+   * @throws what the last supplier said that was asked in vain; the signal's reason
+   */
+  async open(first: Supplier): Promise<Announcement> {
+    await this.#relay.open(first);
+    return this.announcement;
+  }
+
+  /** What was announced first; once it is open. */
+  get announcement(): Announcement {
+    return this.#announced!;
+  }
+
+  /** Somebody else who has the piece is asked, too, for what is missing of it. */
+  offer(supplier: Supplier): void {
+    this.#relay.ask(supplier);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#relay[Symbol.asyncDispose]();
+  }
+
+  async #ask(
+    supplier: Supplier,
+    range: ByteRange,
+    signal: AbortSignal,
+  ): Promise<Omit<Leg<Supplier>, "source" | "offset">> {
+    const askedAt = this.#now();
+    const controller = new AbortController();
+    const onAbort = (): void => controller.abort(signal.reason);
+    signal.addEventListener("abort", onAbort, { once: true });
+    try {
+      const download =
+        supplier.kind === "parent"
+          ? await this.#askParent(supplier, range, controller.signal)
+          : await this.#askOrigin(supplier, range, controller.signal);
+      return { download, controller, askedAt, announcedAt: this.#now() };
+    } finally {
+      signal.removeEventListener("abort", onAbort);
+    }
+  }
+
+  async #askParent(
+    supplier: ParentSupplier,
+    range: ByteRange,
+    signal: AbortSignal,
+  ): Promise<PieceDownload> {
+    const { wanted, transports, mayTry } = this.#init;
+    const request: PieceRequest = {
+      taskId: wanted.taskId,
+      pieceNumber: wanted.number,
+      expectedLength: wanted.length,
+      ...(range.offset === 0 ? {} : { range }),
+    };
+    const { address } = supplier;
+    const download = await transports.downloadPiece(address, request, {
+      signal,
+      // The rest of a piece is for whoever is known to bring it.
+      mayTry: mayTry && range.offset === 0,
+    });
+    try {
+      assertAnnounced(download.piece, wanted, address.hostId);
+      const before = this.#announced;
+      if (before !== undefined && !isSamePiece(before.piece, download.piece))
+        throw disagreement(wanted, supplier, before.supplier);
+      return download;
+    } catch (error) {
+      await download[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
+  async #askOrigin(
+    { request, expected }: OriginSupplier,
+    range: ByteRange,
+    signal: AbortSignal,
+  ): Promise<PieceDownload> {
+    const { wanted, origin } = this.#init;
+    const { number, length } = wanted;
+    const place = { offset: wanted.offset + range.offset, length: range.length };
+    const body = await origin.readRange(request, place, expected, { signal });
+    return {
+      piece: { number, offset: wanted.offset, length, digest: "" },
+      content: body.content,
+      [Symbol.asyncDispose]: () => body[Symbol.asyncDispose](),
+    };
+  }
+
+  #tookOver({ source: supplier, offset, download }: Leg<Supplier>): void {
+    this.#tellWaited();
+    this.#announced ??= { piece: download.piece, supplier };
+    this.#announcedAt ??= this.#now();
+    // Who knows no ranges sends all of it again.
+    const isWhole = supplier.kind === "parent" && supplier.address.plain === true;
+    const doubled = this.#relay.position - (isWhole ? 0 : offset);
+    this.#init.observer.tookOver(supplier.id, { offset: this.#relay.position, doubled });
+  }
+
+  /** Until the announcement everybody waits; from then on, whoever reads says so. */
+  #tellWaited(): void {
+    const untilAnnouncedMs = (this.#announcedAt ?? this.#now()) - this.#openedAt;
+    const waitedMs = untilAnnouncedMs + this.#relay.waitedMs;
+    const newMs = waitedMs - this.#toldWaitedMs;
+    if (newMs < 1) return;
+    this.#toldWaitedMs = waitedMs;
+    this.#init.observer.waited(newMs);
+  }
+}
+
+function disagreement(wanted: WantedPiece, supplier: Supplier, before: Supplier): DaemonError {
+  return new DaemonError(
+    "ERR_SUPPLIERS_DIFFER",
+    `Cannot go on with piece ${wanted.number} from ${nameOf(supplier)}: it announces another digest than ${nameOf(before)}`,
+  );
+}
