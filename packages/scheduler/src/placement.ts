@@ -168,6 +168,11 @@ export class Placement {
     if (nowMs < waiting.untilMs || task.seedAsked !== undefined) return;
     const anybody = { evenCrowded: true, evenSetAside: true };
     if (this.#handOut(peer, this.#choose(peer, servers, anybody))) return;
+    // It asked for more than it has, and there is no more. Refused it would go to the origin on its own account, and so would all others.
+    if (peer.takesPushes && peer.parents.size > 0) {
+      answered(peer);
+      return this.#tell(peer);
+    }
     const why = this.#turns.mayRead(peer)
       ? "another one reads the origin"
       : "it may not read the origin";
