@@ -29,6 +29,7 @@ import { ScrubLoop } from "./gc/scrub-loop.ts";
 import type { Logger } from "./logger.ts";
 import { messageOf } from "./message-of.ts";
 import { registerCacheMetrics } from "./metrics/cache-metrics.ts";
+import { registerHedgeMetrics } from "./metrics/hedge-metrics.ts";
 import { createMetrics } from "./metrics/metrics.ts";
 import { serveHttp } from "./metrics/serve-http.ts";
 import { statsPages } from "./metrics/stats-pages.ts";
@@ -229,7 +230,8 @@ export async function runDaemon(config: Config, options: RunOptions): Promise<vo
     logger,
     observer: {
       bytes: (length) => meter.received(length),
-      piece: (piece) => metrics.pieceDownloaded(piece),
+      piece: (piece, originLength) => metrics.pieceDownloaded(piece, originLength),
+      ...registerHedgeMetrics(metrics.registry),
     },
   });
 

@@ -45,10 +45,12 @@ describe("createMetrics", () => {
     const metrics = createMetrics(BUILD);
     metrics.pieceDownloaded({ trafficType: "REMOTE_PEER", length: 10, costMs: 1 });
     metrics.pieceDownloaded({ trafficType: "REMOTE_PEER", length: 5, costMs: 1 });
-    metrics.pieceDownloaded({ trafficType: "BACK_TO_SOURCE", length: 7, costMs: 1 });
+    metrics.pieceDownloaded({ trafficType: "BACK_TO_SOURCE", length: 7, costMs: 1 }, 7);
+    // The origin brought the rest of what a parent began.
+    metrics.pieceDownloaded({ trafficType: "REMOTE_PEER", length: 10, costMs: 1 }, 4);
     const name = "dragonfly_client_download_traffic";
-    expect(await valueOf(metrics.registry, `${name}{type="REMOTE_PEER"}`)).toBe(15);
-    expect(await valueOf(metrics.registry, `${name}{type="BACK_TO_SOURCE"}`)).toBe(7);
+    expect(await valueOf(metrics.registry, `${name}{type="REMOTE_PEER"}`)).toBe(21);
+    expect(await valueOf(metrics.registry, `${name}{type="BACK_TO_SOURCE"}`)).toBe(11);
   });
 
   it("counts requests to origins, and the time of those that went well", async () => {

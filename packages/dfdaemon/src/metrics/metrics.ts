@@ -23,11 +23,15 @@ export interface Metrics extends OriginObserver {
   /** A download of what nobody has asked for yet, besides `taskStarted`. */
   prefetchStarted(labels: TaskLabels): void;
   prefetchFailed(labels: TaskLabels): void;
-  pieceDownloaded(piece: {
-    readonly trafficType: TrafficType;
-    readonly length: number;
-    readonly costMs: number;
-  }): void;
+  /** @param originLength of a parent's piece, the bytes that came from the origin all the same */
+  pieceDownloaded(
+    piece: {
+      readonly trafficType: TrafficType;
+      readonly length: number;
+      readonly costMs: number;
+    },
+    originLength?: number,
+  ): void;
   pieceUploadStarted(): void;
   pieceUploadEnded(length: number): void;
   called(call: MeteredCall): void;
@@ -192,8 +196,10 @@ export function createMetrics(build: {
     prefetchFailed(labels) {
       prefetchFailures.inc({ ...labels });
     },
-    pieceDownloaded({ trafficType, length, costMs }) {
-      traffic.inc({ type: trafficType }, length);
+    pieceDownloaded({ trafficType, length, costMs }, originLength = 0) {
+      const ownLength = trafficType === "REMOTE_PEER" ? length - originLength : length;
+      traffic.inc({ type: trafficType }, ownLength);
+      if (ownLength < length) traffic.inc({ type: "BACK_TO_SOURCE" }, originLength);
       pieceDuration.observe({ type: trafficType }, costMs);
     },
     pieceUploadStarted() {

@@ -1,15 +1,24 @@
 import type { ParentAddress } from "@damselfly/transport";
+import { jitter } from "../jitter.ts";
 import type { CandidateParent } from "../scheduling/scheduler-link.ts";
+import type { ParentHost } from "./parent-host.ts";
 
 /** Assumed of a parent nobody has measured yet, in bytes a millisecond: a good one, so that it gets its chance. */
 const GOODPUT_UNKNOWN = 100_000;
 /** Weight of the newest measurement. */
 const GOODPUT_WEIGHT = 0.3;
+/** One that gives so many times less than the fastest gets one piece at a time: more would only be late together. */
+const SLOW_FACTOR = 8;
+/** A parent that is busy, or silent, is left alone for so long, twice as long the next time, and so on. Milliseconds. */
+const PAUSE_MS = 200;
+const PAUSE_MS_MAX = 5_000;
 
 /** What one download knows of one parent: its address, what it moves, what runs. */
 export class Parent {
   readonly candidate: CandidateParent;
+  readonly host: ParentHost;
   readonly #now: () => number;
+  readonly #random: () => number;
   address: ParentAddress | undefined;
   /** Pieces in flight from it. */
   inFlight = 0;
@@ -21,15 +30,43 @@ export class Parent {
   listening = false;
   /** What it was asked for. */
   asked: ReadonlySet<number> = new Set();
+  /** A piece that it had a part in turned out wrong, and nobody knows who was: it brings whole pieces, or none. */
+  isMixable = true;
   bytes = 0;
   pieceCount = 0;
   #goodput: number | undefined;
-  #pausedUntilMs = 0;
+  #pausedUntilMs = -Infinity;
   #pauseCount = 0;
+  #silenceCount = 0;
+  #silentSinceMs = -Infinity;
 
-  constructor(candidate: CandidateParent, now: () => number) {
+  constructor(
+    candidate: CandidateParent,
+    options: {
+      readonly host: ParentHost;
+      readonly now: () => number;
+      readonly random: () => number;
+    },
+  ) {
     this.candidate = candidate;
-    this.#now = now;
+    this.host = options.host;
+    this.#now = options.now;
+    this.#random = options.random;
+  }
+
+  /** What it gives, all pieces in flight together, in bytes a millisecond; undefined: nobody has measured it. */
+  get goodput(): number | undefined {
+    return this.#goodput ?? this.host.goodput;
+  }
+
+  /** What one piece more would get, likewise. */
+  get rateOfNext(): number | undefined {
+    return this.goodput === undefined ? undefined : this.goodput / (this.inFlight + 1);
+  }
+
+  /** Until when nothing is asked of it; in the past: it may be asked. */
+  get restsUntilMs(): number {
+    return Math.max(this.#pausedUntilMs, this.host.restsUntilMs);
   }
 
   /**
@@ -37,36 +74,62 @@ export class Parent {
    */
   cost(options: {
     readonly inFlightMax: number;
-    readonly random: () => number;
+    /** The most that any parent gives, as `goodput`. */
+    readonly fastest?: number | undefined;
   }): number | undefined {
     if (this.address === undefined || this.inFlight >= options.inFlightMax) return undefined;
-    if (this.#pausedUntilMs > this.#now()) return undefined;
+    if (this.#pausedUntilMs > this.#now() || !this.host.mayBeAsked) return undefined;
+    const { goodput } = this;
+    const isSlow = goodput !== undefined && goodput * SLOW_FACTOR < (options.fastest ?? 0);
+    if (isSlow && this.inFlight > 0) return undefined;
     // A little noise keeps equals from being taken in the order they came.
-    return (
-      ((this.inFlight + 1) / (this.#goodput ?? GOODPUT_UNKNOWN)) * (0.9 + 0.2 * options.random())
-    );
+    return ((this.inFlight + 1) / (goodput ?? GOODPUT_UNKNOWN)) * (0.9 + 0.2 * this.#random());
   }
 
-  /** A piece came. Pieces that ran beside it shared the path, so its rate counts as many times. */
+  /** A piece came, or a part of one. Pieces that ran beside it shared the path, so its rate counts as many times. */
   measured(piece: {
     readonly length: number;
     readonly durationMs: number;
     readonly concurrency: number;
+    /** It came to its end. */
+    readonly isWhole: boolean;
   }): void {
     const rate = (piece.length * piece.concurrency) / Math.max(piece.durationMs, 1);
     this.#goodput =
       this.#goodput === undefined ? rate : this.#goodput + GOODPUT_WEIGHT * (rate - this.#goodput);
+    this.bytes += piece.length;
+    if (!piece.isWhole) {
+      this.host.measured(rate);
+      return;
+    }
+    this.host.brought(rate);
     this.strikes = 0;
     this.#pauseCount = 0;
-    this.bytes += piece.length;
+    this.#silenceCount = 0;
     this.pieceCount += 1;
   }
 
   /** It is busy: nothing is asked of it for a while. Returns how long, in milliseconds. */
   pause(): number {
     this.#pauseCount += 1;
-    const pauseMs = Math.min(100 * 2 ** this.#pauseCount, 5_000);
-    this.#pausedUntilMs = this.#now() + pauseMs;
-    return pauseMs;
+    const pauseMs = Math.min(PAUSE_MS * 2 ** (this.#pauseCount - 1), PAUSE_MS_MAX);
+    const jitteredMs = jitter(pauseMs, this.#random);
+    this.#pausedUntilMs = this.#now() + jitteredMs;
+    return jitteredMs;
+  }
+
+  /**
+   * It does not announce a piece, or sends nothing of it: nothing more is asked of it for a while.
+   *
+   * @param askedMs when it was asked for that piece; those asked before it was first noticed are one silence
+   * @returns how often it has fallen silent since it last brought a piece
+   */
+  fellSilent(askedMs: number): number {
+    if (askedMs <= this.#silentSinceMs) return this.#silenceCount;
+    this.#silentSinceMs = this.#now();
+    this.#silenceCount += 1;
+    this.host.failed("silent");
+    this.pause();
+    return this.#silenceCount;
   }
 }

@@ -57,6 +57,31 @@ describe("PieceQueue", () => {
     expect(queue.takeUnoffered()).toBe(1);
   });
 
+  it("leaves any of them at random to those who are many", () => {
+    const firsts = new Set<number | undefined>();
+    for (let round = 0; round < 200; round += 1) {
+      const queue = new PieceQueue<string>();
+      for (const number of [0, 1, 2, 3]) queue.want(number);
+      queue.offer(2, "a");
+      firsts.add(queue.takeUnoffered({ atRandom: true }));
+    }
+    expect(firsts).toEqual(new Set([0, 1, 3]));
+  });
+
+  it("knows who else has a piece that is in flight, less those who failed with it", () => {
+    const queue = new PieceQueue<string>();
+    queue.want(0);
+    for (const source of ["a", "b", "c"]) queue.offer(0, source);
+    queue.take((source) => (source === "a" ? 1 : 2));
+    queue.refuse(0, "a");
+    queue.offer(0, "a");
+    expect([...queue.holders(0)]).toEqual(["b", "c"]);
+    expect(queue.take(() => 1)).toBeUndefined();
+    queue.fail(0);
+    expect(queue.take((source) => (source === "a" ? 1 : 2))?.source).toBe("b");
+    expect([...queue.holders(1)]).toEqual([]);
+  });
+
   it("fetches a piece again that was found damaged", () => {
     const queue = new PieceQueue<string>();
     queue.want(0);

@@ -55,6 +55,19 @@ export class PieceQueue<Source> {
     }
   }
 
+  /** Who offers this piece, whether or not it is in flight, and has not failed with it. */
+  holders(number: number): Iterable<Source> {
+    return this.#pieces.get(number)?.holders ?? [];
+  }
+
+  /** `source` failed with this piece, which somebody else may be fetching: it is not asked for it again while it stays. */
+  refuse(number: number, source: Source): void {
+    const piece = this.#pieces.get(number);
+    if (piece === undefined) return;
+    piece.holders.delete(source);
+    piece.refused.add(source);
+  }
+
   /** Whether `source` offers any piece that is not there yet. */
   isHeldBy(source: Source): boolean {
     for (const piece of this.#pieces.values()) {
@@ -101,15 +114,21 @@ export class PieceQueue<Source> {
     return { number: best.number, source: best.source };
   }
 
-  /** Takes the lowest missing piece that nobody offers: what is left for the origin. */
-  takeUnoffered(): number | undefined {
-    let lowest: number | undefined;
+  /**
+   * Takes the lowest missing piece that nobody offers: what is left for the origin. With `atRandom` any of them: many who read the origin
+   * at the same time, and tell each other what they have, then read little of it twice.
+   */
+  takeUnoffered({ atRandom = false }: { readonly atRandom?: boolean } = {}): number | undefined {
+    let chosen: number | undefined;
+    let count = 0;
     for (const [number, piece] of this.#pieces) {
       if (piece.state !== "missing" || piece.holders.size > 0) continue;
-      if (lowest === undefined || number < lowest) lowest = number;
+      count += 1;
+      const isBetter = atRandom ? this.#random() * count < 1 : number < (chosen ?? Infinity);
+      if (isBetter) chosen = number;
     }
-    if (lowest !== undefined) this.#take(this.#pieces.get(lowest)!);
-    return lowest;
+    if (chosen !== undefined) this.#take(this.#pieces.get(chosen)!);
+    return chosen;
   }
 
   /** Takes the lowest missing piece, whoever offers it. */
@@ -145,10 +164,7 @@ export class PieceQueue<Source> {
     if (piece === undefined || piece.state !== "taken") return;
     piece.state = "missing";
     this.#missingCount += 1;
-    if (source !== undefined) {
-      piece.holders.delete(source);
-      piece.refused.add(source);
-    }
+    if (source !== undefined) this.refuse(number, source);
   }
 
   /** A piece that was there is not any more (found damaged). */

@@ -1,4 +1,4 @@
-import { StorageError, type PieceRecord, type StoredTask } from "@damselfly/storage";
+import type { StoredTask } from "@damselfly/storage";
 import { TransportError } from "@damselfly/transport";
 import { codeOf } from "../code-of.ts";
 import type { DataPlane } from "../data-plane/data-plane.ts";
@@ -10,16 +10,9 @@ import { sourceDigestOf } from "../tasks/is-same-source.ts";
 import { toError } from "../to-error.ts";
 import type { ParentChannel } from "./parent-channel.ts";
 import { Parent } from "./parent.ts";
+import type { ParentHosts } from "./parent-host.ts";
+import { isLie, type OriginOffer, PieceFetches, type PieceFetchesEvents } from "./piece-fetches.ts";
 import type { PieceQueue } from "./piece-queue.ts";
-
-/** Failures in a row that a parent survives when the fault may be passing. */
-const STRIKES_MAX = 2;
-
-/**
- * Pieces in flight from one parent. More fill the pipe no better, but every piece in flight shares the parent's uplink with all the others:
- * with eight each, four children of a young seed have 32 pieces under way and for long not one to pass on.
- */
-const PIECES_PER_PARENT_MAX = 4;
 
 /** Parents of one download at once, each with a stream that tells its pieces. */
 const PARENTS_MAX = 64;
@@ -31,6 +24,8 @@ export interface SwarmOptions {
   readonly channel: ParentChannel;
   /** Our own host id: we are never our own parent. */
   readonly hostId: string;
+  /** What this daemon knows of hosts. */
+  readonly hosts: ParentHosts;
   /** Pieces in flight at once, over all parents. */
   readonly concurrentPieceCount: number;
   readonly logger: Logger;
@@ -39,36 +34,39 @@ export interface SwarmOptions {
   readonly events: SwarmEvents;
 }
 
-export interface SwarmEvents {
-  /** Something changed that may let the download go on: a piece came or failed, a parent came or went. */
-  changed(): void;
-  /** Bytes arrived. */
-  progressed(length: number): void;
-  pieceFinished(piece: PieceRecord, parent: CandidateParent): void;
+export interface SwarmEvents extends Omit<PieceFetchesEvents, "failed" | "drop" | "freed"> {
+  /** A parent could not bring a piece; undefined: it is dropped. */
   pieceFailed(pieceNumber: number | undefined, parent: CandidateParent): void;
-  /** Our own disk failed: no parent can help. */
-  broke(error: Error): void;
 }
 
 /** The parents of one download: learns what each has, fetches from them all at once, and drops those that fail. */
 export class Swarm implements AsyncDisposable {
   readonly #options: SwarmOptions;
   readonly #parents = new Map<string, Parent>();
-  /** Ends listening to a parent, and what is in flight from it. */
-  readonly #stops = new Map<
-    Parent,
-    { listening: AbortController; readonly fetching: AbortController }
-  >();
+  readonly #fetches: PieceFetches;
+  /** Each ends listening to a parent. */
+  readonly #stops = new Map<Parent, AbortController>();
   /** By peer id: dropped for the rest of this download. */
   readonly #dropped = new Map<string, CandidateParent>();
   readonly #bannedHosts = new Set<string>();
   readonly #digests = new Map<number, string>();
   readonly #running = new Set<Promise<void>>();
-  #inFlight = 0;
   #closed = false;
 
   constructor(options: SwarmOptions) {
     this.#options = options;
+    const { events } = options;
+    this.#fetches = new PieceFetches({
+      ...options,
+      parents: () => [...this.#parents.values()],
+      digests: this.#digests,
+      events: {
+        ...events,
+        failed: (number, { candidate }) => events.pieceFailed(number, candidate),
+        drop: (parent, error, { lied }) => this.#drop(parent, error, { lied }),
+        freed: (parent) => this.#settle(parent),
+      },
+    });
   }
 
   get parentCount(): number {
@@ -77,7 +75,12 @@ export class Swarm implements AsyncDisposable {
 
   /** Pieces in flight. */
   get inFlight(): number {
-    return this.#inFlight;
+    return this.#fetches.count;
+  }
+
+  /** Of them, those whose rests the origin is asked for. */
+  get inFlightAtOrigin(): number {
+    return this.#fetches.originCount;
   }
 
   /** Parents that have been of no use: a scheduler need not name them again. */
@@ -85,9 +88,12 @@ export class Swarm implements AsyncDisposable {
     return [...this.#dropped.values()];
   }
 
-  /** Parents that are still of use. */
-  get candidates(): CandidateParent[] {
-    return [...this.#parents.values()].map((parent) => parent.candidate);
+  /** Parents that have failed or fallen silent, and are kept all the same. */
+  get doubtful(): CandidateParent[] {
+    const now = this.#options.now();
+    return [...this.#parents.values()]
+      .filter(({ restsUntilMs, host }) => restsUntilMs > now || host.isSuspect)
+      .map(({ candidate }) => candidate);
   }
 
   /** Takes up parents not known yet, and whatever is new about the digests of pieces. Returns how many parents were new. */
@@ -98,14 +104,16 @@ export class Swarm implements AsyncDisposable {
       for (const [number, digest] of candidate.digests) this.#digests.set(number, digest);
       const { peerId, hostId } = candidate;
       if (hostId === this.#options.hostId || this.#parents.has(peerId)) continue;
-      if (this.#dropped.has(peerId) || this.#bannedHosts.has(hostId)) continue;
+      const host = this.#options.hosts.of(hostId);
+      if (this.#dropped.has(peerId) || this.#bannedHosts.has(hostId) || host.isBanned) continue;
       // A host that registered twice is one parent; and no scheduler makes us talk to everybody.
       if (this.#parents.size >= PARENTS_MAX || this.#hasParentOn(hostId)) continue;
-      const parent = new Parent(candidate, this.#options.now);
-      const stop = { listening: new AbortController(), fetching: new AbortController() };
+      const { now, random } = this.#options;
+      const parent = new Parent(candidate, { host, now, random });
+      const stop = new AbortController();
       this.#parents.set(peerId, parent);
       this.#stops.set(parent, stop);
-      this.#start(this.#follow(parent, stop.listening.signal));
+      this.#start(this.#follow(parent, stop.signal));
       count += 1;
     }
     return count;
@@ -120,10 +128,10 @@ export class Swarm implements AsyncDisposable {
     const wanted = this.#options.queue.unfinished();
     for (const parent of this.#parents.values()) {
       if (wanted.every((number) => parent.asked.has(number))) continue;
-      const stop = this.#stops.get(parent)!;
-      stop.listening.abort(new TransportError("ERR_CLOSED", "Asked anew"));
-      stop.listening = new AbortController();
-      this.#start(this.#follow(parent, stop.listening.signal));
+      this.#stops.get(parent)?.abort(new TransportError("ERR_CLOSED", "Asked anew"));
+      const stop = new AbortController();
+      this.#stops.set(parent, stop);
+      this.#start(this.#follow(parent, stop.signal));
     }
   }
 
@@ -138,14 +146,12 @@ export class Swarm implements AsyncDisposable {
 
   /** Starts as many fetches as the parents and the limit allow. */
   pump(): void {
-    const { queue, concurrentPieceCount, random } = this.#options;
-    const share = Math.ceil((2 * concurrentPieceCount) / Math.max(this.#parents.size, 1));
-    const inFlightMax = Math.max(2, Math.min(PIECES_PER_PARENT_MAX, share));
-    while (!this.#closed && this.#inFlight < concurrentPieceCount) {
-      const taken = queue.take((parent) => parent.cost({ inFlightMax, random }));
-      if (taken === undefined) return;
-      this.#start(this.#fetch(taken.number, taken.source));
-    }
+    if (!this.#closed) this.#fetches.pump();
+  }
+
+  /** As `PieceFetches.watch`. */
+  watch(origin: OriginOffer | undefined): void {
+    if (!this.#closed) this.#fetches.watch(origin);
   }
 
   /** Stops everything; what is in flight is cancelled. */
@@ -155,10 +161,8 @@ export class Swarm implements AsyncDisposable {
       "ERR_CLOSED",
       "Cannot go on fetching: the download has ended",
     );
-    for (const { listening, fetching } of this.#stops.values()) {
-      listening.abort(reason);
-      fetching.abort(reason);
-    }
+    for (const listening of this.#stops.values()) listening.abort(reason);
+    await this.#fetches.close();
     while (this.#running.size > 0) await Promise.all(this.#running);
   }
 
@@ -186,11 +190,12 @@ export class Swarm implements AsyncDisposable {
       for await (const event of channel.syncPieces(parent.candidate, query)) {
         if (event.kind === "address") {
           parent.address = event.address;
+          parent.host.answered();
           continue;
         }
         if (event.kind === "leaving") {
           const message = `Cannot go on with parent ${parent.candidate.hostId}: it is being stopped`;
-          this.#drop(parent, new DaemonError("ERR_PARENT", message), { finishing: true });
+          this.#drop(parent, new DaemonError("ERR_PARENT", message));
           return;
         }
         this.#assertBounds(event);
@@ -214,7 +219,7 @@ export class Swarm implements AsyncDisposable {
     if (this.#closed || parent.listening || parent.inFlight > 0) return;
     if (this.#parents.get(peerId) !== parent || queue.finished || queue.isHeldBy(parent)) return;
     if (queue.unfinished().some((number) => !parent.asked.has(number))) {
-      this.#start(this.#follow(parent, this.#stops.get(parent)!.listening.signal));
+      this.#start(this.#follow(parent, this.#stops.get(parent)!.signal));
       return;
     }
     const message = `Cannot go on with parent ${hostId}: it has nothing left that it can give`;
@@ -238,91 +243,26 @@ export class Swarm implements AsyncDisposable {
     );
   }
 
-  async #fetch(pieceNumber: number, parent: Parent): Promise<void> {
-    const { task, queue, dataPlane, events, now } = this.#options;
-    const expectedDigest = this.#digests.get(pieceNumber);
-    this.#inFlight += 1;
-    parent.inFlight += 1;
-    const concurrency = parent.inFlight;
-    const startMs = now();
-    try {
-      const piece = await dataPlane.fetchPiece({
-        task,
-        pieceNumber,
-        parent: parent.address!,
-        ...(expectedDigest === undefined ? {} : { expectedDigest }),
-        signal: this.#stops.get(parent)!.fetching.signal,
-        onBytes: (length) => events.progressed(length),
-      });
-      parent.measured({ length: piece.length, durationMs: now() - startMs, concurrency });
-      queue.done(pieceNumber);
-      events.pieceFinished(piece, parent.candidate);
-    } catch (error) {
-      this.#failed(pieceNumber, parent, toError(error));
-    } finally {
-      this.#inFlight -= 1;
-      parent.inFlight -= 1;
-      this.#settle(parent);
-      events.changed();
-    }
-  }
-
-  #failed(pieceNumber: number, parent: Parent, error: Error): void {
-    const { queue, events, logger } = this.#options;
-    const code = codeOf(error);
-    if (isOurs(error)) {
-      queue.fail(pieceNumber);
-      events.broke(error);
-      return;
-    }
-    if (code === "ERR_PARENT_BUSY") {
-      queue.fail(pieceNumber);
-      setTimeout(() => events.changed(), parent.pause() + 1).unref();
-      return;
-    }
-    queue.fail(pieceNumber, parent);
-    parent.failure = error;
-    if (this.#closed || this.#stops.get(parent)?.fetching.signal.aborted === true) return;
-    logger.warn(
-      {
-        taskId: this.#options.task.facts.taskId,
-        piece: pieceNumber,
-        parent: parent.candidate.hostId,
-        code,
-      },
-      `piece failed: ${messageOf(error)}`,
-    );
-    events.pieceFailed(pieceNumber, parent.candidate);
-    if (code === "ERR_PIECE_NOT_FOUND") return;
-    parent.strikes += 1;
-    // What fails at one piece may do at another: what is in flight from such a parent may finish.
-    const forgivable = code === "ERR_PIECE_TRUNCATED" || code === "ERR_PARENT_FAILED";
-    if (!forgivable) this.#drop(parent, error);
-    else if (parent.strikes > STRIKES_MAX) this.#drop(parent, error, { finishing: true });
-  }
-
-  /** Forgets a parent for the rest of this download; a liar's host with it. */
-  #drop(
-    parent: Parent,
-    error: Error,
-    { finishing = false }: { readonly finishing?: boolean } = {},
-  ): void {
+  /** Forgets a parent for the rest of this download; a liar's host with it. What is in flight from the others may finish. */
+  #drop(parent: Parent, error: Error, { lied = false }: { readonly lied?: boolean } = {}): void {
     const { queue, events, logger, task } = this.#options;
     const { peerId, hostId } = parent.candidate;
     if (this.#parents.get(peerId) !== parent) return;
     this.#parents.delete(peerId);
     this.#dropped.set(peerId, parent.candidate);
     const code = codeOf(error);
-    if (error instanceof StorageError || code === "ERR_PROTOCOL" || code === "ERR_PARENT_UNTRUSTED")
-      this.#bannedHosts.add(hostId);
     queue.withdraw(parent);
-    const reason = new TransportError(
-      "ERR_CLOSED",
-      `Cannot go on with parent ${hostId}: it was dropped`,
-      { cause: error },
+    if (lied || isLie(code)) {
+      this.#bannedHosts.add(hostId);
+      this.#fetches.distrust(parent);
+    }
+    // Another version of a file looks like a lie; wrong bytes are wrong in every task.
+    if (lied) parent.host.lied();
+    this.#stops.get(parent)?.abort(
+      new TransportError("ERR_CLOSED", `Cannot go on with parent ${hostId}: it was dropped`, {
+        cause: error,
+      }),
     );
-    this.#stops.get(parent)?.listening.abort(reason);
-    if (!finishing) this.#stops.get(parent)?.fetching.abort(reason);
     logger.warn(
       { taskId: task.facts.taskId, parent: hostId, code },
       `parent dropped: ${messageOf(error)}`,
@@ -330,13 +270,4 @@ export class Swarm implements AsyncDisposable {
     events.pieceFailed(undefined, parent.candidate);
     events.changed();
   }
-}
-
-/** Our own disk has failed, or our own data plane: nobody else can help. */
-function isOurs(error: Error): boolean {
-  const code = codeOf(error);
-  if (code === "ERR_DATA_PLANE" || code === "ERR_DATA_PLANE_LOST") return true;
-  return (
-    error instanceof StorageError && code !== "ERR_DIGEST_MISMATCH" && code !== "ERR_PIECE_LENGTH"
-  );
 }

@@ -3,11 +3,14 @@ import { RpcError } from "@damselfly/rpc";
 import { codeOf } from "../code-of.ts";
 import type { DataPlane } from "../data-plane/data-plane.ts";
 import { DaemonError } from "../errors.ts";
+import { jitter } from "../jitter.ts";
 import type { Logger } from "../logger.ts";
 import { messageOf } from "../message-of.ts";
 import type { OriginRequest } from "../origins/origin.ts";
 import type { ParentChannel } from "../parents/parent-channel.ts";
+import type { ParentHosts } from "../parents/parent-host.ts";
 import type { Parent } from "../parents/parent.ts";
+import type { FetchedPiece, HedgeTally, OriginOffer } from "../parents/piece-fetches.ts";
 import { PieceQueue } from "../parents/piece-queue.ts";
 import { Swarm } from "../parents/swarm.ts";
 import { pause } from "../pause.ts";
@@ -20,6 +23,7 @@ import type {
   SchedulerLink,
 } from "../scheduling/scheduler-link.ts";
 import { isProvable, OriginMoved, OriginReader } from "./origin-reader.ts";
+import { RateWindow } from "./rate-window.ts";
 
 export interface FlightOptions {
   readonly task: StoredTask;
@@ -33,6 +37,8 @@ export interface FlightOptions {
   readonly withoutScheduler?: string;
   readonly channel: ParentChannel;
   readonly hostId: string;
+  /** What this daemon knows of the hosts of parents. */
+  readonly hosts: ParentHosts;
   readonly limits: FlightLimits;
   readonly logger: Logger;
   readonly observer?: FlightObserver;
@@ -41,11 +47,11 @@ export interface FlightOptions {
 }
 
 /** Who counts what comes in. */
-export interface FlightObserver {
+export interface FlightObserver extends Partial<HedgeTally> {
   /** Bytes arrived; not checked yet. */
   bytes(length: number): void;
-  /** A piece is on disk and checked. */
-  piece(piece: PieceRecord): void;
+  /** A piece is on disk and checked; so many bytes of it came from the origin, though it may count as a parent's. */
+  piece(piece: PieceRecord, originLength: number): void;
 }
 
 export interface FlightLimits {
@@ -69,8 +75,13 @@ export interface FlightLimits {
   readonly askPauseMs: number;
   /** Behind Dragonfly's scheduler: how soon it is asked for more parents than it first named; later and later if there are none. Milliseconds. */
   readonly widenMs: number;
-  /** Offered pieces that do not come for this long are asked of the origin too, if we read it anyway. Milliseconds. */
+  /**
+   * With pieces in flight of which nothing comes for this long, and no parent left that could be asked, the scheduler is asked for help; offered
+   * pieces are asked of the origin too, if we read it anyway. Milliseconds.
+   */
   readonly hedgeMs: number;
+  /** All that comes is less than this for a while: the same. Bytes a millisecond. */
+  readonly crawlRate: number;
   /** How often the scheduler hears that the origin still sends; well below any lease. Milliseconds. */
   readonly leaseRenewalMs: number;
 }
@@ -88,6 +99,7 @@ export const DEFAULT_FLIGHT_LIMITS: FlightLimits = {
   askPauseMs: 250,
   widenMs: 2_000,
   hedgeMs: 5_000,
+  crawlRate: 64,
   leaseRenewalMs: 2_000,
 };
 
@@ -96,6 +108,14 @@ const ORIGIN_BYTES_PER_MS_MIN = (4 << 20) / 1000;
 /** Parents that make a mesh; Dragonfly's scheduler names three at most, and at first often one. */
 const PARENTS_WANTED = 4;
 const WIDEN_MAX_MS = 30_000;
+/** Between two calls for help, at first; it doubles. Milliseconds. */
+const HELP_MS = 5_000;
+const HELP_MS_MAX = 60_000;
+/** A rate is one over so long. Milliseconds. */
+const RATE_MS = 15_000;
+/** What is left would take at least so long at the present rate: only then it is said to crawl. Milliseconds. */
+const CRAWL_LEFT_MS = 60_000;
+
 /** Where the bytes of a flight came from. */
 export interface FlightTally {
   originBytes: number;
@@ -119,7 +139,11 @@ export class Flight {
   /** Ends the conversation with the scheduler, which outlives the fetching by its last word. */
   readonly #talk = new AbortController();
   readonly #now: () => number;
+  readonly #random: () => number;
+  readonly #rate: RateWindow;
   #reader: OriginReader | undefined;
+  /** The scheduler has sent us to the origin: nobody else is there, or it is known who. */
+  #hasTurn = false;
   #session: PeerSession | undefined;
   /** When the scheduler was lost, and has not answered since; a first contact that fails counts as lost long ago. */
   #sessionLostMs: number | undefined;
@@ -131,9 +155,17 @@ export class Flight {
   #askPauseMs = 0;
   /** What it was asked for is more than what is needed. */
   #askedForMore = false;
+  /** It was asked because what its parents have does not come. */
+  #askedForHelp = false;
+  /** No sooner is it asked for help again, and how long that is after the last time. */
+  #helpAgainMs = Number.NEGATIVE_INFINITY;
+  #helpPauseMs = 0;
+  /** No sooner is the origin asked for the rest of a piece. */
+  #originHedgeAgainMs = Number.NEGATIVE_INFINITY;
   /** No sooner is it asked for more parents, and how long that is after the last time. */
   #widenAgainMs = Number.POSITIVE_INFINITY;
   #widenPauseMs = 0;
+  readonly #startedMs: number;
   #progressMs: number;
   /** When our turn at the origin was last renewed; undefined while it is none that can be. */
   #renewedMs: number | undefined;
@@ -151,8 +183,11 @@ export class Flight {
     this.#options = options;
     this.task = options.task;
     this.#now = options.now ?? Date.now;
-    this.#progressMs = this.#now();
+    this.#startedMs = this.#now();
+    this.#progressMs = this.#startedMs;
+    this.#rate = new RateWindow(RATE_MS, this.#startedMs);
     const random = options.random ?? Math.random;
+    this.#random = random;
     this.#queue = new PieceQueue({ random });
     this.#swarm = new Swarm({
       task: options.task,
@@ -160,15 +195,22 @@ export class Flight {
       dataPlane: options.dataPlane,
       channel: options.channel,
       hostId: options.hostId,
+      hosts: options.hosts,
       concurrentPieceCount: options.limits.concurrentPieceCount,
       logger: options.logger,
       now: this.#now,
       random,
       events: {
         changed: () => this.#changed(),
-        progressed: (length) => this.#progressed(length),
-        pieceFinished: (piece, parent) => this.#pieceFinished(piece, parent),
+        progressed: (length, source) => {
+          this.#progressed(length);
+          if (source === "origin") this.#renewLease();
+        },
+        fetched: (piece) => this.#pieceFetched(piece),
         pieceFailed: (number, parent) => this.#session?.pieceFailed(number, parent),
+        originFailed: (error) => this.#originHedgeFailed(error),
+        hedged: (to, reason) => options.observer?.hedged?.(to, reason),
+        doubled: (length) => options.observer?.doubled?.(length),
         broke: (error) => this.#break(error),
       },
     });
@@ -232,9 +274,11 @@ export class Flight {
     const { limits, scheduler } = this.#options;
     const silentMs = now - this.#progressMs;
     this.#swarm.pump();
+    this.#swarm.watch(this.#originOffer(now));
     this.#widen(now);
+    this.#seekHelp(now);
     // What parents offer and do not bring, the origin may bring as well.
-    this.#reader?.pump({ offeredToo: silentMs >= limits.hedgeMs });
+    this.#reader?.pump({ offeredToo: this.#isStuck(now), atRandom: this.#isOneOfMany });
     if (this.#swarm.inFlight > 0 || (this.#reader?.inFlight ?? 0) > 0) return;
     // With a usable origin everything missing is on offer from parents that are busy, or the reader would have taken it.
     if (this.#reader !== undefined && this.#originError === undefined) return;
@@ -271,6 +315,75 @@ export class Flight {
     this.#askedMs = now;
     this.#askedForMore = true;
     this.#session.reschedule(this.#swarm.dropped, "more parents would help");
+  }
+
+  /**
+   * Pieces are in flight, but nothing moves, or hardly anything, and there is no parent left who could be asked as well: the scheduler may
+   * know somebody, or lend us its turn at the origin. While it answers, nobody turns to the origin on his own account: a thousand children
+   * of a seed that dies would all do so at once.
+   */
+  #seekHelp(now: number): void {
+    if (this.#reader !== undefined || this.#swarm.inFlight === 0) return;
+    if (!this.#isStuck(now) || now < this.#helpAgainMs) return;
+    const { limits, scheduler, withoutScheduler = "there is no scheduler" } = this.#options;
+    const why = "what its parents have does not come";
+    if (scheduler === undefined) {
+      if (this.#mayAskOrigin) this.#turnToOrigin(`${withoutScheduler}, and ${why}`);
+    } else if (this.#session === undefined) {
+      const lostMs = now - (this.#sessionLostMs ?? now);
+      if (lostMs >= limits.schedulerLostMs && this.#mayAskOrigin)
+        this.#turnToOrigin(`the scheduler is lost, and ${why}`);
+    } else if (this.#askedMs === undefined) {
+      this.#helpPauseMs = Math.min(Math.max(HELP_MS, 2 * this.#helpPauseMs), HELP_MS_MAX);
+      this.#helpAgainMs = now + jitter(this.#helpPauseMs, this.#random);
+      this.#askedMs = now;
+      this.#askedForMore = false;
+      this.#askedForHelp = true;
+      const doubtful = this.#swarm.doubtful;
+      this.#session.reschedule([...this.#swarm.dropped, ...doubtful], why);
+    } else if (now - this.#askedMs >= this.#answerMs && this.#mayAskOrigin) {
+      this.#turnToOrigin(`the scheduler has not answered for ${this.#answerMs} ms, and ${why}`);
+    }
+  }
+
+  /** Nothing has come for a while, or so little that it may as well be nothing. */
+  #isStuck(now: number): boolean {
+    const { hedgeMs, crawlRate } = this.#options.limits;
+    if (now - this.#progressMs >= hedgeMs) return true;
+    const rate = this.#rate.rate(now);
+    if (now - this.#startedMs < RATE_MS || rate >= crawlRate) return false;
+    const missing = this.#queue.unfinished();
+    const left = missing.reduce((sum, number) => sum + this.task.bounds(number).length, 0);
+    return left >= rate * CRAWL_LEFT_MS;
+  }
+
+  /** Who reads the origin without having been sent there may be one of many who do. */
+  get #isOneOfMany(): boolean {
+    return this.#options.scheduler !== undefined && !this.#hasTurn;
+  }
+
+  get #mayAskOrigin(): boolean {
+    const { disableBackToSource, needBackToSource } = this.#options.registration;
+    if (disableBackToSource && !needBackToSource) return false;
+    const isMixable = isProvable(this.task.facts) || this.task.pieces.size === 0;
+    return this.#originError === undefined && isMixable;
+  }
+
+  /** The origin, for the rests of pieces that do not come: while we read it anyway, in ranges. */
+  #originOffer(now: number): OriginOffer | undefined {
+    const { rangeable, originRequest: request, limits } = this.#options;
+    const isReading = this.#reader?.isRanged === true && this.#originError === undefined;
+    if (!isReading || !rangeable || now < this.#originHedgeAgainMs) return undefined;
+    const inFlight = (this.#reader?.inFlight ?? 0) + this.#swarm.inFlightAtOrigin;
+    if (inFlight >= limits.backToSourceConcurrentPieceCount) return undefined;
+    const { etag, lastModified, contentLength } = this.task.facts;
+    return { request, expected: { etag, lastModified, contentLength } };
+  }
+
+  /** The rest of a piece could not be had from the origin. Whether it is of use at all, its reader finds out. */
+  #originHedgeFailed(error: Error): void {
+    if (codeOf(error) === "ERR_ORIGIN_CHANGED") this.#originBroke(error);
+    else this.#originHedgeAgainMs = this.#now() + jitter(HELP_MS, this.#random);
   }
 
   /** Our scheduler keeps a peer waiting on purpose, for about as long as it lets the reader of the origin be slow. */
@@ -321,7 +434,10 @@ export class Flight {
           this.#progressed(length);
           this.#renewLease();
         },
-        pieceFinished: (piece) => this.#pieceFinished(piece),
+        pieceFinished: (piece) => {
+          this.tally.originBytes += piece.length;
+          this.#pieceFinished(piece, { originLength: piece.length });
+        },
         broke: (error) => this.#originBroke(error),
       },
     });
@@ -353,6 +469,7 @@ export class Flight {
         this.#hadSession = true;
         this.#askedMs = this.#now();
         this.#askedForMore = false;
+        this.#askedForHelp = false;
         session.holds(this.task.pieces.values());
         this.#told.clear();
         this.#renewedMs = undefined;
@@ -387,9 +504,11 @@ export class Flight {
 
   #obey(event: ScheduleEvent): void {
     const unneeded = this.#askedForMore && this.#swarm.parentCount > 0;
-    const answered = this.#askedMs !== undefined && !unneeded;
+    const forHelp = this.#askedForHelp;
+    const answered = this.#askedMs !== undefined && !unneeded && !forHelp;
     this.#askedMs = undefined;
     this.#askedForMore = false;
+    this.#askedForHelp = false;
     if (event.kind === "parents") {
       this.#tell("parents");
       if (!unneeded) this.#scheduleWidening();
@@ -399,10 +518,11 @@ export class Flight {
       } else if (answered) {
         this.#fruitlessCount += 1;
       }
-    } else if (unneeded) {
+    } else if (unneeded || (forHelp && this.#swarm.parentCount > 0 && !this.#mayAskOrigin)) {
       // Nobody else there is no reason to leave those who are.
     } else if (event.kind === "origin") {
       this.#progressMs = this.#now();
+      this.#hasTurn = true;
       this.#turnToOrigin(event.reason);
       if (event.renewable === true) this.#renewedMs = this.#now();
     } else if (event.kind === "empty") {
@@ -442,6 +562,7 @@ export class Flight {
     this.#askAgainMs = now + this.#askPauseMs;
     this.#askedMs = now;
     this.#askedForMore = false;
+    this.#askedForHelp = false;
     this.#session.reschedule(this.#swarm.dropped, description);
   }
 
@@ -473,14 +594,32 @@ export class Flight {
     }
   }
 
-  #pieceFinished(piece: PieceRecord, parent?: CandidateParent): void {
+  #pieceFetched({ record, parent, lengths }: FetchedPiece): void {
     const { bytesByParent } = this.tally;
-    if (parent === undefined) this.tally.originBytes += piece.length;
-    else bytesByParent.set(parent.hostId, (bytesByParent.get(parent.hostId) ?? 0) + piece.length);
+    for (const [source, length] of lengths) {
+      if (source === "origin") {
+        this.tally.originBytes += length;
+      } else {
+        const { hostId } = source.candidate;
+        bytesByParent.set(hostId, (bytesByParent.get(hostId) ?? 0) + length);
+      }
+    }
+    const originLength = lengths.get("origin") ?? 0;
+    this.#pieceFinished(record, { parent: parent?.candidate, originLength });
+  }
+
+  #pieceFinished(
+    piece: PieceRecord,
+    {
+      parent,
+      originLength,
+    }: { readonly parent?: CandidateParent | undefined; readonly originLength: number },
+  ): void {
     this.#askPauseMs = 0;
+    this.#helpPauseMs = 0;
     this.#fruitlessCount = 0;
     this.#session?.pieceFinished(piece, parent);
-    this.#options.observer?.piece(piece);
+    this.#options.observer?.piece(piece, originLength);
     this.#progressed(0);
     this.#changed();
   }
@@ -488,6 +627,7 @@ export class Flight {
   #progressed(length: number): void {
     this.#options.observer?.bytes(length);
     this.#progressMs = this.#now();
+    this.#rate.add(length, this.#progressMs);
   }
 
   #break(error: Error): void {

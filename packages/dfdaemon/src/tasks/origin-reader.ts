@@ -58,8 +58,16 @@ export class OriginReader implements AsyncDisposable {
     return this.#running.size;
   }
 
-  /** Starts what there is to start; with `offeredToo`, also what parents offer and nobody fetches. */
-  pump({ offeredToo = false }: { readonly offeredToo?: boolean } = {}): void {
+  /** The origin serves ranges, as far as is known. */
+  get isRanged(): boolean {
+    return !this.#sequential;
+  }
+
+  /** Starts what there is to start; with `offeredToo`, also what parents offer and nobody fetches. @param options.atRandom as in `takeUnoffered` */
+  pump({
+    offeredToo = false,
+    atRandom = false,
+  }: { readonly offeredToo?: boolean; readonly atRandom?: boolean } = {}): void {
     const { queue, concurrentPieceCount, signal } = this.#options;
     if (this.#broken || signal.aborted) return;
     if (this.#sequential) {
@@ -71,7 +79,8 @@ export class OriginReader implements AsyncDisposable {
       return;
     }
     while (this.#running.size < concurrentPieceCount) {
-      const number = queue.takeUnoffered() ?? (offeredToo ? queue.takeLowest() : undefined);
+      const number =
+        queue.takeUnoffered({ atRandom }) ?? (offeredToo ? queue.takeLowest() : undefined);
       if (number === undefined) return;
       this.#start(this.#readPiece(number));
     }

@@ -9,6 +9,7 @@ import { messageOf } from "../message-of.ts";
 import type { OriginGuard } from "../origins/origin-guard.ts";
 import type { Origin } from "../origins/origin.ts";
 import type { ParentChannel } from "../parents/parent-channel.ts";
+import { ParentHosts } from "../parents/parent-host.ts";
 import type { SchedulerLink } from "../scheduling/scheduler-link.ts";
 import { toError } from "../to-error.ts";
 import { announceHolding } from "./announce-holding.ts";
@@ -82,6 +83,7 @@ export class TaskManager implements AsyncDisposable {
   readonly history: TaskHistory = new TaskHistory();
   readonly #options: TaskManagerOptions;
   readonly #limits: FlightLimits;
+  readonly #hosts = new ParentHosts();
   readonly #flights = new Map<string, Shared>();
   readonly #preparer: TaskPreparer;
   readonly #digestCheck: DigestCheck | undefined;
@@ -370,6 +372,7 @@ export class TaskManager implements AsyncDisposable {
       ...(skips ? { withoutScheduler: "the file is small" } : {}),
       channel,
       hostId: host.id,
+      hosts: this.#hosts,
       limits: this.#limits,
       logger,
       ...(observer === undefined ? {} : { observer }),

@@ -227,7 +227,7 @@ export class TaskPreparer {
         { number, trafficType: "BACK_TO_SOURCE", parentId: "" },
         slice.content,
       );
-      this.#options.observer?.piece(piece);
+      this.#options.observer?.piece(piece, piece.length);
       await slice.rest();
     }
     return { ...created, rangeable: false, fresh: true };

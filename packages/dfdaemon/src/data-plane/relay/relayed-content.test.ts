@@ -271,10 +271,12 @@ describe("RelayedContent", () => {
 
   it("asks nobody else when the end says that every byte may be bad", async () => {
     const one = new ScriptedSource("one", { isDamaged: true });
-    const { content, failures } = relay({ failed: () => new ScriptedSource("two") });
+    const two = new ScriptedSource("two");
+    const { content, failures } = relay({ failed: () => two });
     await content.open(one);
     expect(await codeOf(read(content))).toBe("ERR_PARENT_FAILED");
-    expect(failures).toEqual([]);
+    expect(failures).toEqual(["one broke"]);
+    expect(two.asked).toEqual([]);
   });
 
   it("ends with the signal's reason, whoever is being waited for", async () => {

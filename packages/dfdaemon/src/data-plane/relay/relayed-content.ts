@@ -44,8 +44,8 @@ export interface RelayedContentInit<Source> {
     signal: AbortSignal,
   ) => Promise<Omit<Leg<Source>, "source" | "offset">>;
   /**
-   * A source was asked in vain, or, with `isCurrent`, broke off. What it returns is asked next. With nobody left that is asked, what broke off
-   * is the failure of all.
+   * A source was asked in vain, or, with `isCurrent`, broke off. What it returns is asked next, unless every byte is there and bad. With nobody
+   * left that is asked, what broke off is the failure of all.
    */
   readonly failed: (
     source: Source,
@@ -280,11 +280,11 @@ export class RelayedContent<Source> implements AsyncIterableIterator<Uint8Array,
     if (signal.aborted) return this.#fail(signal.reason);
     if (this.#over !== undefined) return this.#fail(error);
     this.#endLeg("broken", error);
-    // What is wrong at the end, with every byte there, is wrong with all of it.
-    if (this.remaining === 0) return this.#fail(error);
     this.#leg = undefined;
     this.#discard(leg);
     const other = await this.#whoElse(leg.source, error, { isCurrent: true });
+    // What is wrong at the end, with every byte there, is wrong with all of it.
+    if (this.remaining === 0) return this.#fail(error);
     if (other !== undefined) this.ask(other);
     const next = await this.#nextLeg();
     if (signal.aborted) return this.#fail(signal.reason);

@@ -1,0 +1,183 @@
+import { createHash } from "node:crypto";
+import type { PieceSource } from "@damselfly/transport";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import {
+  contentOf,
+  openFakeCluster,
+  PIECE_LENGTH,
+  type FakeCluster,
+  type FakeNode,
+  type Script,
+} from "../testing/fake-cluster.ts";
+import { StallingSource } from "../testing/stalling-source.ts";
+
+const PIECE_COUNT = 6;
+const LENGTH = PIECE_COUNT * PIECE_LENGTH;
+const HALF = PIECE_LENGTH / 2;
+const toOrigin: Script = (session) => session.say({ kind: "origin", reason: "test" });
+
+/** What is silent is so for some seconds before anybody else is asked. */
+describe("a flight whose pieces do not come", { timeout: 60_000 }, () => {
+  let cluster: FakeCluster;
+  beforeEach(async () => {
+    cluster = await openFakeCluster(LENGTH);
+  });
+  afterEach(async () => {
+    await cluster[Symbol.asyncDispose]();
+  });
+
+  const toParents =
+    (...names: string[]): Script =>
+    (session) =>
+      session.say({
+        kind: "parents",
+        parents: names.map((name) => cluster.nodes.get(name)!.candidate),
+      });
+
+  /** A node that has everything, and sends as much of it as it is told to. */
+  async function addParent(
+    name: string,
+    options: { readonly sendsTo?: number | undefined } = {},
+  ): Promise<StallingSource> {
+    let stalling: StallingSource | undefined;
+    const corrupt = (source: PieceSource): PieceSource =>
+      (stalling = new StallingSource(source, options));
+    const node = await cluster.addNode(name, { script: toOrigin, corrupt });
+    await node.download();
+    return stalling!;
+  }
+
+  async function assertWhole(node: FakeNode): Promise<void> {
+    const sha256 = (bytes: Uint8Array): string => createHash("sha256").update(bytes).digest("hex");
+    expect(sha256(await contentOf(node))).toBe(sha256(cluster.origin.content));
+  }
+
+  it("has other parents go on from the byte that it has", async () => {
+    const frozen = await addParent("frozen", { sendsTo: HALF });
+    const alive = await addParent("alive");
+    const read = cluster.origin.servedLength;
+    const child = await cluster.addNode("child", { script: toParents("frozen", "alive") });
+    await child.download();
+    await assertWhole(child);
+    const begun = frozen.asked.map((each) => each.split(" ")[0]);
+    expect(begun.length).toBeGreaterThan(0);
+    for (const number of begun) expect(alive.asked).toContain(`${number} from ${HALF}`);
+    expect(cluster.origin.servedLength).toBe(read);
+  });
+
+  it("takes whole pieces from other parents where they are not announced", async () => {
+    const frozen = await addParent("frozen", { sendsTo: undefined });
+    const alive = await addParent("alive");
+    const child = await cluster.addNode("child", { script: toParents("frozen", "alive") });
+    await child.download();
+    await assertWhole(child);
+    expect(frozen.asked.length).toBeGreaterThan(0);
+    expect(alive.asked).toHaveLength(PIECE_COUNT);
+    const [first] = child.sessions;
+    expect(new Set(first?.pieces.map(([, from]) => from))).toEqual(new Set(["peer-alive"]));
+  });
+
+  it("asks the scheduler for help when no parent is left that could go on, and goes on at the origin when it is its turn", async () => {
+    const frozen = await addParent("frozen", { sendsTo: HALF });
+    const read = cluster.origin.servedLength;
+    const child = await cluster.addNode("child", {
+      script: (session) => {
+        toParents("frozen")(session);
+        session.onReschedule = () =>
+          session.say({ kind: "origin", reason: "it is your turn", renewable: true });
+      },
+      limits: { hedgeMs: 1_000 },
+    });
+    await child.download();
+    await assertWhole(child);
+    const [session] = child.sessions;
+    expect(session?.reports).toContain("reschedule: what its parents have does not come");
+    const begun = new Set(frozen.asked.map((each) => Number(each.split(" ")[0])));
+    // Of what the parent had begun, the rest; of all others, everything.
+    expect(cluster.origin.servedLength - read).toBe(LENGTH - begun.size * HALF);
+    // Those count as the parent's: the origin has no digest that the whole could be checked against.
+    const fromParent = session!.pieces.filter(([, from]) => from === "peer-frozen");
+    expect(new Set(fromParent.map(([number]) => number))).toEqual(begun);
+  });
+
+  it("does not turn to the origin on its own account while the scheduler answers", async () => {
+    const frozen = await addParent("frozen", { sendsTo: HALF });
+    const read = cluster.origin.servedLength;
+    const names: string[][] = [["frozen"], ["frozen"], ["frozen", "late"]];
+    const child = await cluster.addNode("child", {
+      script: (session) => {
+        toParents(...names.shift()!)(session);
+        session.onReschedule = () => toParents(...(names.shift() ?? []))(session);
+      },
+      limits: { hedgeMs: 500 },
+    });
+    await addParent("late");
+    const readForLate = cluster.origin.servedLength - read;
+    await child.download();
+    await assertWhole(child);
+    expect(frozen.asked.length).toBeGreaterThan(0);
+    expect(cluster.origin.servedLength - read).toBe(readForLate);
+    expect(child.sessions[0]?.reports).not.toContain("started from origin");
+  });
+
+  it("turns to the origin when the scheduler says nothing for as long as it is waited for", async () => {
+    await addParent("frozen", { sendsTo: HALF });
+    const child = await cluster.addNode("child", {
+      script: toParents("frozen"),
+      limits: { hedgeMs: 300, schedulerAnswerMs: 300 },
+    });
+    await child.download();
+    await assertWhole(child);
+    expect(child.sessions[0]?.reports).toContain("started from origin");
+  });
+
+  it("turns to the origin when the scheduler is lost", async () => {
+    await addParent("frozen", { sendsTo: HALF });
+    const child = await cluster.addNode("child", {
+      script: (session) => {
+        toParents("frozen")(session);
+        setTimeout(() => session.end(new Error("connection lost")), 100);
+      },
+      limits: { hedgeMs: 300 },
+    });
+    await child.download();
+    await assertWhole(child);
+  });
+
+  it("does not ask an origin that it must not ask, and ends with who failed", async () => {
+    await addParent("frozen", { sendsTo: HALF });
+    const read = cluster.origin.servedLength;
+    const child = await cluster.addNode("child", {
+      script: (session) => {
+        toParents("frozen")(session);
+        session.onReschedule = () => session.say({ kind: "origin", reason: "it is your turn" });
+      },
+      limits: { hedgeMs: 300 },
+    });
+    await expect(child.download({ disableBackToSource: true })).rejects.toMatchObject({
+      code: "ERR_NO_SOURCE",
+    });
+    expect(cluster.origin.servedLength).toBe(read);
+  });
+
+  it("never mixes in an origin that has changed meanwhile", async () => {
+    await addParent("frozen", { sendsTo: HALF });
+    const changed = Buffer.from(cluster.origin.content).fill(7);
+    let count = 0;
+    const child = await cluster.addNode("child", {
+      script: (session) => {
+        count += 1;
+        if (count > 1) return session.say({ kind: "origin", reason: "anew" });
+        toParents("frozen")(session);
+        session.onReschedule = () => {
+          cluster.origin.content = changed;
+          cluster.origin.etag = '"2"';
+          session.say({ kind: "origin", reason: "it is your turn" });
+        };
+      },
+      limits: { hedgeMs: 300 },
+    });
+    await child.download();
+    await assertWhole(child);
+  });
+});
