@@ -67,7 +67,7 @@ describe("InProcessDataPlane", () => {
     await fetch(2);
 
     expect(copy.complete).toBe(true);
-    expect(warnings).toEqual([expect.stringMatching(/^quic does not get through, .* for 60 s: /)]);
+    expect(warnings).toEqual([expect.stringMatching(/^quic does not get through, .* for \d+ s: /)]);
   });
 });
 

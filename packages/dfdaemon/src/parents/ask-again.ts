@@ -1,10 +1,11 @@
 import { RpcError } from "@damselfly/rpc";
+import { jitter } from "../jitter.ts";
 import { pause } from "../pause.ts";
 
 /** Times a parent is asked that has too many requests at the moment. */
 const TRIES_MAX = 5;
-/** Between two of them, on average: servers count requests by the second. Milliseconds. */
-const PAUSE_MS = 1_000;
+/** Between the first two of them, on average; it doubles. Servers count requests by the second. Milliseconds. */
+const PAUSE_MS = 500;
 
 /**
  * Calls until the server takes the call: one that is overloaded refuses it with `RESOURCE_EXHAUSTED` at once and will take it a moment
@@ -30,7 +31,7 @@ export async function* askAgain<Response>(
       if (!isOverloaded || isAnswered || tries === TRIES_MAX) throw error;
     }
     // Not all of them at once again.
-    await pause(pauseMs * (0.5 + Math.random()), signal);
+    await pause(jitter(pauseMs * 2 ** (tries - 1)), signal);
     signal.throwIfAborted();
   }
 }

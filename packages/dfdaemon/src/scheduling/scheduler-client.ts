@@ -1,6 +1,7 @@
 import type { Host, SchedulerClient } from "@damselfly/rpc";
 import type { Tls } from "@damselfly/transport";
 import { DaemonError } from "../errors.ts";
+import { jitter } from "../jitter.ts";
 import type { Logger } from "../logger.ts";
 import { messageOf } from "../message-of.ts";
 import { pause } from "../pause.ts";
@@ -200,7 +201,7 @@ class Connection implements SchedulerConnection {
         if (this.#sourceFailure === undefined)
           logger.warn({ source: source.name }, `cannot find schedulers: ${messageOf(error)}`);
         this.#sourceFailure = messageOf(error);
-        waitMs = Math.min(retryMs, refreshIntervalMs);
+        waitMs = Math.min(jitter(retryMs), refreshIntervalMs);
         retryMs *= 2;
       }
       void Promise.all(this.#members.map(({ probed }) => probed)).then(this.#looked);

@@ -9,6 +9,7 @@ import {
 } from "@damselfly/rpc";
 import type { Tls } from "@damselfly/transport";
 import { isLoopback } from "../identity/is-loopback.ts";
+import { jitter } from "../jitter.ts";
 import type { Logger } from "../logger.ts";
 import { messageOf } from "../message-of.ts";
 import { pause } from "../pause.ts";
@@ -24,6 +25,10 @@ const SIGN_OFF_MS = 1_000;
 /** How soon what failed is tried again, at first and at most; each a little sooner or later, for there are many daemons. Milliseconds. */
 const RETRY_FIRST_MS = 1_000;
 const RETRY_MAX_MS = 30_000;
+/** After its connection was lost a scheduler is looked at so soon, on average. Milliseconds. */
+const LOST_MS = 300;
+/** Nothing makes it be looked at more often than this. Milliseconds. */
+const VISIT_MS = 100;
 
 export interface SchedulerMemberOptions {
   readonly tls?: Tls;
@@ -136,6 +141,8 @@ export class SchedulerMember implements AsyncDisposable {
       this.#hurried = false;
       const waitMs = await this.#visit(signal);
       if (signal.aborted) break;
+      // Somebody may be in a hurry whenever he is answered.
+      await pause(VISIT_MS, signal);
       if (this.#hurried) continue;
       const hurry = new AbortController();
       this.#hurry = () => hurry.abort();
@@ -151,7 +158,7 @@ export class SchedulerMember implements AsyncDisposable {
     const well = (await this.#probe(signal)) && (await this.#keepKnown());
     if (signal.aborted) return 0;
     if (!well) {
-      const waitMs = this.#retryMs * (0.75 + 0.5 * this.#random());
+      const waitMs = jitter(this.#retryMs, this.#random);
       this.#retryMs = Math.min(this.#retryMs * 2, RETRY_MAX_MS);
       return waitMs;
     }
@@ -248,7 +255,11 @@ export class SchedulerMember implements AsyncDisposable {
     this.#watched = true;
     onceLost(this.client, () => {
       this.#watched = false;
-      if (!this.#stop.signal.aborted) this.doubt();
+      this.#known = undefined;
+      // Of a scheduler that was restarted all daemons know at the same moment.
+      void pause(jitter(LOST_MS, this.#random), this.#stop.signal).then(() => {
+        if (!this.#stop.signal.aborted) this.doubt();
+      });
     });
   }
 

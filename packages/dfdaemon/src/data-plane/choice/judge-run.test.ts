@@ -18,6 +18,7 @@ function open(rttMs: number) {
     hostId: "parent",
     named: undefined,
     now: clock.now,
+    random: () => 0.5,
     onDecision() {},
   });
   record.meet(["tcp", "quic", "grpc"], "here");

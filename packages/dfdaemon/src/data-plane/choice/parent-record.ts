@@ -67,6 +67,8 @@ export interface ParentRecordInit {
   readonly named: readonly Protocol[] | undefined;
   /** Milliseconds on a clock that never goes back. */
   readonly now: () => number;
+  /** In [0, 1). */
+  readonly random: () => number;
   readonly onDecision: (decision: Decision) => void;
 }
 
@@ -130,7 +132,7 @@ export class ParentRecord {
   of(protocol: Protocol): ProtocolRecord {
     let record = this.#protocols.get(protocol);
     if (record === undefined) {
-      record = new ProtocolRecord(protocol, this.#init.now);
+      record = new ProtocolRecord(protocol, this.#init);
       this.#protocols.set(protocol, record);
     }
     return record;

@@ -1,10 +1,11 @@
 import type { Protocol } from "@damselfly/transport";
+import { jitter } from "../../jitter.ts";
 
 /** Weight of the newest measurement. */
 const GOODPUT_WEIGHT = 0.3;
 /** What the best rate loses with each piece: a path that was faster an hour ago is no measure for ever. */
 const BEST_DECAY = 0.99;
-/** After a failure, doubled with each that follows, in milliseconds. */
+/** After a failure, on average, doubled with each that follows, in milliseconds. */
 const DETOUR_MS = 60_000;
 const DETOUR_MS_MAX = 3_600_000;
 
@@ -22,6 +23,7 @@ export interface Sample {
 export class ProtocolRecord {
   readonly protocol: Protocol;
   readonly #now: () => number;
+  readonly #random: () => number;
   /** It has brought an announcement since it last failed. */
   isProven = false;
   sampleCount = 0;
@@ -36,9 +38,13 @@ export class ProtocolRecord {
   #detouredUntil = -Infinity;
   #failuresInARow = 0;
 
-  constructor(protocol: Protocol, now: () => number) {
+  constructor(
+    protocol: Protocol,
+    options: { readonly now: () => number; readonly random: () => number },
+  ) {
     this.protocol = protocol;
-    this.#now = now;
+    this.#now = options.now;
+    this.#random = options.random;
   }
 
   get goodput(): number | undefined {
@@ -68,7 +74,9 @@ export class ProtocolRecord {
     this.lastFailure = why;
     // Several pieces fail at once, for one reason.
     if (this.isDetoured) return this.#detouredUntil - this.#now();
-    const detourMs = Math.min(DETOUR_MS * 2 ** this.#failuresInARow, DETOUR_MS_MAX);
+    const meanMs = Math.min(DETOUR_MS * 2 ** this.#failuresInARow, DETOUR_MS_MAX);
+    // A parent that was away is not to be asked by all its children at the same moment.
+    const detourMs = jitter(meanMs, this.#random);
     this.#failuresInARow += 1;
     this.#detouredUntil = this.#now() + detourMs;
     return detourMs;

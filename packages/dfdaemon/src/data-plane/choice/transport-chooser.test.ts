@@ -44,6 +44,7 @@ function open(
       error() {},
     },
     now: () => performance.now(),
+    random: () => 0.5,
   });
   const stop = new AbortController();
   /** Fetches a piece and compares every byte. Says when it was announced and when it was there. */

@@ -42,6 +42,8 @@ export interface TransportChooserInit {
   readonly logger: Logger;
   /** Milliseconds on a clock that never goes back. */
   readonly now?: () => number;
+  /** In [0, 1). */
+  readonly random?: () => number;
   /** Parents remembered, default 10,000; one more forgets the one that was asked for the longest ago. */
   readonly parentCountMax?: number;
 }
@@ -125,6 +127,7 @@ export class TransportChooser implements AsyncDisposable {
         hostId,
         named: this.#init.mode === "auto" ? undefined : [...this.#downloaders.keys()],
         now: this.#now,
+        random: this.#init.random ?? Math.random,
         onDecision: (decision) => {
           const { protocol, reason, words } = decision;
           this.#init.logger.info(
