@@ -62,7 +62,7 @@ export interface RunningScheduler {
 
 /** One line of `dfget --json`. */
 export interface DfgetEvent {
-  readonly event: "note" | "waiting" | "started" | "progress" | "done" | "error";
+  readonly event: "note" | "waiting" | "moving" | "started" | "progress" | "done" | "error";
   readonly [field: string]: unknown;
 }
 

@@ -78,7 +78,7 @@ export interface RunningDaemon {
   /** For pieces, as Dragonfly's children fetch them. */
   readonly tcp: { readonly ip: string; readonly port: number };
   readonly schedulerAddress: { readonly ip: string; readonly port: number } | undefined;
-  /** Where `/api/transports` is. */
+  /** Where `/api/transports`, `/api/tasks` and `/api/origins` are. */
   readonly statsAddress: { readonly ip: string; readonly port: number };
   /** Looks at the certificates now, as it does every `security.reloadInterval`. Never rejects. */
   reload(): Promise<void>;
@@ -329,7 +329,11 @@ export async function runDaemon(config: Config, options: RunOptions): Promise<vo
     serveHttp(
       "stats",
       reachable(config.stats.server),
-      statsPages(transportReport, () => guard.report()),
+      statsPages({
+        transports: transportReport,
+        tasks: () => manager.report(),
+        origins: () => guard.report(),
+      }),
     ),
   );
   await using _metrics = await namingSetting(

@@ -97,7 +97,7 @@ async function runJob(daemon: FoundDaemon, job: Job): Promise<void> {
           reporter.started(task);
         },
         advanced: () => reporter.advanced(),
-        waiting: (notice) => reporter.waiting(notice),
+        waiting: (wait) => reporter.waiting(wait),
       },
     });
     await output?.assertDelivered(length);

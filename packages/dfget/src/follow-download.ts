@@ -1,5 +1,5 @@
 import { DfgetError } from "./errors.ts";
-import type { DaemonNotice, DaemonPiece, DaemonResponse } from "./message-codec.ts";
+import type { DaemonPiece, DaemonResponse, DaemonWait } from "./message-codec.ts";
 import type { RequestedRange } from "./options.ts";
 import type { PieceSink } from "./piece-sink.ts";
 import { type PieceShare, planTransfer, type TransferPlan } from "./transfer-plan.ts";
@@ -17,8 +17,8 @@ export interface DownloadListener {
   }): void;
   /** A piece has arrived; the tally knows it. */
   advanced(): void;
-  /** Nothing arrives for a while, and why; also before the start. */
-  waiting(notice: DaemonNotice): void;
+  /** What the daemon waits for now; undefined: something moves again. May come before the start. */
+  waiting(wait: DaemonWait | undefined): void;
 }
 
 /**
@@ -46,10 +46,11 @@ export async function followDownload(
       peerId,
       downloadTaskStartedResponse: started,
       downloadPieceFinishedResponse: finished,
-      notice,
+      wait,
     } of responses) {
-      if (notice) listener.waiting(notice);
-      if (started) {
+      if (wait !== undefined) {
+        listener.waiting(wait.reason === "" ? undefined : wait);
+      } else if (started) {
         await sink?.discard();
         sink = undefined;
         plan = planTransfer(started, range);

@@ -18,6 +18,15 @@ export interface ProgressView {
   readonly rate: number;
 }
 
+/** What is waited for. */
+export interface WaitView {
+  readonly description: string;
+  /** For how long so far. */
+  readonly elapsedMs: number;
+  /** When something else is done about it, at the latest, from the beginning on; 0: not known. */
+  readonly boundMs: number;
+}
+
 export interface BarStyle {
   /** Columns of the terminal. The line never fills the last one, which would make some terminals wrap. */
   readonly columns: number;
@@ -60,7 +69,44 @@ export function formatBar(view: ProgressView, style: BarStyle): string {
   return `${shorten(view.label, room - 6)}  ${percent}`;
 }
 
-/** The same without a bar, for logs: complete, and never longer than it must be. */
+/** `waiting: the scheduler has not answered for 12 s (until 43 s)`. */
+export function formatWait({ description, elapsedMs, boundMs }: WaitView): string {
+  const seconds = (ms: number): number => Math.round(ms / 1000);
+  // What takes longer than it should has no end that could be told.
+  const until = boundMs > elapsedMs ? ` (until ${seconds(boundMs)} s)` : "";
+  return `waiting: ${printable(description)} for ${seconds(elapsedMs)} s${until}`;
+}
+
+/** One line in the place of the bar: name, per cent if it has begun, and what is waited for. */
+export function formatWaitBar(
+  view: {
+    readonly label: string;
+    readonly state: TransferState | undefined;
+    readonly wait: WaitView;
+  },
+  style: Pick<BarStyle, "columns">,
+): string {
+  const { label, state, wait } = view;
+  const room = Math.max(10, style.columns - 1);
+  const name = shorten(label, Math.min(characters(printable(label)).length, NAME_LENGTH_MAX));
+  const percent =
+    state === undefined ? "" : `  ${formatPercent(state.done, state.length).padStart(4)}`;
+  const line = characters(`${name}${percent}  ${formatWait(wait)}`);
+  return line.length <= room ? line.join("") : `${line.slice(0, room - 1).join("")}…`;
+}
+
+/** Likewise, for logs. */
+export function formatWaitLine(view: {
+  readonly label: string;
+  readonly state: TransferState | undefined;
+  readonly wait: WaitView;
+}): string {
+  const { label, state, wait } = view;
+  const percent = state === undefined ? "" : `${formatPercent(state.done, state.length)}, `;
+  return `${printable(label)}: ${percent}${formatWait(wait)}`;
+}
+
+/** How far it is, without a bar, for logs: complete, and never longer than it must be. */
 export function formatProgressLine(view: ProgressView): string {
   const { state, rate } = view;
   const left = rate > 0 ? `, ${formatClock(((state.length - state.done) * 1000) / rate)} left` : "";

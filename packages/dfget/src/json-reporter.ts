@@ -1,14 +1,15 @@
 import { performance } from "node:perf_hooks";
 
 import type { DfgetError } from "./errors.ts";
-import type { DaemonNotice } from "./message-codec.ts";
-import { printableUrl } from "./printable.ts";
+import type { DaemonWait } from "./message-codec.ts";
+import { printable, printableUrl } from "./printable.ts";
 import { RateMeter } from "./rate-meter.ts";
 import type { Reporter, ReporterOptions, StartedTask } from "./reporter.ts";
 
 /**
- * For programs: one JSON object a line. `event` is `note`, `waiting`, `started`, `progress` (once a second at most), `done` or `error`; lengths
- * are bytes, times milliseconds, rates bytes per second. The last line is `done` or `error`.
+ * For programs: one JSON object a line. `event` is `note`, `started`, `progress` (once a second at most), `waiting` (what for, and until when
+ * at the latest; also before the start), `moving` (again), `done` or `error`; lengths are bytes, times milliseconds, rates bytes per second.
+ * The last line is `done` or `error`.
  */
 export function createJsonReporter(options: ReporterOptions): Reporter {
   return new JsonReporter(options);
@@ -31,10 +32,6 @@ class JsonReporter implements Reporter {
 
   note(text: string): void {
     this.#write({ event: "note", message: text });
-  }
-
-  waiting({ text, waitMs }: DaemonNotice): void {
-    this.#write({ event: "waiting", message: text, waitMs });
   }
 
   started(task: StartedTask): void {
@@ -64,6 +61,24 @@ class JsonReporter implements Reporter {
     if (!this.#options.progress || nowMs - this.#reportedAtMs < PROGRESS_MS) return;
     this.#reportedAtMs = nowMs;
     this.#write({ event: "progress", ...this.#state(), rate: Math.round(rate) });
+  }
+
+  waiting(wait: DaemonWait | undefined): void {
+    if (!this.#options.progress) return;
+    const { elapsedMs } = this.#state();
+    if (wait === undefined) {
+      this.#write({ event: "moving", elapsedMs });
+      return;
+    }
+    const { reason, description, waitedMs, boundMs } = wait;
+    this.#write({
+      event: "waiting",
+      reason,
+      description: printable(description),
+      waitedMs,
+      boundMs: boundMs === 0 ? null : boundMs,
+      elapsedMs,
+    });
   }
 
   done(): void {

@@ -64,7 +64,6 @@ const response = fc.record(
       pieces: fc.array(piece, { maxLength: 5 }),
       isFinished: fc.boolean(),
     }),
-    notice: fc.record({ text, waitMs: length }),
   },
   { requiredKeys: ["taskId", "peerId"] },
 );
@@ -100,6 +99,20 @@ describe("decodeResponse", () => {
         const message = { downloadPieceFinishedResponse: { piece: value } };
         const decoded = decodeResponse(method.responseSerialize(message));
         expect(decoded.downloadPieceFinishedResponse?.piece).toEqual(known(value));
+      }),
+    );
+  });
+
+  it("reads what is waited for", () => {
+    const wait = fc.record(
+      { reason: text, description: text, waitedMs: length, boundMs: length },
+      { requiredKeys: [] },
+    );
+    fc.assert(
+      fc.property(wait, (value) => {
+        const decoded = decodeResponse(method.responseSerialize({ wait: value }));
+        const nothing = { reason: "", description: "", waitedMs: 0, boundMs: 0 };
+        expect(decoded.wait).toEqual({ ...nothing, ...value });
       }),
     );
   });

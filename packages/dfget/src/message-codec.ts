@@ -35,14 +35,18 @@ export interface DaemonResponse {
   readonly peerId: string;
   readonly downloadTaskStartedResponse?: DaemonStart;
   readonly downloadPieceFinishedResponse?: { readonly piece?: DaemonPiece };
-  readonly notice?: DaemonNotice;
+  readonly wait?: DaemonWait;
 }
 
-/** What the daemon waits for. */
-export interface DaemonNotice {
-  readonly text: string;
-  /** Milliseconds; 0: it does not know. */
-  readonly waitMs: number;
+/** What the download waits for; an empty reason: something moves again. */
+export interface DaemonWait {
+  readonly reason: string;
+  /** In words that "for 12 s" can follow. */
+  readonly description: string;
+  /** For how long it has lasted. Milliseconds. */
+  readonly waitedMs: number;
+  /** When something else is done about it, at the latest, from its beginning on. Milliseconds; 0: not known. */
+  readonly boundMs: number;
 }
 
 export interface DaemonStart {
@@ -150,13 +154,16 @@ function readResponse(field: number, response: Mutable<DaemonResponse>, reader: 
   } else if (field === 5) {
     response.downloadPieceFinishedResponse = reader.readMessage(readFinished, {});
   } else if (field === 1000) {
-    response.notice = reader.readMessage(readNotice, { text: "", waitMs: 0 });
+    const wait = { reason: "", description: "", waitedMs: 0, boundMs: 0 };
+    response.wait = reader.readMessage(readWait, wait);
   }
 }
 
-function readNotice(field: number, notice: Mutable<DaemonNotice>, reader: PbfReader): void {
-  if (field === 1) notice.text = readText(reader);
-  else if (field === 2) notice.waitMs = reader.readVarint();
+function readWait(field: number, wait: Mutable<DaemonWait>, reader: PbfReader): void {
+  if (field === 1) wait.reason = readText(reader);
+  else if (field === 2) wait.description = readText(reader);
+  else if (field === 3) wait.waitedMs = reader.readVarint();
+  else if (field === 4) wait.boundMs = reader.readVarint();
 }
 
 function readStarted(

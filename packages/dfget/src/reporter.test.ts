@@ -1,7 +1,8 @@
-import { describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 
 import { DfgetError } from "./errors.ts";
 import { createJsonReporter } from "./json-reporter.ts";
+import type { DaemonWait } from "./message-codec.ts";
 import { createTextReporter, type ReporterOptions } from "./reporter.ts";
 import { CapturedStream } from "./testing/fake-daemon.ts";
 import { planTransfer } from "./transfer-plan.ts";
@@ -62,23 +63,6 @@ describe("createTextReporter", () => {
     );
   });
 
-  it("says what the daemon waits for, on a line of its own, unless nothing is to be said", async () => {
-    const notice = {
-      text: "waiting for the origin: it asked to come back in 5 s (\u001b[2J)",
-      waitMs: 5000,
-    };
-    for (const progress of [true, false]) {
-      const test = open({ progress });
-      {
-        using reporter = createTextReporter(test.options);
-        reporter.waiting(notice);
-      }
-      expect(await test.written()).toBe(
-        progress ? "f: waiting for the origin: it asked to come back in 5 s (\ufffd[2J)\n" : "",
-      );
-    }
-  });
-
   it("draws at most ten frames a second, and clears the bar before any other text", async () => {
     const test = open({ isTTY: true });
     {
@@ -112,18 +96,108 @@ describe("createTextReporter", () => {
   });
 });
 
-describe("createJsonReporter", () => {
-  it("says what the daemon waits for", async () => {
+const WAIT: DaemonWait = {
+  reason: "scheduler",
+  description: "the scheduler has not answered",
+  waitedMs: 2_000,
+  boundMs: 43_000,
+};
+
+describe("createTextReporter while nothing moves", () => {
+  beforeEach(() => void vi.useFakeTimers({ toFake: ["setInterval", "clearInterval"] }));
+  afterEach(() => void vi.useRealTimers());
+
+  /** A second of the test's clock, in the ticks of the reporter. */
+  const pass = (clock: { ms: number }, seconds: number): void => {
+    for (let tick = 0; tick < seconds * 20; tick += 1) {
+      clock.ms += 50;
+      vi.advanceTimersByTime(50);
+    }
+  };
+
+  it("says what is waited for, and until when, in the place of the bar", async () => {
+    const test = open({ isTTY: true });
+    {
+      using reporter = createTextReporter(test.options);
+      reporter.started(test.task);
+      reporter.waiting(WAIT);
+      pass(test.clock, 12);
+      reporter.waiting(undefined);
+      test.tally.add(0, { kind: "origin" });
+      pass(test.clock, 1);
+    }
+    const frames = (await test.written()).split("\r");
+    const waits = frames.filter((frame) => frame.includes("waiting:"));
+    expect(waits[0]).toContain("waiting: the scheduler has not answered for 3 s (until 43 s)");
+    expect(waits.at(-1)).toContain("f    0%  waiting: the scheduler has not answered for 14 s");
+    expect(frames.at(-2)).toContain("f    1%");
+  });
+
+  it("says so in lines where there is no terminal, also before the start", async () => {
     const test = open();
     {
-      using reporter = createJsonReporter(test.options);
-      reporter.waiting({ text: "waiting for the origin", waitMs: 5000 });
+      using reporter = createTextReporter(test.options);
+      reporter.waiting({
+        ...WAIT,
+        description: "the origin\u001b[2J has not answered",
+        boundMs: 0,
+      });
+      pass(test.clock, 4);
+      reporter.started(test.task);
+      reporter.waiting(WAIT);
+      pass(test.clock, 3);
     }
-    expect(JSON.parse(await test.written())).toEqual({
+    expect(await test.written()).toBe(
+      "f: waiting: the origin\ufffd[2J has not answered for 5 s\n" +
+        "f: 0%, waiting: the scheduler has not answered for 4 s (until 43 s)\n",
+    );
+  });
+
+  it("says so as soon as it has lasted long enough, whenever it began", async () => {
+    const test = open();
+    using reporter = createTextReporter(test.options);
+    pass(test.clock, 1);
+    reporter.waiting({ ...WAIT, waitedMs: 0 });
+    pass(test.clock, 3);
+    expect(await test.written()).toBe(
+      "f: waiting: the scheduler has not answered for 3 s (until 43 s)\n",
+    );
+  });
+
+  it("says nothing of it when told to be silent", async () => {
+    const test = open({ progress: false });
+    using reporter = createTextReporter(test.options);
+    reporter.waiting(WAIT);
+    pass(test.clock, 10);
+    expect(await test.written()).toBe("");
+  });
+});
+
+describe("createJsonReporter", () => {
+  it("tells what is waited for, and that something moves again", async () => {
+    const test = open();
+    using reporter = createJsonReporter(test.options);
+    test.clock.ms = 3_000;
+    reporter.waiting({ ...WAIT, boundMs: 0 });
+    reporter.waiting(WAIT);
+    test.clock.ms = 5_000;
+    reporter.waiting(undefined);
+    const events = (await test.written())
+      .trim()
+      .split("\n")
+      .map((line): Record<string, unknown> => JSON.parse(line));
+    const waiting = {
       event: "waiting",
-      message: "waiting for the origin",
-      waitMs: 5000,
-    });
+      reason: "scheduler",
+      description: "the scheduler has not answered",
+      waitedMs: 2_000,
+      elapsedMs: 3_000,
+    };
+    expect(events).toEqual([
+      { ...waiting, boundMs: null },
+      { ...waiting, boundMs: 43_000 },
+      { event: "moving", elapsedMs: 5_000 },
+    ]);
   });
 
   it("reports progress once a second at most", async () => {

@@ -3,9 +3,16 @@ import type { Writable } from "node:stream";
 
 import type { DfgetError } from "./errors.ts";
 import { formatFailure } from "./format-failure.ts";
-import { type BarStyle, formatBar, formatProgressLine, formatSummary } from "./format-progress.ts";
-import type { DaemonNotice } from "./message-codec.ts";
-import { printable } from "./printable.ts";
+import {
+  type BarStyle,
+  formatBar,
+  formatProgressLine,
+  formatSummary,
+  formatWaitBar,
+  formatWaitLine,
+  type WaitView,
+} from "./format-progress.ts";
+import type { DaemonWait } from "./message-codec.ts";
 import { RateMeter } from "./rate-meter.ts";
 import type { TransferPlan } from "./transfer-plan.ts";
 import type { TransferState, TransferTally } from "./transfer-tally.ts";
@@ -13,10 +20,10 @@ import type { TransferState, TransferTally } from "./transfer-tally.ts";
 /** What the user sees of a download. Disposing stops timers, and leaves the terminal as it was. */
 export interface Reporter extends Disposable {
   note(text: string): void;
-  /** The daemon waits for something. */
-  waiting(notice: DaemonNotice): void;
   started(task: StartedTask): void;
   advanced(): void;
+  /** What the daemon waits for; undefined: something moves again. May come before the start. */
+  waiting(wait: DaemonWait | undefined): void;
   done(): void;
   failed(error: DfgetError, exitCode: number): void;
 }
@@ -67,6 +74,7 @@ class TextReporter implements Reporter {
   #tally: TransferTally | undefined;
   #timer: NodeJS.Timeout | undefined;
   #shownAtMs: number;
+  #wait: (DaemonWait & { readonly sinceMs: number }) | undefined;
   #carriesContent = false;
   #isBarShown = false;
 
@@ -85,11 +93,6 @@ class TextReporter implements Reporter {
     this.#print(`${text}\n`);
   }
 
-  waiting({ text }: DaemonNotice): void {
-    if (this.#options.progress)
-      this.#print(`${printable(this.#options.label)}: ${printable(text)}\n`);
-  }
-
   started({ tally, carriesContent }: StartedTask): void {
     this.#tally = tally;
     this.#carriesContent = carriesContent;
@@ -104,6 +107,14 @@ class TextReporter implements Reporter {
     if (this.#tally === undefined) return;
     this.#measure(this.#tally.state);
     if (this.#options.progress) this.#showIfDue();
+  }
+
+  waiting(wait: DaemonWait | undefined): void {
+    this.#wait = wait && { ...wait, sinceMs: this.#now() - wait.waitedMs };
+    if (!this.#options.progress) return;
+    // It goes on while nothing is heard.
+    if (wait !== undefined) this.#timer ??= setInterval(() => this.#showIfDue(), TICK_MS).unref();
+    else if (this.#isTerminal) this.#draw();
   }
 
   done(): void {
@@ -126,20 +137,49 @@ class TextReporter implements Reporter {
 
   #showIfDue(): void {
     if (this.#now() - this.#shownAtMs < (this.#isTerminal ? FRAME_MS : LINE_MS)) return;
+    if (this.#isTerminal) {
+      this.#shownAtMs = this.#now();
+      this.#draw();
+      return;
+    }
+    const line = this.#line();
+    if (line === undefined) return;
     this.#shownAtMs = this.#now();
-    if (this.#isTerminal) return this.#draw();
+    this.#options.target.write(`${line}\n`);
+  }
+
+  /** Undefined: there is nothing to say at this moment. */
+  #line(): string | undefined {
+    const waiting = this.#waitView();
+    if (waiting !== undefined) return formatWaitLine(waiting);
     const view = this.#view();
-    if (view !== undefined && view.state.done < view.state.length)
-      this.#options.target.write(`${formatProgressLine(view)}\n`);
+    return view !== undefined && view.state.done < view.state.length
+      ? formatProgressLine(view)
+      : undefined;
   }
 
   #draw(): void {
     const { target } = this.#options;
-    const view = this.#view();
+    const { columns = 80 } = target;
+    const waiting = this.#waitView();
+    const view = waiting === undefined ? this.#view() : undefined;
     // A terminal that does not keep up gets fewer frames.
-    if (view === undefined || target.writableNeedDrain) return;
-    target.write(`\r${formatBar(view, { ...this.#style, columns: target.columns ?? 80 })}\u001b[K`);
+    if (target.writableNeedDrain) return;
+    if (waiting !== undefined) target.write(`\r${formatWaitBar(waiting, { columns })}\u001b[K`);
+    else if (view !== undefined)
+      target.write(`\r${formatBar(view, { ...this.#style, columns })}\u001b[K`);
+    else return;
     this.#isBarShown = true;
+  }
+
+  /** Undefined: nothing has been waited for that long. */
+  #waitView(): { label: string; state: TransferState | undefined; wait: WaitView } | undefined {
+    if (this.#wait === undefined) return undefined;
+    const { description, boundMs, sinceMs } = this.#wait;
+    const elapsedMs = this.#now() - sinceMs;
+    if (elapsedMs < WAIT_SHOWN_MS) return undefined;
+    const wait = { description, boundMs, elapsedMs };
+    return { label: this.#options.label, state: this.#tally?.state, wait };
   }
 
   #view(): { label: string; state: TransferState; rate: number } | undefined {
@@ -179,5 +219,7 @@ function isColorWanted(env: Readonly<Record<string, string | undefined>>): boole
 const FRAME_MS = 100;
 /** Half a frame, so that a tick that is early does not cost a frame. */
 const TICK_MS = 50;
+/** Who waits no longer need not be told. */
+const WAIT_SHOWN_MS = 3000;
 /** Between two lines of a log. */
 const LINE_MS = 3000;

@@ -190,9 +190,9 @@ function downloadTask(
     signal,
     outputAllowed,
     isTonic: userAgent.startsWith("tonic/"),
-    takesNotices: userAgent.startsWith("damselfly-dfget"),
     localContent,
     taken,
+    isOurs: userAgent.startsWith("damselfly-dfget"),
     ...(prefetchObserver ? { prefetchObserver } : {}),
   });
   return translated(messages, signal);

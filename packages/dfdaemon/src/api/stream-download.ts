@@ -4,11 +4,14 @@ import {
   type DownloadTaskResponse,
 } from "@damselfly/rpc";
 import type { StoredTask } from "@damselfly/storage";
+import { DaemonError } from "../errors.ts";
 import { encodePiece } from "../piece-message.ts";
+import { DownloadCall } from "../tasks/download-call.ts";
 import type { PrefetchObserver, TaskManager } from "../tasks/task-manager.ts";
 import { decodeDownload, type DecodedDownload } from "./decode-download.ts";
 import { leaveSomethingToRemove } from "./leave-something-to-remove.ts";
 import type { LocalContent } from "./local-content.ts";
+import { withWaits } from "./with-waits.ts";
 
 /** The longest a timer can run. Milliseconds. */
 const TIMER_MS_MAX = 2 ** 31 - 1;
@@ -19,8 +22,8 @@ export interface StreamDownloadOptions {
   readonly outputAllowed: boolean;
   /** The caller is written in Rust, as Dragonfly's dfget is. */
   readonly isTonic: boolean;
-  /** The caller understands notices of what is waited for, as our dfget does. */
-  readonly takesNotices: boolean;
+  /** It is our dfget, which understands what is waited for. */
+  readonly isOurs: boolean;
   /** Where pieces are kept for a caller that wants their content. */
   readonly localContent: LocalContent;
   /** Resolves when the caller has taken all that it was sent, or has left. */
@@ -48,7 +51,7 @@ export async function* streamDownload(
   let hasStarted = false;
   try {
     for await (const response of respond(manager, download, { ...options, signal })) {
-      hasStarted ||= response.notice === undefined;
+      hasStarted ||= response.wait === undefined;
       yield response;
     }
   } catch (error) {
@@ -63,15 +66,18 @@ export async function* streamDownload(
 async function* respond(
   manager: TaskManager,
   download: DecodedDownload,
-  { hostId, signal, takesNotices, localContent, taken, prefetchObserver }: StreamDownloadOptions,
+  { hostId, signal, isOurs, localContent, taken, prefetchObserver }: StreamDownloadOptions,
 ): AsyncGenerator<DownloadTaskResponse, void, undefined> {
   let identity = { hostId, taskId: download.taskId, peerId: "" };
   let task: StoredTask | undefined;
   using contents = localContent.openCall(taken);
-  for await (const event of manager.download(download, signal)) {
-    if (event.kind === "waiting") {
-      const { text, waitMs } = event;
-      if (takesNotices) yield { ...identity, notice: { text, waitMs } };
+  const call = new DownloadCall();
+  const left = new AbortController();
+  const events = manager.download(download, AbortSignal.any([signal, left.signal]), call);
+  const onLeave = (): void => left.abort(signal.reason ?? nobodyWaits());
+  for await (const event of isOurs ? withWaits(events, call, { onLeave }) : events) {
+    if (event.kind === "wait") {
+      yield { ...identity, wait: event.wait };
       continue;
     }
     if (event.kind === "started") {
@@ -96,6 +102,10 @@ async function* respond(
         : {};
     yield { ...identity, downloadPieceFinishedResponse: { piece: { ...piece, ...content } } };
   }
+}
+
+function nobodyWaits(): Error {
+  return new DaemonError("ERR_CLOSED", "Cannot go on: nobody waits for it any more");
 }
 
 function lateBy(timeoutMs: number): Error {

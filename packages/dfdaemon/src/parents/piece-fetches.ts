@@ -19,7 +19,7 @@ const PIECES_PER_PARENT_MAX = 4;
 /** Failures in a row that a parent survives when the fault may be passing; and silences. */
 const STRIKES_MAX = 2;
 /** A parent offers what it has. One that does not announce it for so long never will. Milliseconds. */
-const UNANNOUNCED_MS_MAX = 30_000;
+export const UNANNOUNCED_MS_MAX = 30_000;
 /** Times that somebody else is asked for a piece of a download: so many, and once for every so many pieces. */
 const HEDGE_COUNT_MIN = 16;
 const PIECES_A_HEDGE = 4;

@@ -73,6 +73,7 @@ export class PieceRun implements PieceHedging {
   #takenAt = 0;
   #takenMs: number;
   #askedMs: number;
+  #movedMs: number;
   #silentMs = 0;
   #waitedMs = 0;
   #marks: { readonly ms: number; readonly position: number; readonly waitedMs: number }[] = [];
@@ -92,6 +93,7 @@ export class PieceRun implements PieceHedging {
     this.startedMs = options.now();
     this.#takenMs = this.startedMs;
     this.#askedMs = this.startedMs;
+    this.#movedMs = this.startedMs;
   }
 
   /** Whom it comes from; undefined: nobody has announced it. */
@@ -132,6 +134,11 @@ export class PieceRun implements PieceHedging {
   /** For how long its bytes, or its announcement, have been waited for in vain. Milliseconds. */
   get silentMs(): number {
     return this.#silentMs;
+  }
+
+  /** When a byte of it last came, or it was begun; on the clock that was given. */
+  get movedMs(): number {
+    return this.#movedMs;
   }
 
   /** When a source that has been asked was, on the clock that was given. */
@@ -194,6 +201,7 @@ export class PieceRun implements PieceHedging {
   received(length: number): void {
     const { source } = this;
     this.#position += length;
+    this.#movedMs = this.#now();
     this.#silentMs = 0;
     if (source !== undefined) this.#lengths.set(source, (this.#lengths.get(source) ?? 0) + length);
     this.#events.progressed(length, source);
@@ -201,12 +209,14 @@ export class PieceRun implements PieceHedging {
 
   began(offer: (supplier: Supplier) => void): void {
     this.#offer = offer;
+    this.#movedMs = this.#now();
     this.#events.changed();
   }
 
   lost(): void {
     this.#offer = undefined;
     // It is written from its start again.
+    this.#movedMs = this.#now();
     this.#position = 0;
     this.#takenAt = 0;
     this.#silentMs = 0;
@@ -228,6 +238,7 @@ export class PieceRun implements PieceHedging {
     this.#current = id;
     this.#takenAt = this.#position;
     this.#takenMs = this.#now();
+    this.#movedMs = this.#takenMs;
     this.#silentMs = 0;
     this.#marks = [];
     this.look();

@@ -13,6 +13,7 @@ import { Parent } from "./parent.ts";
 import type { ParentHosts } from "./parent-host.ts";
 import { isLie, type OriginOffer, PieceFetches, type PieceFetchesEvents } from "./piece-fetches.ts";
 import type { PieceQueue } from "./piece-queue.ts";
+import type { PieceRun } from "./piece-run.ts";
 
 /** Parents of one download at once, each with a stream that tells its pieces. */
 const PARENTS_MAX = 64;
@@ -78,7 +79,15 @@ export class Swarm implements AsyncDisposable {
     return this.#fetches.count;
   }
 
-  /** Of them, those whose rests the origin is asked for. */
+  get runs(): ReadonlySet<PieceRun> {
+    return this.#fetches.runs;
+  }
+
+  get parents(): readonly Parent[] {
+    return [...this.#parents.values()];
+  }
+
+  /** Of the pieces in flight, those whose rests the origin is asked for. */
   get inFlightAtOrigin(): number {
     return this.#fetches.originCount;
   }

@@ -1,16 +1,23 @@
-import type { PieceRecord, StoredTask } from "@damselfly/storage";
+import { StorageError, type PieceRecord, type StoredTask } from "@damselfly/storage";
 import { RpcError } from "@damselfly/rpc";
+import { DEFAULT_DOWNLOADER_TIMEOUTS } from "@damselfly/transport";
 import { codeOf } from "../code-of.ts";
 import type { DataPlane } from "../data-plane/data-plane.ts";
 import { DaemonError } from "../errors.ts";
 import { jitter } from "../jitter.ts";
 import type { Logger } from "../logger.ts";
 import { messageOf } from "../message-of.ts";
+import type { OriginGuard } from "../origins/origin-guard.ts";
 import type { OriginRequest } from "../origins/origin.ts";
 import type { ParentChannel } from "../parents/parent-channel.ts";
 import type { ParentHosts } from "../parents/parent-host.ts";
 import type { Parent } from "../parents/parent.ts";
-import type { FetchedPiece, HedgeTally, OriginOffer } from "../parents/piece-fetches.ts";
+import {
+  type FetchedPiece,
+  type HedgeTally,
+  type OriginOffer,
+  UNANNOUNCED_MS_MAX,
+} from "../parents/piece-fetches.ts";
 import { PieceQueue } from "../parents/piece-queue.ts";
 import { Swarm } from "../parents/swarm.ts";
 import { pause } from "../pause.ts";
@@ -22,8 +29,18 @@ import type {
   ScheduleEvent,
   SchedulerLink,
 } from "../scheduling/scheduler-link.ts";
+import { type FlightReport, reportParent, reportRun } from "./flight-report.ts";
+import {
+  describeWait,
+  MOVING_MS,
+  type ParentsWaitView,
+  type SchedulerWaitView,
+  viewOfRun,
+} from "./flight-wait.ts";
 import { isProvable, OriginMoved, OriginReader } from "./origin-reader.ts";
+import { OriginPause } from "./origin-pause.ts";
 import { RateWindow } from "./rate-window.ts";
+import { formatWait, type Wait, type WaitReason } from "./wait.ts";
 
 export interface FlightOptions {
   readonly task: StoredTask;
@@ -31,6 +48,8 @@ export interface FlightOptions {
   readonly originRequest: OriginRequest;
   readonly rangeable: boolean;
   readonly dataPlane: DataPlane;
+  /** Where it is known that the origin is left alone. */
+  readonly waits?: Pick<OriginGuard, "watch"> | undefined;
   /** Absent: no scheduler at all, the origin is asked at once. */
   readonly scheduler?: SchedulerLink;
   /** Why there is none, for the log. */
@@ -82,6 +101,8 @@ export interface FlightLimits {
   readonly hedgeMs: number;
   /** All that comes is less than this for a while: the same. Bytes a millisecond. */
   readonly crawlRate: number;
+  /** A download of which nothing comes for this long, whatever it waits for, turns to the origin, or fails. Milliseconds. */
+  readonly taskStallMs: number;
   /** How often the scheduler hears that the origin still sends; well below any lease. Milliseconds. */
   readonly leaseRenewalMs: number;
 }
@@ -100,6 +121,7 @@ export const DEFAULT_FLIGHT_LIMITS: FlightLimits = {
   widenMs: 2_000,
   hedgeMs: 5_000,
   crawlRate: 64,
+  taskStallMs: 300_000,
   leaseRenewalMs: 2_000,
 };
 
@@ -108,6 +130,9 @@ const ORIGIN_BYTES_PER_MS_MIN = (4 << 20) / 1000;
 /** Parents that make a mesh; Dragonfly's scheduler names three at most, and at first often one. */
 const PARENTS_WANTED = 4;
 const WIDEN_MAX_MS = 30_000;
+/** Before a scheduler that was lost is registered with again, at first; it doubles. Milliseconds. */
+const SESSION_PAUSE_MS = 500;
+const SESSION_PAUSE_MS_MAX = 15_000;
 /** Between two calls for help, at first; it doubles. Milliseconds. */
 const HELP_MS = 5_000;
 const HELP_MS_MAX = 60_000;
@@ -115,6 +140,18 @@ const HELP_MS_MAX = 60_000;
 const RATE_MS = 15_000;
 /** What is left would take at least so long at the present rate: only then it is said to crawl. Milliseconds. */
 const CRAWL_LEFT_MS = 60_000;
+
+/** Who waits longer is told of in the log. Milliseconds. */
+const WAIT_LOGGED_MS = 5_000;
+/** What a download may wait for without anything else being done about it: see the transports, `PieceFetches` and the data plane. */
+const WAIT_BOUNDS = {
+  announcementMs: UNANNOUNCED_MS_MAX,
+  contentMs: DEFAULT_DOWNLOADER_TIMEOUTS.stallMs,
+  diskMs: 120_000,
+  dataPlaneMs: 30_000,
+};
+/** What still runs when a download ends is not waited for any longer: a disk that hangs may never come back. Milliseconds. */
+const CLOSE_MS = 10_000;
 
 /** Where the bytes of a flight came from. */
 export interface FlightTally {
@@ -142,6 +179,9 @@ export class Flight {
   readonly #random: () => number;
   readonly #rate: RateWindow;
   #reader: OriginReader | undefined;
+  #readerSinceMs = 0;
+  /** The origin has asked to be left alone, or is left alone before another try. */
+  readonly #originPause = new OriginPause();
   /** The scheduler has sent us to the origin: nobody else is there, or it is known who. */
   #hasTurn = false;
   #session: PeerSession | undefined;
@@ -150,6 +190,8 @@ export class Flight {
   #hadSession = false;
   /** When the scheduler was asked for something it has not answered. */
   #askedMs: number | undefined;
+  /** When it last said anything. */
+  #answeredMs = 0;
   /** No sooner is the scheduler asked again, and how long that was after the last time. */
   #askAgainMs = 0;
   #askPauseMs = 0;
@@ -167,6 +209,14 @@ export class Flight {
   #widenPauseMs = 0;
   readonly #startedMs: number;
   #progressMs: number;
+  /** When a byte last came; the start, if none has. */
+  #movedMs: number;
+  /** When a parent was last named. */
+  #namedMs: number;
+  /** Bytes that have come, whatever became of them. */
+  #received = 0;
+  /** The wait that has been logged. */
+  #loggedWait: WaitReason | undefined;
   /** When our turn at the origin was last renewed; undefined while it is none that can be. */
   #renewedMs: number | undefined;
   /** What the scheduler of the present session has been told. */
@@ -185,6 +235,8 @@ export class Flight {
     this.#now = options.now ?? Date.now;
     this.#startedMs = this.#now();
     this.#progressMs = this.#startedMs;
+    this.#movedMs = this.#startedMs;
+    this.#namedMs = this.#startedMs;
     this.#rate = new RateWindow(RATE_MS, this.#startedMs);
     const random = options.random ?? Math.random;
     this.#random = random;
@@ -228,6 +280,45 @@ export class Flight {
     this.#changed();
   }
 
+  /** What it waits for; undefined: something moves, or it is over. Times are those of the clock that was given. */
+  wait(): Wait | undefined {
+    const nowMs = this.#now();
+    // Asked often, and there is something to look through.
+    if (this.#over || nowMs - this.#movedMs < MOVING_MS) return undefined;
+    return describeWait({
+      nowMs,
+      movedMs: this.#movedMs,
+      pieces: [...this.#swarm.runs].map(viewOfRun),
+      origin: this.#reader && {
+        inFlight: this.#reader.inFlight,
+        sinceMs: this.#readerSinceMs,
+        pause: this.#originPause.at(nowMs),
+      },
+      parents: this.#viewOfParents(),
+      scheduler: this.#viewOfScheduler(nowMs),
+      bounds: WAIT_BOUNDS,
+    });
+  }
+
+  /** How it gets on, for people. */
+  report(): FlightReport {
+    const nowMs = this.#now();
+    const { originBytes, bytesByParent } = this.tally;
+    return {
+      startedMs: this.#startedMs,
+      receivedLength: this.#received,
+      rate: this.#rate.rate(nowMs),
+      scheduler: this.#session?.schedulerName,
+      origin: this.#reader && {
+        byteCount: originBytes,
+        inFlight: this.#reader.inFlight + this.#swarm.inFlightAtOrigin,
+      },
+      parents: this.#swarm.parents.map((parent) => reportParent(parent, nowMs)),
+      bytesByParent,
+      pieces: [...this.#swarm.runs].map(reportRun),
+    };
+  }
+
   /** Ends the flight; what is on disk stays. */
   abort(reason: Error): void {
     this.#break(reason);
@@ -245,6 +336,8 @@ export class Flight {
       else this.#queue.done(change.piece.number);
       this.#changed();
     });
+    const { waits, originRequest } = this.#options;
+    const unwatch = waits?.watch(originRequest, (wait) => this.#originPause.add(wait, this.#now()));
     const conversation = this.#converse();
     let failure: Error | undefined;
     try {
@@ -258,14 +351,63 @@ export class Flight {
     }
     this.#over = true;
     stopWatching();
+    unwatch?.();
     this.#work.abort(new DaemonError("ERR_CLOSED", "Cannot go on: the download has ended"));
-    await this.#swarm[Symbol.asyncDispose]();
-    await this.#reader?.[Symbol.asyncDispose]();
+    const closed = this.#close();
+    await settledWithin(closed, CLOSE_MS);
     await this.#farewell(failure);
     this.#talk.abort(new DaemonError("ERR_CLOSED", "Cannot go on: the download has ended"));
     await conversation;
-    release();
+    // What is still being written belongs to the task for as long as that takes.
+    void closed.finally(release);
     if (failure !== undefined) throw failure;
+  }
+
+  async #close(): Promise<void> {
+    await this.#swarm[Symbol.asyncDispose]();
+    await this.#reader?.[Symbol.asyncDispose]();
+  }
+
+  #viewOfParents(): ParentsWaitView {
+    const { parents } = this.#swarm;
+    const offering = parents.filter((parent) => this.#queue.isHeldBy(parent));
+    return {
+      count: parents.length,
+      answeredCount: parents.filter(({ address }) => address !== undefined).length,
+      offeringCount: offering.length,
+      restUntilMs: Math.min(...offering.map(({ restsUntilMs }) => restsUntilMs)),
+      namedMs: this.#namedMs,
+      untilMs: this.#progressMs + this.#options.limits.idleMs,
+    };
+  }
+
+  #viewOfScheduler(nowMs: number): SchedulerWaitView | undefined {
+    if (this.#options.scheduler === undefined) return undefined;
+    const askedMs = this.#session === undefined ? this.#startedMs : this.#askedMs;
+    if (this.#sessionLostMs !== undefined && this.#session === undefined) {
+      const sinceMs = Math.max(this.#sessionLostMs, this.#startedMs);
+      return { state: "lost", sinceMs, untilMs: sinceMs + this.#options.limits.schedulerLostMs };
+    }
+    if (askedMs !== undefined)
+      return { state: "asked", sinceMs: askedMs, untilMs: askedMs + this.#answerMs };
+    if (this.#askAgainMs <= nowMs) return undefined;
+    return { state: "pausing", sinceMs: this.#answeredMs, untilMs: this.#askAgainMs };
+  }
+
+  /** A line for each thing that is waited for longer than a moment. */
+  #logWait(nowMs: number): void {
+    const wait = this.wait();
+    if (wait === undefined || nowMs - wait.sinceMs < WAIT_LOGGED_MS) {
+      if (wait === undefined) this.#loggedWait = undefined;
+      return;
+    }
+    if (this.#loggedWait === wait.reason) return;
+    this.#loggedWait = wait.reason;
+    const { taskId } = this.task.facts;
+    this.#options.logger.info(
+      { taskId, reason: wait.reason },
+      `waiting: ${formatWait(wait, nowMs)}`,
+    );
   }
 
   /** Starts whatever can be started, and turns to the next source when nothing can. */
@@ -273,6 +415,8 @@ export class Flight {
     const now = this.#now();
     const { limits, scheduler } = this.#options;
     const silentMs = now - this.#progressMs;
+    this.#logWait(now);
+    if (this.#isHeldUp(now)) return;
     this.#swarm.pump();
     this.#swarm.watch(this.#originOffer(now));
     this.#widen(now);
@@ -289,9 +433,10 @@ export class Flight {
       this.#swarm.dropIdle(`nothing came from it for ${limits.idleMs} ms`);
       this.#changed();
     } else if (this.#session === undefined) {
-      if (this.#sessionLostMs === undefined || now - this.#sessionLostMs < limits.schedulerLostMs)
-        return;
-      this.#turnToOrigin("the scheduler is lost");
+      const isLost = this.#sessionLostMs !== undefined;
+      const sinceMs = this.#sessionLostMs ?? this.#startedMs;
+      if (now - sinceMs < (isLost ? limits.schedulerLostMs : this.#answerMs)) return;
+      this.#turnToOrigin(isLost ? "the scheduler is lost" : "no scheduler lets us in");
     } else if (this.#askedMs !== undefined) {
       if (now - this.#askedMs < this.#answerMs) return;
       this.#turnToOrigin(`the scheduler has not answered for ${this.#answerMs} ms`);
@@ -311,7 +456,7 @@ export class Flight {
     if (!wanting || now < this.#widenAgainMs || this.#askedMs !== undefined) return;
     if (this.#reader !== undefined || this.#session?.dialect !== "dragonfly") return;
     this.#widenPauseMs = Math.min(2 * this.#widenPauseMs, WIDEN_MAX_MS);
-    this.#widenAgainMs = now + this.#widenPauseMs;
+    this.#widenAgainMs = now + jitter(this.#widenPauseMs, this.#random);
     this.#askedMs = now;
     this.#askedForMore = true;
     this.#session.reschedule(this.#swarm.dropped, "more parents would help");
@@ -344,6 +489,27 @@ export class Flight {
     } else if (now - this.#askedMs >= this.#answerMs && this.#mayAskOrigin) {
       this.#turnToOrigin(`the scheduler has not answered for ${this.#answerMs} ms, and ${why}`);
     }
+  }
+
+  /** The last resort, whatever else is waited for: nothing has come for so long that nothing will. */
+  #isHeldUp(now: number): boolean {
+    const { taskStallMs } = this.#options.limits;
+    const wait =
+      now - this.#movedMs < Math.min(taskStallMs, WAIT_BOUNDS.diskMs) ? undefined : this.wait();
+    if (wait?.reason === "disk" && now >= (wait.untilMs ?? Infinity)) {
+      this.#break(
+        new StorageError(
+          "ERR_IO",
+          `Cannot go on with task ${this.task.facts.taskId.slice(0, 12)}: ${formatWait(wait, now)}`,
+        ),
+      );
+      return true;
+    }
+    const stallMs = Math.max(taskStallMs, 2 * this.#answerMs);
+    const isReading = this.#reader !== undefined && this.#originError === undefined;
+    if (isReading || now - this.#movedMs < stallMs) return false;
+    this.#turnToOrigin(`nothing has come for ${Math.round(stallMs / 1000)} s`);
+    return false;
   }
 
   /** Nothing has come for a while, or so little that it may as well be nothing. */
@@ -441,6 +607,7 @@ export class Flight {
         broke: (error) => this.#originBroke(error),
       },
     });
+    this.#readerSinceMs = this.#now();
     this.#changed();
   }
 
@@ -462,6 +629,7 @@ export class Flight {
     const { scheduler, registration, logger } = this.#options;
     if (scheduler === undefined) return;
     const { signal } = this.#talk;
+    let announcedMs = Number.NEGATIVE_INFINITY;
     for (let attempt = 0; !signal.aborted; attempt += 1) {
       try {
         await using session = await scheduler.register(registration, { signal });
@@ -489,8 +657,12 @@ export class Flight {
           this.#refused(toError(error));
           return;
         }
-        // It knows us no more: we are announced anew, which need not wait.
-        if (statusOf(error) === "NOT_FOUND" && attempt === 0) continue;
+        // It knows us no more: we are announced anew, which need not wait, unless that is what we have just done.
+        const isNews = this.#now() - announcedMs >= SESSION_PAUSE_MS_MAX;
+        if (statusOf(error) === "NOT_FOUND" && isNews) {
+          announcedMs = this.#now();
+          continue;
+        }
         const level = attempt === 0 ? "warn" : "debug";
         logger[level]({ taskId: registration.taskId }, `scheduler lost: ${messageOf(error)}`);
       } finally {
@@ -498,7 +670,8 @@ export class Flight {
       }
       this.#sessionLostMs ??= this.#hadSession ? this.#now() : Number.NEGATIVE_INFINITY;
       this.#changed();
-      await pause(Math.min(500 * 2 ** attempt, 15_000), signal);
+      const pauseMs = Math.min(SESSION_PAUSE_MS * 2 ** attempt, SESSION_PAUSE_MS_MAX);
+      await pause(jitter(pauseMs, this.#random), signal);
     }
   }
 
@@ -507,6 +680,7 @@ export class Flight {
     const forHelp = this.#askedForHelp;
     const answered = this.#askedMs !== undefined && !unneeded && !forHelp;
     this.#askedMs = undefined;
+    this.#answeredMs = this.#now();
     this.#askedForMore = false;
     this.#askedForHelp = false;
     if (event.kind === "parents") {
@@ -514,6 +688,7 @@ export class Flight {
       if (!unneeded) this.#scheduleWidening();
       if (this.#swarm.add(event.parents) > 0) {
         this.#progressMs = this.#now();
+        this.#namedMs = this.#progressMs;
         this.#fruitlessCount = 0;
       } else if (answered) {
         this.#fruitlessCount += 1;
@@ -559,7 +734,7 @@ export class Flight {
     // Answers that are of no use are asked for later and later; pieces that come reset that.
     const { askPauseMs } = this.#options.limits;
     this.#askPauseMs = Math.min(Math.max(askPauseMs, this.#askPauseMs * 2), 20 * askPauseMs);
-    this.#askAgainMs = now + this.#askPauseMs;
+    this.#askAgainMs = now + jitter(this.#askPauseMs, this.#random);
     this.#askedMs = now;
     this.#askedForMore = false;
     this.#askedForHelp = false;
@@ -568,7 +743,7 @@ export class Flight {
 
   #scheduleWidening(): void {
     this.#widenPauseMs = this.#options.limits.widenMs;
-    this.#widenAgainMs = this.#now() + this.#widenPauseMs;
+    this.#widenAgainMs = this.#now() + jitter(this.#widenPauseMs, this.#random);
   }
 
   #tell(from: "parents" | "origin"): void {
@@ -626,7 +801,10 @@ export class Flight {
 
   #progressed(length: number): void {
     this.#options.observer?.bytes(length);
+    this.#received += length;
     this.#progressMs = this.#now();
+    if (length === 0) return;
+    this.#movedMs = this.#progressMs;
     this.#rate.add(length, this.#progressMs);
   }
 
@@ -653,6 +831,13 @@ export class Flight {
     }
     this.#woken = false;
   }
+}
+
+/** Waits for `work`, which does not reject, but no longer than so many milliseconds. */
+async function settledWithin(work: Promise<void>, ms: number): Promise<void> {
+  const over = new AbortController();
+  void work.then(() => over.abort());
+  await pause(ms, over.signal);
 }
 
 /** Peers of these priorities may not make a task be fetched that nobody has (common.v2.Priority). */

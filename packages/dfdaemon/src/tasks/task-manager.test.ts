@@ -428,8 +428,8 @@ describe("TaskManager", () => {
       await child.download();
       expect(sha256(await contentOf(child))).toBe(sha256(cluster.origin.content));
       expect(count).toBe(3);
-      // 250 ms and 500 ms lie between the three questions, however fast they are answered.
-      expect(Date.now() - startMs).toBeGreaterThan(700);
+      // 250 ms and 500 ms lie between the three questions on average, at least half of that, however fast they are answered.
+      expect(Date.now() - startMs).toBeGreaterThan(350);
     });
 
     it("goes to the origin when the scheduler is lost and no parent is left", async () => {

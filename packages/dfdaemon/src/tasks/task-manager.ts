@@ -16,11 +16,12 @@ import { announceHolding } from "./announce-holding.ts";
 import { mayDoBetter, PeersLied, pieceMissing, whyAnew } from "./begin-anew.ts";
 import { piecesOfRange, type ByteRange } from "./byte-range.ts";
 import { DigestCheck, type DigestCheckOptions } from "./digest-check.ts";
+import { DownloadCall } from "./download-call.ts";
 import type { DownloadRequest } from "./download-request.ts";
 import { DEFAULT_FLIGHT_LIMITS, Flight, type FlightLimits, type FlightObserver } from "./flight.ts";
 import { followPieces } from "./follow-pieces.ts";
 import { TaskHistory } from "./task-history.ts";
-import { Notices, withNotices, type Notice } from "./notices.ts";
+import { reportTask, type RunningCall, type TaskReport } from "./task-report.ts";
 import { TaskPreparer, type RunningFlight } from "./task-preparer.ts";
 import { registrationOf } from "./registration-of.ts";
 import { skipsScheduler } from "./skips-scheduler.ts";
@@ -48,9 +49,7 @@ export type DownloadEvent =
       readonly finished: boolean;
     }
   /** A piece is on disk and checked. */
-  | { readonly kind: "piece"; readonly piece: PieceRecord }
-  /** Nothing comes for a while, and why; at any time, also before the start. */
-  | Notice;
+  | { readonly kind: "piece"; readonly piece: PieceRecord };
 
 export interface TaskManagerOptions {
   readonly dataPlane: DataPlane;
@@ -91,7 +90,7 @@ export class TaskManager implements AsyncDisposable {
   /** Tasks that are fetched because somebody wanted a part of them. */
   readonly #prefetching = new Set<string>();
   readonly #closing = new AbortController();
-  #callerCount = 0;
+  readonly #calls = new Set<RunningCall>();
   #childCount = 0;
 
   constructor(options: TaskManagerOptions) {
@@ -114,7 +113,25 @@ export class TaskManager implements AsyncDisposable {
 
   /** Downloads under way, up to the delivery of the last byte, and children that follow them. */
   get activeCount(): number {
-    return this.#callerCount + this.#childCount;
+    return this.#calls.size + this.#childCount;
+  }
+
+  /** What is being downloaded, and how it gets on. */
+  report(): TaskReport[] {
+    const nowMs = Date.now();
+    const urls = new Map<string, string>();
+    for (const [taskId, { flight }] of this.#flights) urls.set(taskId, flight.task.facts.url);
+    for (const { request } of this.#calls) urls.set(request.taskId, request.origin.url);
+    return [...urls].map(([taskId, url]) => {
+      const shared = this.#flights.get(taskId);
+      return reportTask(taskId, {
+        url,
+        calls: [...this.#calls].filter(({ request }) => request.taskId === taskId),
+        flight: shared?.flight,
+        childCount: shared?.childCount ?? 0,
+        nowMs,
+      });
+    });
   }
 
   /** Whether a download of this task is under way. */
@@ -148,28 +165,27 @@ export class TaskManager implements AsyncDisposable {
    * Downloads, and ends when every piece asked for is on disk, the digest is right and the output is in place.
    * Leaving the loop, or the signal, gives up; the download goes on while anybody else waits for it, and pieces on disk stay.
    *
+   * @param call knows at each moment what is being waited for
    * @throws {OriginError | StorageError | DaemonError} why it cannot be had
    */
   async *download(
     request: DownloadRequest,
     signal: AbortSignal,
+    call: DownloadCall = new DownloadCall(),
   ): AsyncGenerator<DownloadEvent, void, undefined> {
-    this.#callerCount += 1;
-    const left = new AbortController();
-    const leave = (): void =>
-      left.abort(new DaemonError("ERR_CLOSED", "Cannot go on: nobody waits for it any more"));
-    const either = AbortSignal.any([signal, this.#closing.signal, left.signal]);
-    const notices = new Notices();
-    const unwatch = this.#options.waits?.watch(request.origin, (wait) => notices.add(wait));
+    const running = { request, call };
+    this.#calls.add(running);
+    const either = AbortSignal.any([signal, this.#closing.signal]);
+    const unwatch = this.#options.waits?.watch(request.origin, (wait) => call.waits(wait));
     try {
-      yield* withNotices(this.#persist(request, either), notices, leave);
+      yield* this.#persist(request, either, call);
       this.history.succeeded(request.taskId);
     } catch (error) {
       if (!either.aborted && !isAboutDelivery(error)) this.history.failed(request.taskId);
       throw error;
     } finally {
       unwatch?.();
-      this.#callerCount -= 1;
+      this.#calls.delete(running);
     }
   }
 
@@ -210,12 +226,13 @@ export class TaskManager implements AsyncDisposable {
   async *#persist(
     asked: DownloadRequest,
     either: AbortSignal,
+    call: DownloadCall,
   ): AsyncGenerator<DownloadEvent, void, undefined> {
     let request: DownloadRequest = { ...asked, askedAtMs: Date.now() };
     let changedCount = 0;
     for (let restarts = 0; ; restarts += 1) {
       try {
-        yield* this.#attempt(request, either);
+        yield* this.#attempt(request, either, call);
         return;
       } catch (error) {
         either.throwIfAborted();
@@ -241,8 +258,10 @@ export class TaskManager implements AsyncDisposable {
   async *#attempt(
     request: DownloadRequest,
     signal: AbortSignal,
+    call: DownloadCall,
   ): AsyncGenerator<DownloadEvent, void, undefined> {
-    const prepared = await this.#preparer.prepare(request, signal);
+    call.enter("origin-facts");
+    const prepared = await this.#preparer.prepare(request, signal, call);
     const { task, rangeable, fresh = false, digestIsNews: isNews = false } = prepared;
     const range = request.range?.(task.facts.contentLength);
     const pieceNumbers = piecesOfRange(task.facts, range);
@@ -270,8 +289,9 @@ export class TaskManager implements AsyncDisposable {
         }
       } else {
         if (range === undefined) this.#digestCheck?.expect(task, request);
-        yield* this.#ride(request, { task, rangeable, peerId, pieceNumbers }, signal);
+        yield* this.#ride(request, { task, rangeable, peerId, pieceNumbers, call }, signal);
       }
+      call.enter("output");
       await this.#digestCheck?.assertGood(task, request, { isNews });
       await this.#deliver(request, task, range, signal);
     } finally {
@@ -304,10 +324,11 @@ export class TaskManager implements AsyncDisposable {
       readonly rangeable: boolean;
       readonly peerId: string;
       readonly pieceNumbers: readonly number[];
+      readonly call: DownloadCall;
     },
     signal: AbortSignal,
   ): AsyncGenerator<DownloadEvent, void, undefined> {
-    const { task, pieceNumbers } = trip;
+    const { task, pieceNumbers, call } = trip;
     const told = new Set<number>();
     let hasAskedForRoom = false;
     /** The disk has filled up since the task was created, by somebody else's hand: once, others make way. */
@@ -323,6 +344,7 @@ export class TaskManager implements AsyncDisposable {
       shared.riderCount += 1;
       shared.forOthers ||= request.forOthers === true;
       shared.flight.want(pieceNumbers);
+      call.board(shared.flight);
       try {
         const untold = pieceNumbers.filter((number) => !told.has(number));
         for await (const { piece, fresh } of followPieces(task, untold, shared.ended, signal)) {
@@ -339,6 +361,7 @@ export class TaskManager implements AsyncDisposable {
         shared.riderCount -= 1;
         endUnlessWanted(shared);
       }
+      call.enter("former");
       await shared.ended;
     }
   }
@@ -368,6 +391,7 @@ export class TaskManager implements AsyncDisposable {
       originRequest: request.origin,
       rangeable,
       dataPlane,
+      waits: this.#options.waits,
       ...(scheduler === undefined || skips ? {} : { scheduler }),
       ...(skips ? { withoutScheduler: "the file is small" } : {}),
       channel,

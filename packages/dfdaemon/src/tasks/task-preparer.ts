@@ -39,6 +39,12 @@ export interface TaskPreparerOptions {
   readonly observer?: FlightObserver;
 }
 
+/** Hears how a preparation gets on. */
+export interface PreparationWatch {
+  /** Bytes come: of a file whose length nobody knows before. */
+  moved(): void;
+}
+
 export interface RunningFlight {
   readonly task: StoredTask;
   abort(reason: Error): void;
@@ -55,7 +61,11 @@ export class TaskPreparer {
   }
 
   /** The task on disk, with facts that hold: from the disk when nothing speaks against it, else from the origin. */
-  async prepare(request: DownloadRequest, signal: AbortSignal): Promise<Prepared> {
+  async prepare(
+    request: DownloadRequest,
+    signal: AbortSignal,
+    watch?: PreparationWatch,
+  ): Promise<Prepared> {
     const { flightOf } = this.#options;
     const stored = await this.#openStored(request);
     const credentials = rightsOf(request);
@@ -75,24 +85,28 @@ export class TaskPreparer {
     let preparation = this.#preparing.get(key);
     if (preparation === undefined) {
       const abort = new AbortController();
-      const prepared = this.#ask(
-        request,
-        stored,
-        credentials,
-        AbortSignal.any([abort.signal, this.#options.closing]),
-      );
+      const watches = new Set<PreparationWatch>();
+      const prepared = this.#ask(request, stored, credentials, {
+        signal: AbortSignal.any([abort.signal, this.#options.closing]),
+        watch: {
+          moved: () => watches.forEach((each) => each.moved()),
+        },
+      });
       preparation = {
         prepared: prepared.finally(() => this.#forget(key, preparation)),
         abort,
+        watches,
         waiterCount: 0,
       };
       this.#preparing.set(key, preparation);
     }
     preparation.waiterCount += 1;
+    if (watch !== undefined) preparation.watches.add(watch);
     try {
       return await abortable(preparation.prepared, signal);
     } finally {
       preparation.waiterCount -= 1;
+      if (watch !== undefined) preparation.watches.delete(watch);
       if (preparation.waiterCount === 0) {
         // Whoever comes now begins anew, and does not inherit that nobody waited.
         this.#forget(key, preparation);
@@ -130,13 +144,13 @@ export class TaskPreparer {
     request: DownloadRequest,
     stored: StoredTask | undefined,
     credentials: string,
-    signal: AbortSignal,
+    options: PreparationOptions,
   ): Promise<Prepared> {
     const { origin } = this.#options;
-    if (request.inOneGo === true) return await this.#spool(request, credentials, signal);
+    if (request.inOneGo === true) return await this.#spool(request, credentials, options);
     let stat: OriginStat;
     try {
-      stat = await origin.stat(request.origin, { signal });
+      stat = await origin.stat(request.origin, { signal: options.signal });
     } catch (error) {
       // Peers may have what an origin that is down has not, if we know what to ask them for.
       const down = ["ERR_ORIGIN_UNREACHABLE", "ERR_ORIGIN_SUSPENDED"].includes(codeOf(error));
@@ -149,7 +163,7 @@ export class TaskPreparer {
         throw error;
       return { task: stored, rangeable: isProvable(stored.facts) };
     }
-    if (stat.contentLength === undefined) return await this.#spool(request, credentials, signal);
+    if (stat.contentLength === undefined) return await this.#spool(request, credentials, options);
     const { rangeable, contentLength } = stat;
     return { ...(await this.#create(request, stat, contentLength, credentials)), rangeable };
   }
@@ -214,9 +228,9 @@ export class TaskPreparer {
   async #spool(
     request: DownloadRequest,
     credentials: string,
-    signal: AbortSignal,
+    options: PreparationOptions,
   ): Promise<Prepared> {
-    const { stat, spool: received } = await this.#receiveAll(request, signal);
+    const { stat, spool: received } = await this.#receiveAll(request, options);
     await using spool = received;
     const created = await this.#create(request, stat, spool.length, credentials);
     const { task } = created;
@@ -228,20 +242,27 @@ export class TaskPreparer {
         slice.content,
       );
       this.#options.observer?.piece(piece, piece.length);
+      options.watch.moved();
       await slice.rest();
     }
     return { ...created, rangeable: false, fresh: true };
   }
 
   /** The whole body in a spool; a transfer that broke is begun again, since there is nothing to go on from. */
-  async #receiveAll(request: DownloadRequest, signal: AbortSignal): Promise<SpooledOrigin> {
+  async #receiveAll(
+    request: DownloadRequest,
+    { signal, watch }: PreparationOptions,
+  ): Promise<SpooledOrigin> {
     const { dataPlane, observer } = this.#options;
     for (let attempt = 1; ; attempt += 1) {
       try {
         return await dataPlane.spoolOrigin({
           request: request.origin,
           signal,
-          onBytes: (length) => observer?.bytes(length),
+          onBytes: (length) => {
+            watch.moved();
+            observer?.bytes(length);
+          },
         });
       } catch (error) {
         if (!isPassingFault(error) || attempt === SPOOL_ATTEMPTS_MAX) throw error;
@@ -258,7 +279,13 @@ export class TaskPreparer {
 interface Preparation {
   readonly prepared: Promise<Prepared>;
   readonly abort: AbortController;
+  readonly watches: Set<PreparationWatch>;
   waiterCount: number;
+}
+
+interface PreparationOptions {
+  readonly signal: AbortSignal;
+  readonly watch: PreparationWatch;
 }
 
 async function abortable<Value>(promise: Promise<Value>, signal: AbortSignal): Promise<Value> {

@@ -30,9 +30,9 @@ export { type CachedTask, type CachedTask__Output } from "./damselfly/v1/CachedT
 export { type CollectGarbageRequest, type CollectGarbageRequest__Output } from "./damselfly/v1/CollectGarbageRequest.ts";
 export { type CollectGarbageResponse, type CollectGarbageResponse__Output } from "./damselfly/v1/CollectGarbageResponse.ts";
 export { type DownloadExtension, type DownloadExtension__Output } from "./damselfly/v1/DownloadExtension.ts";
-export { type DownloadNotice, type DownloadNotice__Output } from "./damselfly/v1/DownloadNotice.ts";
 export { type DownloadPieceRequest, type DownloadPieceRequest__Output } from "./damselfly/v1/DownloadPieceRequest.ts";
 export { type DownloadPieceResponse, type DownloadPieceResponse__Output } from "./damselfly/v1/DownloadPieceResponse.ts";
+export { type DownloadWait, type DownloadWait__Output } from "./damselfly/v1/DownloadWait.ts";
 export { type EvictedTask, type EvictedTask__Output } from "./damselfly/v1/EvictedTask.ts";
 export { type HostExtension, type HostExtension__Output } from "./damselfly/v1/HostExtension.ts";
 export { type ListCacheRequest, type ListCacheRequest__Output } from "./damselfly/v1/ListCacheRequest.ts";

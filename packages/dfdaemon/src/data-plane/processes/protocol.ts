@@ -100,11 +100,6 @@ export type ControlMethods = {
     readonly delivered: boolean;
     readonly length: number;
   }): void;
-  /** Bytes that came for contents, and that went to children, since the last time. */
-  progress(params: {
-    readonly received: readonly (readonly [content: number, length: number])[];
-    readonly sentLength: number;
-  }): void;
   /** Bytes that have moved at each rate since the start. */
   moved(params: ContentRates): void;
   /** What came for contents, and went to children, since the last time. */

@@ -2,7 +2,7 @@
 
 import type { DownloadTaskStartedResponse as _dfdaemon_v2_DownloadTaskStartedResponse, DownloadTaskStartedResponse__Output as _dfdaemon_v2_DownloadTaskStartedResponse__Output } from '../../dfdaemon/v2/DownloadTaskStartedResponse.ts';
 import type { DownloadPieceFinishedResponse as _dfdaemon_v2_DownloadPieceFinishedResponse, DownloadPieceFinishedResponse__Output as _dfdaemon_v2_DownloadPieceFinishedResponse__Output } from '../../dfdaemon/v2/DownloadPieceFinishedResponse.ts';
-import type { DownloadNotice as _damselfly_v1_DownloadNotice, DownloadNotice__Output as _damselfly_v1_DownloadNotice__Output } from '../../damselfly/v1/DownloadNotice.ts';
+import type { DownloadWait as _damselfly_v1_DownloadWait, DownloadWait__Output as _damselfly_v1_DownloadWait__Output } from '../../damselfly/v1/DownloadWait.ts';
 
 export interface DownloadTaskResponse {
   'hostId'?: (string) | undefined;
@@ -11,9 +11,9 @@ export interface DownloadTaskResponse {
   'downloadTaskStartedResponse'?: (_dfdaemon_v2_DownloadTaskStartedResponse | null) | undefined;
   'downloadPieceFinishedResponse'?: (_dfdaemon_v2_DownloadPieceFinishedResponse | null) | undefined;
   /**
-   * In the place of a response, at any time, also before the first.
+   * In place of a response, to Damselfly's dfget, which says in its user agent that it is.
    */
-  'notice'?: (_damselfly_v1_DownloadNotice | null) | undefined;
+  'wait'?: (_damselfly_v1_DownloadWait | null) | undefined;
   'response'?: "downloadTaskStartedResponse"|"downloadPieceFinishedResponse" | undefined;
 }
 
@@ -24,8 +24,8 @@ export interface DownloadTaskResponse__Output {
   'downloadTaskStartedResponse'?: (_dfdaemon_v2_DownloadTaskStartedResponse__Output | null);
   'downloadPieceFinishedResponse'?: (_dfdaemon_v2_DownloadPieceFinishedResponse__Output | null);
   /**
-   * In the place of a response, at any time, also before the first.
+   * In place of a response, to Damselfly's dfget, which says in its user agent that it is.
    */
-  'notice': (_damselfly_v1_DownloadNotice__Output | null);
+  'wait': (_damselfly_v1_DownloadWait__Output | null);
   'response'?: "downloadTaskStartedResponse"|"downloadPieceFinishedResponse";
 }

@@ -1,0 +1,259 @@
+import type { StoredTask } from "@damselfly/storage";
+import { RpcError } from "@damselfly/rpc";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import type { DataPlane, PieceFetch } from "../data-plane/data-plane.ts";
+import { DaemonError } from "../errors.ts";
+import type { Logger } from "../logger.ts";
+import { OriginError } from "../origins/origin-error.ts";
+import type { OriginGuard } from "../origins/origin-guard.ts";
+import type { OriginWait } from "../origins/origin.ts";
+import type { ParentChannel } from "../parents/parent-channel.ts";
+import { ParentHosts } from "../parents/parent-host.ts";
+import type { CandidateParent, SchedulerLink } from "../scheduling/scheduler-link.ts";
+import { DEFAULT_REQUEST, FakeSession, TASK_ID } from "../testing/fake-cluster.ts";
+import { DEFAULT_FLIGHT_LIMITS, Flight } from "./flight.ts";
+import { registrationOf } from "./registration-of.ts";
+
+const PIECE_LENGTH = 4 * 2 ** 20;
+const HOUR_MS = 3_600_000;
+
+beforeEach(() => void vi.useFakeTimers());
+afterEach(() => void vi.useRealTimers());
+
+/** A flight of one piece whose surroundings never do anything unless a test says so. Time is the test's. */
+function openFlight(
+  options: {
+    readonly fetchPiece?: (fetch: PieceFetch) => Promise<never>;
+    /** Absent: no conversation ever begins. */
+    readonly onSession?: (session: FakeSession) => void;
+    /** Parents say that they have the piece. */
+    readonly offers?: boolean;
+    readonly disableBackToSource?: boolean;
+    readonly waits?: Pick<OriginGuard, "watch">;
+    readonly readOrigin?: () => Promise<never>;
+  } = {},
+) {
+  const { onSession, offers = false, disableBackToSource = false } = options;
+  const log: string[] = [];
+  const note = (_: object, message: string): void => void log.push(message);
+  const logger: Logger = { debug() {}, info: note, warn: note, error: note };
+  const pieces = new Map();
+  const never = new Promise<never>(() => {});
+  const facts = {
+    taskId: TASK_ID,
+    url: "http://origin.test/file",
+    contentLength: PIECE_LENGTH,
+    pieceLength: PIECE_LENGTH,
+    contentVersion: "1",
+    etag: '"1"',
+    lastModified: "",
+    responseHeader: {},
+    credentialsDigest: "",
+    createdAtMs: 1,
+  };
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- as much of a task as is looked at
+  const task = {
+    facts,
+    pieceCount: 1,
+    pieces,
+    bounds: () => ({ offset: 0, length: PIECE_LENGTH }),
+    retain: () => () => {},
+    onChange: () => () => {},
+  } as unknown as StoredTask;
+  let originCount = 0;
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- likewise
+  const dataPlane = {
+    fetchPiece: options.fetchPiece ?? (() => never),
+    readOrigin: async () => {
+      originCount += 1;
+      if (options.readOrigin !== undefined) return await options.readOrigin();
+      throw new OriginError("ERR_ORIGIN_STATUS", "the origin was asked");
+    },
+  } as unknown as DataPlane;
+  let registrationCount = 0;
+  const scheduler: SchedulerLink = {
+    dialectOf: () => "damselfly",
+    async register(registration, { signal }) {
+      registrationCount += 1;
+      if (onSession === undefined) {
+        await new Promise((_, reject) => {
+          signal.addEventListener("abort", () => reject(signal.reason), { once: true });
+        });
+      }
+      const session = new FakeSession(registration, signal);
+      onSession?.(session);
+      return session;
+    },
+  };
+  const channel: ParentChannel = {
+    async *syncPieces({ hostId }, { signal }) {
+      if (offers) {
+        const address = { hostId, ip: "192.0.2.1", ports: { tcp: 1 } };
+        yield { kind: "address", address };
+        yield { kind: "piece", number: 0, offset: 0, length: PIECE_LENGTH };
+      }
+      await new Promise((_, reject) => {
+        signal.addEventListener("abort", () => reject(signal.reason), { once: true });
+      });
+    },
+  };
+  const request = { ...DEFAULT_REQUEST, disableBackToSource };
+  const flight = new Flight({
+    task,
+    registration: registrationOf(request, task, "peer", 8),
+    originRequest: request.origin,
+    rangeable: true,
+    dataPlane,
+    waits: options.waits,
+    scheduler,
+    channel,
+    hostId: "me",
+    hosts: new ParentHosts(),
+    limits: DEFAULT_FLIGHT_LIMITS,
+    logger,
+  });
+  flight.want([0]);
+  const startMs = Date.now();
+  const state: { end?: { readonly failure: unknown; readonly afterMs: number } } = {};
+  const end = (failure: unknown): void => {
+    state.end = { failure, afterMs: Date.now() - startMs };
+  };
+  flight.run().then(() => end(undefined), end);
+  /** Until it has ended, within an hour of the test's time. */
+  const ended = async (): Promise<{ readonly failure: unknown; readonly afterMs: number }> => {
+    while (state.end === undefined && Date.now() - startMs < HOUR_MS)
+      await vi.advanceTimersByTimeAsync(1_000);
+    if (state.end === undefined) throw new Error("it waits for ever");
+    return state.end;
+  };
+  return {
+    flight,
+    log,
+    ended,
+    originCount: () => originCount,
+    registrationCount: () => registrationCount,
+  };
+}
+
+function parent(number: number): CandidateParent {
+  const name = `parent-${number}`;
+  const digests = new Map<number, string>();
+  return { peerId: name, hostId: name, hostname: name, ip: "192.0.2.1", port: 1, digests };
+}
+
+describe("a flight that waits", () => {
+  it("turns to the origin when no conversation with a scheduler ever begins", async () => {
+    const { ended, log, originCount } = openFlight();
+    const { failure, afterMs } = await ended();
+    expect(failure).toMatchObject({ code: "ERR_ORIGIN_STATUS" });
+    expect(originCount()).toBe(1);
+    expect(afterMs).toBeLessThan(60_000);
+    expect(log).toContain("waiting: the scheduler has not answered for 5 s (until 38 s)");
+  });
+
+  it("says once what it waits for, and until when", async () => {
+    const { ended, log } = openFlight({
+      onSession: (session) => session.say({ kind: "parents", parents: [parent(1)] }),
+    });
+    await ended();
+    expect(log.filter((line) => line.startsWith("waiting:"))).toEqual([
+      "waiting: no parent has said what it has for 5 s (until 30 s)",
+      "waiting: the scheduler has not answered for 5 s (until 38 s)",
+    ]);
+  });
+
+  it.each([
+    [false, "ERR_ORIGIN_STATUS"],
+    [true, "ERR_NO_SOURCE"],
+  ])(
+    "does not go on for ever with a scheduler that names ever new parents of no use (origin forbidden: %s)",
+    async (disableBackToSource, code) => {
+      let count = 0;
+      const { ended } = openFlight({
+        disableBackToSource,
+        onSession: (session) => {
+          const name = (): void => {
+            session.say({ kind: "parents", parents: [parent((count += 1))] });
+          };
+          session.onReschedule = name;
+          name();
+        },
+      });
+      const { failure, afterMs } = await ended();
+      expect(failure).toMatchObject({ code });
+      expect(count).toBeGreaterThan(5);
+      expect(afterMs).toBeLessThan(400_000);
+    },
+  );
+
+  it("says that the origin is left alone, for how long and why, whoever was told so, and that it is silent", async () => {
+    const watched: { url?: string; tell?: (wait: OriginWait) => void } = {};
+    const { flight, ended } = openFlight({
+      onSession: (session) => session.say({ kind: "origin", reason: "test" }),
+      waits: {
+        watch: ({ url }, listener) => {
+          watched.url = url;
+          watched.tell = listener;
+          return () => void delete watched.tell;
+        },
+      },
+      readOrigin: () => new Promise(() => {}),
+    });
+    await vi.advanceTimersByTimeAsync(2_000);
+    expect(flight.wait()).toMatchObject({ reason: "origin" });
+    const reason = "Cannot read http://origin.test/file: origin answered 503, Retry-After: 30";
+    watched.tell?.({ kind: "asked", waitMs: 30_000, reason, attempt: 1 });
+    await vi.advanceTimersByTimeAsync(10_000);
+    const wait = flight.wait();
+    expect(wait).toMatchObject({
+      reason: "origin-retry",
+      description:
+        "the origin has been left alone, as it asked (origin answered 503, Retry-After: 30)",
+    });
+    expect(wait?.untilMs).toBe(wait!.sinceMs + 30_000);
+    await vi.advanceTimersByTimeAsync(21_000);
+    expect(flight.wait()).toMatchObject({
+      reason: "origin",
+      description: "the origin has sent nothing",
+    });
+    expect(watched.url).toBe("http://origin.test/file");
+    flight.abort(new Error("enough"));
+    await ended();
+    expect(watched.tell).toBeUndefined();
+  });
+
+  it("fails when the disk takes nothing more, and does not wait for it to come back", async () => {
+    const { ended, log } = openFlight({
+      offers: true,
+      onSession: (session) => session.say({ kind: "parents", parents: [parent(1)] }),
+      fetchPiece: (fetch) => {
+        fetch.hedging?.began(() => {});
+        fetch.hedging?.tookOver(0, { offset: 0, doubled: 0 });
+        fetch.onBytes?.(1_000);
+        return new Promise(() => {});
+      },
+    });
+    const { failure, afterMs } = await ended();
+    expect(failure).toMatchObject({ code: "ERR_IO" });
+    expect(String(failure)).toContain("the disk has taken nothing more of piece 0 for 120 s");
+    expect(afterMs).toBeLessThan(140_000);
+    expect(log).toContain(
+      "waiting: the disk has taken nothing more of piece 0 for 5 s (until 120 s)",
+    );
+  });
+
+  it("does not register again and again at once with a scheduler that knows it no more each time", async () => {
+    const { ended, registrationCount } = openFlight({
+      onSession: (session) => {
+        session.say({ kind: "parents", parents: [] });
+        const cause = new RpcError("NOT_FOUND", "host me not found");
+        setTimeout(() => session.end(new DaemonError("ERR_SCHEDULER", "gone", { cause })), 10);
+      },
+    });
+    await vi.advanceTimersByTimeAsync(30_000);
+    expect(registrationCount()).toBeGreaterThan(2);
+    expect(registrationCount()).toBeLessThan(100);
+    const { failure } = await ended();
+    expect(failure).toMatchObject({ code: "ERR_ORIGIN_STATUS" });
+  });
+});
