@@ -38,8 +38,8 @@ describe("judgeHedge", () => {
   });
 
   it("has less patience with a host that has failed others", () => {
-    expect(judge({ silentMs: 1_000, isSuspect: true }, NEW_PARENT)?.reason).toBe("silent");
-    expect(judge({ silentMs: 900, isSuspect: true }, NEW_PARENT)).toBeUndefined();
+    expect(judge({ silentMs: 1_500, isSuspect: true }, NEW_PARENT)?.reason).toBe("silent");
+    expect(judge({ silentMs: 1_400, isSuspect: true }, NEW_PARENT)).toBeUndefined();
   });
 
   it("asks the origin later, and only where no parent can be asked", () => {
@@ -50,11 +50,14 @@ describe("judgeHedge", () => {
     expect(judge({ silentMs: 60_000 }, NOBODY)).toBeUndefined();
   });
 
-  it("gives whoever was asked last his time, and asks no more than three", () => {
-    expect(judge({ silentMs: 6_000, sinceAskedMs: 2_900 }, NEW_PARENT)).toBeUndefined();
-    expect(judge({ silentMs: 6_000, sinceAskedMs: 3_000 }, NEW_PARENT)).toBeDefined();
-    expect(judge({ silentMs: 60_000, hedgeCount: 2 }, NEW_PARENT)).toBeDefined();
-    expect(judge({ silentMs: 60_000, hedgeCount: 3 }, NEW_PARENT)).toBeUndefined();
+  it("gives whoever was asked last his time, longer for each, and asks no more than three", () => {
+    const silent = { silentMs: 60_000, sinceAskedMs: 2_900 };
+    expect(judge(silent, NEW_PARENT)).toBeUndefined();
+    expect(judge({ ...silent, sinceAskedMs: 3_000 }, NEW_PARENT)).toBeDefined();
+    expect(judge({ ...silent, sinceAskedMs: 5_900, hedgeCount: 1 }, NEW_PARENT)).toBeUndefined();
+    expect(judge({ ...silent, sinceAskedMs: 6_000, hedgeCount: 1 }, NEW_PARENT)).toBeDefined();
+    expect(judge({ ...silent, sinceAskedMs: 12_000, hedgeCount: 2 }, NEW_PARENT)).toBeDefined();
+    expect(judge({ ...silent, sinceAskedMs: 60_000, hedgeCount: 3 }, NEW_PARENT)).toBeUndefined();
   });
 
   it("asks nobody for what has all come and only lacks its end", () => {
@@ -67,7 +70,8 @@ describe("judgeHedge", () => {
     expect(judge(crawling, { ...FAST_PARENT, parent: { rate: 1_900 } })).toBeUndefined();
     expect(judge({ rate: 500, remaining: 900_000 }, FAST_PARENT)).toBeUndefined();
     expect(judge({ rate: 500, sinceTakenMs: 1_900 }, FAST_PARENT)).toBeUndefined();
-    expect(judge({ rate: 0, silentMs: 2_000 }, FAST_PARENT)).toBeDefined();
+    // That is silence, for which everybody has a little longer.
+    expect(judge({ rate: 0, silentMs: 2_000 }, FAST_PARENT)).toBeUndefined();
   });
 
   it("blames nobody for what waits for the disk", () => {
@@ -80,6 +84,9 @@ describe("judgeHedge", () => {
     expect(judge(late, choice)).toEqual({ to: "parent", reason: "crawled" });
     expect(judge(late, { ...choice, isTail: false })).toBeUndefined();
     expect(judge({ ...late, remaining: 400_000 }, choice)).toBeUndefined();
+    expect(judge({ rate: 0, silentMs: 1_500 }, choice)?.reason).toBe("silent");
+    expect(judge({ rate: 0, silentMs: 1_400 }, choice)).toBeUndefined();
+    expect(judge({ rate: 0, silentMs: 4_900 }, { ...ORIGIN, isTail: true })).toBeUndefined();
   });
 
   it("tries a parent that nobody has measured, and the origin, only for what would take long", () => {

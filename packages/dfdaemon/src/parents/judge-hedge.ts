@@ -1,7 +1,9 @@
 /** Nothing at all for so long: another one is asked as well. Milliseconds. */
 const SILENT_MS = 3_000;
+/** The same when nothing else is left to wait for, and another parent has it. */
+const TAIL_SILENT_MS = 1_500;
 /** The same of a host that has failed others of late. */
-const SUSPECT_SILENT_MS = 1_000;
+const SUSPECT_SILENT_MS = 1_500;
 /** The same before the origin is asked, where no parent can be. */
 const ORIGIN_SILENT_MS = 5_000;
 /** Before that a transfer has not shown what it can do; the second one when nothing else is left to wait for. Milliseconds. */
@@ -64,9 +66,10 @@ export interface Hedge {
  */
 export function judgeHedge(piece: PieceView, choice: HedgeChoice): Hedge | undefined {
   if (piece.remaining === 0 || piece.hedgeCount >= HEDGES_OF_PIECE_MAX) return undefined;
-  const patienceMs = patienceWith(piece);
-  // Whoever was asked last gets his time, too.
-  if (piece.sinceAskedMs < patienceMs) return undefined;
+  const isWaitedFor = choice.isTail && choice.parent !== undefined;
+  const patienceMs = Math.min(patienceWith(piece), isWaitedFor ? TAIL_SILENT_MS : Infinity);
+  // Whoever was asked last gets his time, too: longer for each, since where everybody is slow one more question makes it worse.
+  if (piece.sinceAskedMs < patienceMs * 2 ** piece.hedgeCount) return undefined;
   if (piece.silentMs >= patienceMs) {
     const reason = piece.isAnnounced ? "silent" : "unannounced";
     if (choice.parent !== undefined) return { to: "parent", reason };
@@ -77,7 +80,7 @@ export function judgeHedge(piece: PieceView, choice: HedgeChoice): Hedge | undef
   return to === undefined ? undefined : { to, reason: "crawled" };
 }
 
-/** How long a piece may be silent. Milliseconds. */
+/** How long a piece may be silent before that is held against whoever sends it. Milliseconds. */
 export function patienceWith({ isSuspect }: Pick<PieceView, "isSuspect">): number {
   return isSuspect ? SUSPECT_SILENT_MS : SILENT_MS;
 }
@@ -85,9 +88,10 @@ export function patienceWith({ isSuspect }: Pick<PieceView, "isSuspect">): numbe
 function whoIsFaster(piece: PieceView, choice: HedgeChoice): Hedge["to"] | undefined {
   const { isTail, parent, origin } = choice;
   const { rate, remaining } = piece;
-  if (!piece.isAnnounced || !piece.isStarved) return undefined;
+  // What does not come at all is silent, which is another matter.
+  if (!piece.isAnnounced || !piece.isStarved || rate === 0) return undefined;
   if (piece.sinceTakenMs < (isTail ? TAIL_CRAWL_AFTER_MS : CRAWL_AFTER_MS)) return undefined;
-  const leftMs = rate > 0 ? remaining / rate : Infinity;
+  const leftMs = remaining / rate;
   if (leftMs < (isTail ? TAIL_SOON_MS : SOON_MS)) return undefined;
   if (parent !== undefined) {
     const isFaster =

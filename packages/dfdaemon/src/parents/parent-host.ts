@@ -12,8 +12,8 @@ const FORGIVEN_MS = 300_000;
 /** Weight of the newest measurement. */
 const GOODPUT_WEIGHT = 0.3;
 
-/** What costs whoever asks time: nobody is there, or nothing comes. */
-export type HostFailure = "unreachable" | "silent";
+/** What costs whoever asks time: nobody is there, nothing comes, or what comes breaks off again and again. */
+export type HostFailure = "unreachable" | "silent" | "broken";
 
 /** What all downloads of this daemon together know of one host that others are sent to. */
 export class ParentHost {

@@ -7,11 +7,27 @@ import type { ParentHost } from "./parent-host.ts";
 const GOODPUT_UNKNOWN = 100_000;
 /** Weight of the newest measurement. */
 const GOODPUT_WEIGHT = 0.3;
-/** One that gives so many times less than the fastest gets one piece at a time: more would only be late together. */
+/** One that gives so many times less than the fastest is slow. It gets one piece at a time: more would only be late together. */
 const SLOW_FACTOR = 8;
+/** A slow one gets none that would take it so many times as long as all the others take for the rest. */
+const LATE_FACTOR = 2;
 /** A parent that is busy, or silent, is left alone for so long, twice as long the next time, and so on. Milliseconds. */
 const PAUSE_MS = 200;
 const PAUSE_MS_MAX = 5_000;
+
+/** What is to be known for choosing whom a piece is asked of. */
+export interface CostTerms {
+  /** Pieces in flight from one parent. */
+  readonly inFlightMax: number;
+  /** The most that any parent gives, as `goodput`. */
+  readonly fastest?: number;
+  /** What all parents together take for what is missing. Milliseconds. */
+  readonly restMs?: number;
+  /** Bytes. */
+  readonly pieceLength?: number;
+  /** Nobody else has it. */
+  readonly isAlone?: boolean;
+}
 
 /** What one download knows of one parent: its address, what it moves, what runs. */
 export class Parent {
@@ -72,16 +88,15 @@ export class Parent {
   /**
    * How dear the next piece from this parent is, in arbitrary units: its queue over its rate. `undefined` when it should get none now.
    */
-  cost(options: {
-    readonly inFlightMax: number;
-    /** The most that any parent gives, as `goodput`. */
-    readonly fastest?: number | undefined;
-  }): number | undefined {
-    if (this.address === undefined || this.inFlight >= options.inFlightMax) return undefined;
+  cost(terms: CostTerms): number | undefined {
+    if (this.address === undefined || this.inFlight >= terms.inFlightMax) return undefined;
     if (this.#pausedUntilMs > this.#now() || !this.host.mayBeAsked) return undefined;
     const { goodput } = this;
-    const isSlow = goodput !== undefined && goodput * SLOW_FACTOR < (options.fastest ?? 0);
-    if (isSlow && this.inFlight > 0) return undefined;
+    if (goodput !== undefined && goodput * SLOW_FACTOR < (terms.fastest ?? 0)) {
+      if (this.inFlight > 0) return undefined;
+      const { pieceLength = 0, restMs = Infinity, isAlone = false } = terms;
+      if (!isAlone && pieceLength / goodput > LATE_FACTOR * restMs) return undefined;
+    }
     // A little noise keeps equals from being taken in the order they came.
     return ((this.inFlight + 1) / (goodput ?? GOODPUT_UNKNOWN)) * (0.9 + 0.2 * this.#random());
   }

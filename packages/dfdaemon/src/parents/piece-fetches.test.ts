@@ -107,7 +107,11 @@ function open({ pieceCount = 8, parentNames = ["a", "b"] } = {}) {
   let doubled = 0;
   const bounds = (number: number) => ({ offset: number * PIECE_LENGTH, length: PIECE_LENGTH });
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- as much of a task as is looked at
-  const task = { facts: { taskId: "t" }, pieceCount, bounds } as unknown as StoredTask;
+  const task = {
+    facts: { taskId: "t", pieceLength: PIECE_LENGTH },
+    pieceCount,
+    bounds,
+  } as unknown as StoredTask;
   const fetches = new PieceFetches({
     task,
     queue,
@@ -305,6 +309,30 @@ describe("PieceFetches", () => {
     fetches.pump();
     expect(fetching).toHaveLength(2);
     expect(a.strikes).toBe(0);
+  });
+
+  it("gives a slow parent one piece at a time, none that everybody would wait for, and what nobody else has", () => {
+    const { a, b, fetches, fetching, queue } = open();
+    a.measured({ length: 100_000, durationMs: 1_000, concurrency: 1, isWhole: true });
+    b.measured({ length: 10_000_000, durationMs: 1_000, concurrency: 1, isWhole: true });
+    const from = (): string[] => fetching.map(({ fetch }) => fetch.parent.hostId);
+    for (const number of [0, 1]) {
+      queue.want(number);
+      for (const parent of [a, b]) queue.offer(number, parent);
+    }
+    fetches.pump();
+    expect(from()).toEqual(["b", "b"]);
+    queue.want(2);
+    queue.offer(2, a);
+    fetches.pump();
+    expect(from()).toEqual(["b", "b", "a"]);
+    // With so much left that it is not in the way.
+    for (let number = 3; number < 400; number += 1) {
+      queue.want(number);
+      for (const parent of [a, b]) queue.offer(number, parent);
+    }
+    fetches.pump();
+    expect(from().filter((name) => name === "a")).toHaveLength(1);
   });
 
   it("blames a single one for wrong bytes, and forgets what else he brings", async () => {

@@ -7,7 +7,7 @@ import type { Logger } from "../logger.ts";
 import { messageOf } from "../message-of.ts";
 import { toError } from "../to-error.ts";
 import { judgeHedge, patienceWith, type Hedge, type HedgeReason } from "./judge-hedge.ts";
-import type { Parent } from "./parent.ts";
+import type { CostTerms, Parent } from "./parent.ts";
 import type { PieceQueue } from "./piece-queue.ts";
 import { PieceRun, type Share, type Source } from "./piece-run.ts";
 
@@ -109,7 +109,7 @@ export class PieceFetches {
     const { queue, concurrentPieceCount } = this.#options;
     const terms = this.#terms();
     while (!this.#isClosed && this.#runs.size < concurrentPieceCount) {
-      const taken = queue.take((parent) => parent.cost(terms));
+      const taken = queue.take((parent, isAlone) => parent.cost({ ...terms, isAlone }));
       if (taken === undefined) return;
       this.#start(taken.number, taken.source);
     }
@@ -144,12 +144,18 @@ export class PieceFetches {
     while (this.#working.size > 0) await Promise.all(this.#working);
   }
 
-  #terms(): { readonly inFlightMax: number; readonly fastest: number } {
+  #terms(): CostTerms {
+    const { queue, task } = this.#options;
     const parents = this.#options.parents();
     const share = Math.ceil((2 * this.#options.concurrentPieceCount) / Math.max(parents.length, 1));
+    const rates = parents.map(({ goodput = 0 }) => goodput);
+    const sum = rates.reduce((one, other) => one + other, 0);
+    const { pieceLength } = task.facts;
     return {
       inFlightMax: Math.max(2, Math.min(PIECES_PER_PARENT_MAX, share)),
-      fastest: Math.max(0, ...parents.map(({ goodput = 0 }) => goodput)),
+      fastest: Math.max(0, ...rates),
+      restMs: sum === 0 ? Infinity : (queue.missingCount * pieceLength) / sum,
+      pieceLength,
     };
   }
 
@@ -282,18 +288,22 @@ export class PieceFetches {
     // What fails at one piece may do at another: what is in flight from such a parent may finish.
     const forgivable = code === "ERR_PIECE_TRUNCATED" || code === "ERR_PARENT_FAILED";
     if (forgivable && parent.strikes <= STRIKES_MAX) return;
+    if (forgivable) parent.host.failed("broken");
     events.drop(parent, error, { lied: isLie(code) });
   }
 
   #hedgeIfDue(run: PieceRun, origin: OriginOffer | undefined): void {
     if (!this.#mayHedge(run)) return;
     const parent = this.#bestFor(run);
-    const hedge = judgeHedge(run.view(), {
+    const view = run.view();
+    const hedge = judgeHedge(view, {
       parent: parent && { rate: parent.rateOfNext },
       origin: origin !== undefined && !run.tried.has("origin"),
       isTail: this.#options.queue.missingCount === 0,
     });
     if (hedge === undefined) return;
+    // With less patience than `watch` has.
+    if (hedge.reason !== "crawled" && view.silentMs < patienceWith(view)) this.#fellSilent(run);
     if (!run.isMixable && run.position > 0) {
       // Nobody may go on with it: it begins again elsewhere.
       if (hedge.reason !== "crawled") this.#giveUp(run);

@@ -86,24 +86,20 @@ export class PieceQueue<Source> {
 
   /**
    * Takes the rarest missing piece that a usable source holds, and names that source. `cost` rates a source, lower is better;
-   * `undefined` means that it takes no piece at this moment.
+   * `undefined` means that it takes no piece at this moment; with `isAlone` it is about one that nobody else holds.
    */
   take(
-    cost: (source: Source) => number | undefined,
+    cost: (source: Source, isAlone: boolean) => number | undefined,
   ): { number: number; source: Source } | undefined {
     // Rated once: with thousands of pieces the scan below asks for the same few sources over and over.
-    const costs = new Map<Source, number | undefined>();
-    const rate = (source: Source): number | undefined => {
-      if (!costs.has(source)) costs.set(source, cost(source));
-      return costs.get(source);
-    };
+    const [alone, shared] = [rateOnce(cost, true), rateOnce(cost, false)];
     let best: { number: number; piece: Piece<Source>; source: Source; rarity: number } | undefined;
     let equals = 0;
     for (const [number, piece] of this.#pieces) {
       if (piece.state !== "missing" || piece.holders.size === 0) continue;
       const rarity = piece.holders.size;
       if (best !== undefined && rarity > best.rarity) continue;
-      const source = cheapest(piece.holders, rate);
+      const source = cheapest(piece.holders, rarity === 1 ? alone : shared);
       if (source === undefined) continue;
       // Reservoir sampling: each of n equals is kept with probability 1/n.
       equals = best !== undefined && rarity === best.rarity ? equals + 1 : 1;
@@ -187,6 +183,17 @@ interface Piece<Source> {
   readonly holders: Set<Source>;
   /** Sources that failed with this piece. */
   readonly refused: Set<Source>;
+}
+
+function rateOnce<Source>(
+  cost: (source: Source, isAlone: boolean) => number | undefined,
+  isAlone: boolean,
+): (source: Source) => number | undefined {
+  const costs = new Map<Source, number | undefined>();
+  return (source) => {
+    if (!costs.has(source)) costs.set(source, cost(source, isAlone));
+    return costs.get(source);
+  };
 }
 
 function cheapest<Source>(

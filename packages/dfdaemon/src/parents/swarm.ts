@@ -97,6 +97,11 @@ export class Swarm implements AsyncDisposable {
     return [...this.#dropped.values()];
   }
 
+  /** There are parents, and each has failed somebody of late. */
+  get isSuspect(): boolean {
+    return this.parents.length > 0 && this.parents.every(({ host }) => host.isSuspect);
+  }
+
   /** Parents that have failed or fallen silent, and are kept all the same. */
   get doubtful(): CandidateParent[] {
     const now = this.#options.now();
@@ -148,6 +153,8 @@ export class Swarm implements AsyncDisposable {
   dropIdle(reason: string): void {
     for (const parent of this.#parents.values()) {
       if (parent.inFlight > 0) continue;
+      // It has not even said what it has: others need not wait for it as long.
+      if (parent.address === undefined) parent.host.failed("silent");
       const message = `Cannot go on with parent ${parent.candidate.hostId}: ${reason}`;
       this.#drop(parent, new DaemonError("ERR_PARENT", message, { cause: parent.failure }));
     }

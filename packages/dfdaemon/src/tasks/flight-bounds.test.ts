@@ -31,6 +31,7 @@ function openFlight(
     readonly disableBackToSource?: boolean;
     readonly waits?: Pick<OriginGuard, "watch">;
     readonly readOrigin?: () => Promise<never>;
+    readonly hosts?: ParentHosts;
   } = {},
 ) {
   const { onSession, offers = false, disableBackToSource = false } = options;
@@ -108,7 +109,7 @@ function openFlight(
     scheduler,
     channel,
     hostId: "me",
-    hosts: new ParentHosts(),
+    hosts: options.hosts ?? new ParentHosts(),
     limits: DEFAULT_FLIGHT_LIMITS,
     logger,
   });
@@ -160,6 +161,20 @@ describe("a flight that waits", () => {
       "waiting: no parent has said what it has for 5 s (until 30 s)",
       "waiting: the scheduler has not answered for 5 s (until 38 s)",
     ]);
+  });
+
+  it("waits less for parents that another one has waited for in vain", async () => {
+    const hosts = new ParentHosts();
+    const onSession = (session: FakeSession): void => {
+      session.say({ kind: "parents", parents: [parent(1)] });
+      session.onReschedule = () => session.say({ kind: "origin", reason: "nobody else" });
+    };
+    const [first, second] = [
+      await openFlight({ hosts, onSession }).ended(),
+      await openFlight({ hosts, onSession }).ended(),
+    ];
+    expect(first.afterMs).toBeGreaterThanOrEqual(30_000);
+    expect(second.afterMs).toBeLessThan(7_000);
   });
 
   it.each([

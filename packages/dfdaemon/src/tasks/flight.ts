@@ -90,6 +90,8 @@ export interface FlightLimits {
   readonly schedulerLostMs: number;
   /** Parents that bring nothing for this long are reported to the scheduler. Milliseconds. */
   readonly idleMs: number;
+  /** The same if all of them have failed this daemon of late. Milliseconds. */
+  readonly suspectIdleMs: number;
   /** Between two questions to a scheduler whose answers help nothing, at first; it doubles, up to twenty times as much. Milliseconds. */
   readonly askPauseMs: number;
   /** Behind Dragonfly's scheduler: how soon it is asked for more parents than it first named; later and later if there are none. Milliseconds. */
@@ -117,6 +119,7 @@ export const DEFAULT_FLIGHT_LIMITS: FlightLimits = {
   scheduleCountMax: 5,
   schedulerLostMs: 3_000,
   idleMs: 30_000,
+  suspectIdleMs: 5_000,
   askPauseMs: 250,
   widenMs: 2_000,
   hedgeMs: 5_000,
@@ -377,7 +380,7 @@ export class Flight {
       offeringCount: offering.length,
       restUntilMs: Math.min(...offering.map(({ restsUntilMs }) => restsUntilMs)),
       namedMs: this.#namedMs,
-      untilMs: this.#progressMs + this.#options.limits.idleMs,
+      untilMs: this.#progressMs + this.#idleMs,
     };
   }
 
@@ -429,8 +432,9 @@ export class Flight {
     if (scheduler === undefined) {
       this.#turnToOrigin(this.#options.withoutScheduler ?? "there is no scheduler");
     } else if (this.#swarm.parentCount > 0) {
-      if (silentMs < limits.idleMs) return;
-      this.#swarm.dropIdle(`nothing came from it for ${limits.idleMs} ms`);
+      const idleMs = this.#idleMs;
+      if (silentMs < idleMs) return;
+      this.#swarm.dropIdle(`nothing came from it for ${idleMs} ms`);
       this.#changed();
     } else if (this.#session === undefined) {
       const isLost = this.#sessionLostMs !== undefined;
@@ -560,6 +564,12 @@ export class Flight {
     const inFlight = registration.pieceLength * registration.concurrentPieceCount;
     const answerMs = Math.ceil(limits.schedulerAnswerMs + inFlight / ORIGIN_BYTES_PER_MS_MIN);
     return Math.min(answerMs, limits.scheduleTimeoutMs);
+  }
+
+  /** How long parents that bring nothing are kept. With those that others have waited for in vain there is less patience. */
+  get #idleMs(): number {
+    const { idleMs, suspectIdleMs } = this.#options.limits;
+    return this.#swarm.isSuspect ? Math.min(suspectIdleMs, idleMs) : idleMs;
   }
 
   get #from(): "parents" | "origin" {
