@@ -133,6 +133,11 @@ const ORIGIN_BYTES_PER_MS_MIN = (4 << 20) / 1000;
 /** Parents that make a mesh; Dragonfly's scheduler names three at most, and at first often one. */
 const PARENTS_WANTED = 4;
 const WIDEN_MAX_MS = 30_000;
+/** Between two looks at everything, at most; longer is this process's own fault. Milliseconds. */
+const STEP_MS = 250;
+const STEP_MS_MAX = 2 * STEP_MS;
+/** Of what parents offer and do not bring, so many pieces at once are read at the origin: the parents may only be slow. */
+const OFFERED_AT_ORIGIN_MAX = 2;
 /** Before a scheduler that was lost is registered with again, at first; it doubles. Milliseconds. */
 const SESSION_PAUSE_MS = 500;
 const SESSION_PAUSE_MS_MAX = 15_000;
@@ -212,6 +217,10 @@ export class Flight {
   #widenPauseMs = 0;
   readonly #startedMs: number;
   #progressMs: number;
+  /** For how long nothing has made progress, as far as this process got to look. */
+  #stillMs = 0;
+  /** When it last looked. */
+  #stepMs: number;
   /** When a byte last came; the start, if none has. */
   #movedMs: number;
   /** When a parent was last named. */
@@ -238,6 +247,7 @@ export class Flight {
     this.#now = options.now ?? Date.now;
     this.#startedMs = this.#now();
     this.#progressMs = this.#startedMs;
+    this.#stepMs = this.#startedMs;
     this.#movedMs = this.#startedMs;
     this.#namedMs = this.#startedMs;
     this.#rate = new RateWindow(RATE_MS, this.#startedMs);
@@ -418,6 +428,8 @@ export class Flight {
     const now = this.#now();
     const { limits, scheduler } = this.#options;
     const silentMs = now - this.#progressMs;
+    this.#stillMs += Math.min(now - this.#stepMs, STEP_MS_MAX);
+    this.#stepMs = now;
     this.#logWait(now);
     if (this.#isHeldUp(now)) return;
     this.#swarm.pump();
@@ -425,7 +437,11 @@ export class Flight {
     this.#widen(now);
     this.#seekHelp(now);
     // What parents offer and do not bring, the origin may bring as well.
-    this.#reader?.pump({ offeredToo: this.#isStuck(now), atRandom: this.#isOneOfMany });
+    const originCount = (this.#reader?.inFlight ?? 0) + this.#swarm.inFlightAtOrigin;
+    this.#reader?.pump({
+      offeredCount: this.#isStuck(now) ? Math.max(0, OFFERED_AT_ORIGIN_MAX - originCount) : 0,
+      atRandom: this.#isOneOfMany,
+    });
     if (this.#swarm.inFlight > 0 || (this.#reader?.inFlight ?? 0) > 0) return;
     // With a usable origin everything missing is on offer from parents that are busy, or the reader would have taken it.
     if (this.#reader !== undefined && this.#originError === undefined) return;
@@ -519,7 +535,7 @@ export class Flight {
   /** Nothing has come for a while, or so little that it may as well be nothing. */
   #isStuck(now: number): boolean {
     const { hedgeMs, crawlRate } = this.#options.limits;
-    if (now - this.#progressMs >= hedgeMs) return true;
+    if (this.#stillMs >= hedgeMs) return true;
     const rate = this.#rate.rate(now);
     if (now - this.#startedMs < RATE_MS || rate >= crawlRate) return false;
     const missing = this.#queue.unfinished();
@@ -699,6 +715,7 @@ export class Flight {
       if (this.#swarm.add(event.parents) > 0) {
         this.#progressMs = this.#now();
         this.#namedMs = this.#progressMs;
+        this.#stillMs = 0;
         this.#fruitlessCount = 0;
       } else if (answered) {
         this.#fruitlessCount += 1;
@@ -707,6 +724,7 @@ export class Flight {
       // Nobody else there is no reason to leave those who are.
     } else if (event.kind === "origin") {
       this.#progressMs = this.#now();
+      this.#stillMs = 0;
       this.#hasTurn = true;
       this.#turnToOrigin(event.reason);
       if (event.renewable === true) this.#renewedMs = this.#now();
@@ -813,6 +831,7 @@ export class Flight {
     this.#options.observer?.bytes(length);
     this.#received += length;
     this.#progressMs = this.#now();
+    this.#stillMs = 0;
     if (length === 0) return;
     this.#movedMs = this.#progressMs;
     this.#rate.add(length, this.#progressMs);
@@ -834,7 +853,7 @@ export class Flight {
       let timer: NodeJS.Timeout | undefined;
       await new Promise<void>((resolve) => {
         this.#wake = resolve;
-        timer = setTimeout(resolve, 250);
+        timer = setTimeout(resolve, STEP_MS);
       });
       clearTimeout(timer);
       this.#wake = () => {};

@@ -63,24 +63,33 @@ export class OriginReader implements AsyncDisposable {
     return !this.#sequential;
   }
 
-  /** Starts what there is to start; with `offeredToo`, also what parents offer and nobody fetches. @param options.atRandom as in `takeUnoffered` */
+  /**
+   * Starts what there is to start.
+   *
+   * @param options.offeredCount also so many pieces that parents offer and nobody fetches
+   * @param options.atRandom as in `takeUnoffered`
+   */
   pump({
-    offeredToo = false,
+    offeredCount = 0,
     atRandom = false,
-  }: { readonly offeredToo?: boolean; readonly atRandom?: boolean } = {}): void {
+  }: { readonly offeredCount?: number; readonly atRandom?: boolean } = {}): void {
     const { queue, concurrentPieceCount, signal } = this.#options;
     if (this.#broken || signal.aborted) return;
     if (this.#sequential) {
       if (this.#running.size > 0) return;
-      const number = queue.takeUnoffered() ?? (offeredToo ? queue.takeLowest() : undefined);
+      const number = queue.takeUnoffered() ?? (offeredCount > 0 ? queue.takeLowest() : undefined);
       if (number === undefined) return;
       queue.fail(number);
       this.#start(this.#readAll());
       return;
     }
+    let offeredLeft = offeredCount;
     while (this.#running.size < concurrentPieceCount) {
-      const number =
-        queue.takeUnoffered({ atRandom }) ?? (offeredToo ? queue.takeLowest() : undefined);
+      let number = queue.takeUnoffered({ atRandom });
+      if (number === undefined && offeredLeft > 0) {
+        offeredLeft -= 1;
+        number = queue.takeLowest();
+      }
       if (number === undefined) return;
       this.#start(this.#readPiece(number));
     }

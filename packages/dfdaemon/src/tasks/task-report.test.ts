@@ -105,23 +105,24 @@ describe("what a daemon says of its downloads", { timeout: 30_000 }, () => {
   });
 
   it("names an origin that says nothing, before and after it is known what the file is", async () => {
-    let release: () => void = () => {};
-    const held = new Promise<void>((resolve) => {
-      release = resolve;
-    });
-    cluster.origin.beforeStat = () => held;
-    cluster.origin.beforeRead = () => new Promise(() => {});
+    const releases: (() => void)[] = [];
+    const hold = (): Promise<void> =>
+      new Promise((resolve) => {
+        releases.push(resolve);
+      });
+    cluster.origin.beforeStat = hold;
+    cluster.origin.beforeRead = hold;
     const node = await cluster.addNode("a", { script: toOrigin });
     begin(node);
     await expect
       .poll(() => stateOf(node), { timeout: 10_000 })
       .toBe("origin-facts: the origin has not said what the file is");
     expect(node.manager.report()[0]).toMatchObject({ content: null, transfer: null });
-    release();
+    releases.pop()!();
     await expect
       .poll(() => stateOf(node), { timeout: 10_000 })
       .toBe("origin: the origin has sent nothing");
-    stop.abort(new Error("enough"));
+    for (const release of releases) release();
   });
 
   it("tells a caller who waits with others the same", async () => {

@@ -14,6 +14,9 @@ import { type Leg, RelayedContent } from "./relayed-content.ts";
 import { isSamePiece } from "./same-piece.ts";
 import { nameOf, type OriginSupplier, type ParentSupplier, type Supplier } from "./supplier.ts";
 
+/** Longer between two looks is this process's own fault. Milliseconds. */
+const LOOK_MS_MAX = 2 * LOOK_MS;
+
 /** Who decides whom a piece comes from hears through it how that goes. */
 export interface HedgeObserver {
   /** The piece, or its rest from `offset` on, comes from this supplier now; `doubled` bytes of it come a second time. */
@@ -200,7 +203,8 @@ export class HedgedPiece implements AsyncDisposable {
     const newMs = waitedMs - this.#toldWaitedMs;
     if (newMs < 1) return;
     this.#toldWaitedMs = waitedMs;
-    this.#init.observer.waited(newMs);
+    // What counts is how often it was looked in vain: when this process does not get to run, nobody else can be blamed.
+    this.#init.observer.waited(Math.min(newMs, LOOK_MS_MAX));
   }
 }
 
