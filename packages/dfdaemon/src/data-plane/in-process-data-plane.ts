@@ -64,6 +64,8 @@ export class InProcessDataPlane implements DataPlane {
   async fetchPiece(fetch: PieceFetch): Promise<PieceRecord> {
     const { task, parent, signal, onBytes, hedging } = fetch;
     const wanted = wantedOf(fetch);
+    let opening: HedgedPiece | undefined;
+    hedging?.began((supplier) => opening?.offer(supplier));
     await using incoming = await this.#limits.openPiece(wanted.length, signal, async () => {
       const piece = new HedgedPiece({
         wanted,
@@ -73,7 +75,7 @@ export class InProcessDataPlane implements DataPlane {
         observer: hedging ?? NO_HEDGING,
         signal,
       });
-      hedging?.began((supplier) => piece.offer(supplier));
+      opening = piece;
       await piece.open({ id: 0, kind: "parent", address: parent });
       return piece;
     });

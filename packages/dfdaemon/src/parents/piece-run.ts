@@ -6,6 +6,8 @@ import type { PieceView } from "./judge-hedge.ts";
 /** Rates are means over so long, at least; looked at no more often than this. Milliseconds. */
 const RATE_MS = 1_000;
 const MARK_MS = 100;
+/** Whoever is asked for a piece is waited for, which is told sooner than this. Milliseconds. */
+const ROOM_MS = 1_000;
 /** Share of its time that a piece waits for the network when it is the network that is slow. */
 const STARVED_SHARE = 0.7;
 
@@ -129,6 +131,12 @@ export class PieceRun implements PieceHedging {
   /** Another one can be asked at this moment: somebody fetches it. */
   get isFetched(): boolean {
     return this.#offer !== undefined;
+  }
+
+  /** It has been taken up, and nobody has been asked for it yet: there is no room for it in memory. */
+  get awaitsRoom(): boolean {
+    if (!this.isFetched || this.#silentMs > 0 || this.source !== undefined) return false;
+    return this.#failureCount === 0 && this.#now() - this.#movedMs >= ROOM_MS;
   }
 
   /** For how long its bytes, or its announcement, have been waited for in vain. Milliseconds. */

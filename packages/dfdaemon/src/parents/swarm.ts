@@ -97,6 +97,17 @@ export class Swarm implements AsyncDisposable {
     return [...this.#dropped.values()];
   }
 
+  /** Nobody is asked for anything that is in flight: there is no room for it in memory. */
+  get awaitsRoom(): boolean {
+    const runs = [...this.runs];
+    return runs.length > 0 && runs.every((run) => run.awaitsRoom);
+  }
+
+  /** Of late something that is in flight has waited for the network, and not for the disk or for our own limits. */
+  get isStarved(): boolean {
+    return [...this.runs].some((run) => run.view().isStarved);
+  }
+
   /** There are parents, and each has failed somebody of late. */
   get isSuspect(): boolean {
     return this.parents.length > 0 && this.parents.every(({ host }) => host.isSuspect);

@@ -257,6 +257,39 @@ describe("a flight that waits", () => {
     );
   });
 
+  it.each([
+    ["its parents are slow", 900, true],
+    ["it may not go faster", 0, false],
+  ])("has help sought when %s only if that is others' fault", async (_, waitedMs, isSought) => {
+    const told: string[] = [];
+    const { flight, ended } = openFlight({
+      offers: true,
+      onSession: (session) => {
+        session.onReschedule = () => void told.push("help");
+        session.say({ kind: "parents", parents: [parent(1)] });
+      },
+      fetchPiece: ({ hedging, onBytes, signal }) => {
+        hedging?.began(() => {});
+        hedging?.tookOver(0, { offset: 0, doubled: 0 });
+        // A hundred bytes a second, of four MiB.
+        const timer = setInterval(() => {
+          hedging?.waited(waitedMs);
+          onBytes?.(100);
+        }, 1_000);
+        return new Promise((_resolve, reject) => {
+          signal.addEventListener("abort", () => {
+            clearInterval(timer);
+            reject(signal.reason);
+          });
+        });
+      },
+    });
+    await vi.advanceTimersByTimeAsync(60_000);
+    expect(told.length > 0).toBe(isSought);
+    flight.abort(new Error("enough"));
+    await ended();
+  });
+
   it("does not register again and again at once with a scheduler that knows it no more each time", async () => {
     const { ended, registrationCount } = openFlight({
       onSession: (session) => {

@@ -9,6 +9,7 @@ import {
   type FakeNode,
   type Script,
 } from "../testing/fake-cluster.ts";
+import { ContentLimits, DEFAULT_CONTENT_LIMITS } from "../data-plane/content-limits.ts";
 import { StallingSource } from "../testing/stalling-source.ts";
 
 const PIECE_COUNT = 6;
@@ -158,6 +159,62 @@ describe("a flight whose pieces do not come", { timeout: 60_000 }, () => {
       code: "ERR_NO_SOURCE",
     });
     expect(cluster.origin.servedLength).toBe(read);
+  });
+
+  it("blames nobody for being held to its own bandwidth limit", async () => {
+    const names = ["one", "two"];
+    const parents = [await addParent("one"), await addParent("two")];
+    // Four and a half seconds, with parents that would take none.
+    const contentLimits = new ContentLimits({
+      ...DEFAULT_CONTENT_LIMITS,
+      downloadRate: LENGTH / 4,
+    });
+    const child = await cluster.addNode("child", {
+      script: toParents(...names),
+      contentLimits,
+      limits: { hedgeMs: 500 },
+    });
+    const read = cluster.origin.servedLength;
+    await child.download();
+    await assertWhole(child);
+    const asked = parents.flatMap((parent) => parent.asked);
+    expect(asked.toSorted()).toEqual(
+      Array.from({ length: PIECE_COUNT }, (_, number) => `${number} from 0`),
+    );
+    expect(child.sessions[0]?.reports.filter((report) => report.startsWith("resch"))).toEqual([]);
+    expect(cluster.origin.servedLength).toBe(read);
+  });
+
+  it("blames nobody while it has no memory for its pieces, and says that it waits for some", async () => {
+    const parent = await addParent("one");
+    const contentLimits = new ContentLimits({ ...DEFAULT_CONTENT_LIMITS, memoryLimit: 1 });
+    // Somebody else's piece, which takes its time.
+    const other = await contentLimits.openPiece(1, new AbortController().signal, async () => ({
+      content: (async function* () {})(),
+      async [Symbol.asyncDispose]() {},
+    }));
+    const child = await cluster.addNode("child", {
+      script: toParents("one"),
+      contentLimits,
+      limits: { hedgeMs: 2_000 },
+    });
+    const download = child.download();
+    await expect
+      .poll(() => child.manager.report()[0]?.state, { timeout: 10_000, interval: 50 })
+      .toBe("memory");
+    expect(child.manager.report()[0]?.description).toBe(
+      "other downloads have had all the memory for content",
+    );
+    // Longer than what it would take for help to be sought.
+    await expect
+      .poll(() => child.manager.report()[0]?.waitedMs, { timeout: 10_000, interval: 50 })
+      .toBeGreaterThan(4_000);
+    expect(parent.asked).toEqual([]);
+    await other[Symbol.asyncDispose]();
+    await download;
+    await assertWhole(child);
+    expect(parent.asked).toHaveLength(PIECE_COUNT);
+    expect(child.sessions[0]?.reports.filter((report) => report.startsWith("resch"))).toEqual([]);
   });
 
   it("never mixes in an origin that has changed meanwhile", async () => {

@@ -24,6 +24,7 @@ const PIECE: PieceWaitView = {
   from: ["10.0.0.2-n2"],
   isFetched: true,
   isAnnounced: true,
+  awaitsRoom: false,
   silentMs: 4_000,
   movedMs: NOW - 4_000,
 };
@@ -83,6 +84,19 @@ describe("describeWait", () => {
       "a process that moves content",
       { pieces: [PIECE, { ...PIECE, isFetched: false, movedMs: NOW - 3_000 }] },
       "data-plane: there has been no process to move content for 3 s (until 30 s)",
+    ],
+    [
+      "the memory that others have",
+      {
+        pieces: [3_000, 4_000].map((ms) => ({
+          ...PIECE,
+          isAnnounced: false,
+          awaitsRoom: true,
+          silentMs: 0,
+          movedMs: NOW - ms,
+        })),
+      },
+      "memory: other downloads have had all the memory for content for 3 s",
     ],
     ["the origin", { origin: ORIGIN }, "origin: the origin has sent nothing for 6 s"],
     [

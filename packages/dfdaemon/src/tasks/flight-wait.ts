@@ -29,6 +29,8 @@ export interface PieceWaitView {
   /** A process fetches it. */
   readonly isFetched: boolean;
   readonly isAnnounced: boolean;
+  /** As of `PieceRun`. */
+  readonly awaitsRoom: boolean;
   /** For how long bytes, or the announcement, have been waited for. */
   readonly silentMs: number;
   /** When a byte of it last came; when it was asked for, if none has. */
@@ -85,6 +87,12 @@ function ofPieces({ nowMs, pieces, bounds }: FlightView): Wait | undefined {
     const sinceMs = lost.movedMs;
     const description = "there has been no process to move content";
     return { reason: "data-plane", description, sinceMs, untilMs: sinceMs + bounds.dataPlaneMs };
+  }
+  if (pieces.every(({ awaitsRoom }) => awaitsRoom)) {
+    const sinceMs = Math.max(...pieces.map((piece) => piece.movedMs));
+    const description = "other downloads have had all the memory for content";
+    // Up to them: they have bounds of their own.
+    return { reason: "memory", description, sinceMs, untilMs: undefined };
   }
   const [held] = pieces.filter(
     ({ isAnnounced, silentMs, movedMs }) => isAnnounced && nowMs - movedMs - silentMs >= HELD_MS,
@@ -150,7 +158,8 @@ function ofScheduler({ scheduler }: FlightView): Wait | undefined {
 }
 
 export function viewOfRun(run: PieceRun): PieceWaitView {
-  const { number, source, asked, isFetched, silentMs, movedMs } = run;
+  const { number, source, asked, isFetched, awaitsRoom, silentMs, movedMs } = run;
   const from = (source === undefined ? asked : [source]).map(nameOfSource);
-  return { number, from, isFetched, isAnnounced: source !== undefined, silentMs, movedMs };
+  const isAnnounced = source !== undefined;
+  return { number, from, isFetched, isAnnounced, awaitsRoom, silentMs, movedMs };
 }

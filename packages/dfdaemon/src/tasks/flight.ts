@@ -428,7 +428,9 @@ export class Flight {
     const now = this.#now();
     const { limits, scheduler } = this.#options;
     const silentMs = now - this.#progressMs;
-    this.#stillMs += Math.min(now - this.#stepMs, STEP_MS_MAX);
+    // What we have no memory for is nobody else's fault.
+    if (this.#swarm.awaitsRoom) this.#stillMs = 0;
+    else this.#stillMs += Math.min(now - this.#stepMs, STEP_MS_MAX);
     this.#stepMs = now;
     this.#logWait(now);
     if (this.#isHeldUp(now)) return;
@@ -538,6 +540,8 @@ export class Flight {
     if (this.#stillMs >= hedgeMs) return true;
     const rate = this.#rate.rate(now);
     if (now - this.#startedMs < RATE_MS || rate >= crawlRate) return false;
+    // Held to a rate by our own limits it is as fast as it may be.
+    if (!this.#swarm.isStarved) return false;
     const missing = this.#queue.unfinished();
     const left = missing.reduce((sum, number) => sum + this.task.bounds(number).length, 0);
     return left >= rate * CRAWL_LEFT_MS;

@@ -24,6 +24,8 @@ export type WaitReason =
   | "announcement"
   /** Pieces have been announced, and do not come. */
   | "content"
+  /** Pieces have been taken up, and there is no room in memory for them: others that are in flight have it. */
+  | "memory"
   /** What has come is not taken by the disk. */
   | "disk"
   /** No process is there that moves content. */

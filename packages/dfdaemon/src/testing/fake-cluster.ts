@@ -252,6 +252,7 @@ export interface FakeCluster extends AsyncDisposable {
       readonly makeRoom?: TaskManagerOptions["makeRoom"];
       readonly directory?: string;
       readonly verifyDigest?: boolean;
+      readonly contentLimits?: ContentLimits;
       readonly onDigestChecked?: TaskManagerOptions["onDigestChecked"];
       /** Wraps what the node serves, to make it lie. */
       readonly corrupt?: (source: PieceSource) => PieceSource;
@@ -292,7 +293,7 @@ export async function openFakeCluster(contentLength: number): Promise<FakeCluste
       const storage = await openStorage({ directory });
       const server = network.servePieces({ source: options.corrupt?.(storage) ?? storage });
       const dataPlane = new InProcessDataPlane({
-        limits: new ContentLimits(DEFAULT_CONTENT_LIMITS),
+        limits: options.contentLimits ?? new ContentLimits(DEFAULT_CONTENT_LIMITS),
         storage,
         origin,
         servers: [server],
