@@ -207,7 +207,7 @@ export async function runDaemon(config: Config, options: RunOptions): Promise<vo
   await using manager = new TaskManager({
     dataPlane: guardDataPlane(dataPlane, guard),
     origin,
-    waits: guard,
+    guard,
     ...(scheduler === undefined ? {} : { scheduler }),
     channel: new RpcParentChannel({
       clients,

@@ -246,6 +246,20 @@ describe("OriginGuard", () => {
     expect(watched).toHaveLength(1);
   });
 
+  it("knows who may be asked without a wait, and holds back all others after those who were, in vain", async () => {
+    const clock = new ManualClock();
+    const guard = new OriginGuard({ clock, limits: { maxRetries: 0 } });
+    expect(guard.mayAsk(request)).toBe(true);
+    guard.noteFailure(request, refused());
+    expect(guard.mayAsk(request)).toBe(false);
+    expect(guard.mayAsk({ ...request, url: "http://other.test/file" })).toBe(true);
+    clock.pass(200);
+    expect(guard.mayAsk(request)).toBe(true);
+    // What is nobody's fault is held against nobody.
+    guard.noteFailure(request, new Error("the download has ended"));
+    expect(guard.mayAsk(request)).toBe(true);
+  });
+
   it("does not say so of one that is heard, however long it takes", async () => {
     const guard = new OriginGuard({ limits: { silenceMs: 1 } });
     await guard.ask(

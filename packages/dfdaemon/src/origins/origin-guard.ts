@@ -168,6 +168,16 @@ export class OriginGuard {
     };
   }
 
+  /** Whether it may be asked at this moment, without a wait: for what is worth no wait, as the rest of a piece that a parent does not bring. */
+  mayAsk(request: OriginRequest): boolean {
+    return this.#health.mayAsk(request, this.#clock.now()).kind === "go";
+  }
+
+  /** Whoever has asked so, past `open`, tells how that has failed: it holds back all others, too. */
+  noteFailure(request: OriginRequest, error: unknown): void {
+    this.#end(this.#health.begin(request), error);
+  }
+
   report(): OriginReport {
     return {
       hosts: this.#health.report(this.#clock.now()),

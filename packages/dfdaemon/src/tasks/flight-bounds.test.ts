@@ -5,13 +5,12 @@ import type { DataPlane, PieceFetch } from "../data-plane/data-plane.ts";
 import { DaemonError } from "../errors.ts";
 import type { Logger } from "../logger.ts";
 import { OriginError } from "../origins/origin-error.ts";
-import type { OriginGuard } from "../origins/origin-guard.ts";
 import type { OriginWait } from "../origins/origin.ts";
 import type { ParentChannel } from "../parents/parent-channel.ts";
 import { ParentHosts } from "../parents/parent-host.ts";
 import type { CandidateParent, SchedulerLink } from "../scheduling/scheduler-link.ts";
 import { DEFAULT_REQUEST, FakeSession, TASK_ID } from "../testing/fake-cluster.ts";
-import { DEFAULT_FLIGHT_LIMITS, Flight } from "./flight.ts";
+import { DEFAULT_FLIGHT_LIMITS, Flight, type FlightGuard } from "./flight.ts";
 import { registrationOf } from "./registration-of.ts";
 
 const PIECE_LENGTH = 4 * 2 ** 20;
@@ -29,7 +28,7 @@ function openFlight(
     /** Parents say that they have the piece. */
     readonly offers?: boolean;
     readonly disableBackToSource?: boolean;
-    readonly waits?: Pick<OriginGuard, "watch">;
+    readonly guard?: FlightGuard;
     readonly readOrigin?: () => Promise<never>;
     readonly hosts?: ParentHosts;
   } = {},
@@ -105,7 +104,7 @@ function openFlight(
     originRequest: request.origin,
     rangeable: true,
     dataPlane,
-    waits: options.waits,
+    guard: options.guard,
     scheduler,
     channel,
     hostId: "me",
@@ -205,7 +204,9 @@ describe("a flight that waits", () => {
     const watched: { url?: string; tell?: (wait: OriginWait) => void } = {};
     const { flight, ended } = openFlight({
       onSession: (session) => session.say({ kind: "origin", reason: "test" }),
-      waits: {
+      guard: {
+        mayAsk: () => true,
+        noteFailure() {},
         watch: ({ url }, listener) => {
           watched.url = url;
           watched.tell = listener;

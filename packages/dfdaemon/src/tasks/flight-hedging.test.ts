@@ -10,6 +10,7 @@ import {
   type Script,
 } from "../testing/fake-cluster.ts";
 import { ContentLimits, DEFAULT_CONTENT_LIMITS } from "../data-plane/content-limits.ts";
+import { OriginError } from "../origins/origin-error.ts";
 import { StallingSource } from "../testing/stalling-source.ts";
 
 const PIECE_COUNT = 6;
@@ -159,6 +160,47 @@ describe("a flight whose pieces do not come", { timeout: 60_000 }, () => {
       code: "ERR_NO_SOURCE",
     });
     expect(cluster.origin.servedLength).toBe(read);
+  });
+
+  it("leaves an origin alone that is being spared, also for the rests of pieces, and tells its guard how it fails", async () => {
+    const frozen = await addParent("frozen", { sendsTo: HALF });
+    const rests: number[] = [];
+    const noted: unknown[] = [];
+    let isSpared = true;
+    const child = await cluster.addNode("child", {
+      script: (session) => {
+        toParents("frozen")(session);
+        session.onReschedule = () => session.say({ kind: "origin", reason: "it is your turn" });
+      },
+      limits: { hedgeMs: 300 },
+      guard: {
+        watch: () => () => {},
+        mayAsk: () => !isSpared,
+        noteFailure: ({ url }, error) => void noted.push(url, error),
+      },
+    });
+    const failure = new OriginError("ERR_ORIGIN_UNREACHABLE", "connect ECONNREFUSED");
+    cluster.origin.beforeRead = ({ offset }) => {
+      if (offset % PIECE_LENGTH === 0) return;
+      rests.push(offset);
+      if (rests.length === 1) throw failure;
+    };
+    const download = child.download();
+    const silences = (): number[] => {
+      const [report] = child.manager.report();
+      return report?.transfer?.pieces.map(({ silentMs }) => silentMs) ?? [];
+    };
+    // The origin would have been asked for the rests after five seconds.
+    await expect
+      .poll(() => Math.max(0, ...silences()), { timeout: 20_000, interval: 50 })
+      .toBeGreaterThan(6_000);
+    expect(frozen.asked.length).toBeGreaterThan(0);
+    expect(rests).toEqual([]);
+    isSpared = false;
+    await download;
+    await assertWhole(child);
+    expect(rests.length).toBeGreaterThan(1);
+    expect(noted).toEqual(["http://origin.test/file", failure]);
   });
 
   it("blames nobody for being held to its own bandwidth limit", async () => {

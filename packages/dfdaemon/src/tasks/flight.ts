@@ -48,8 +48,8 @@ export interface FlightOptions {
   readonly originRequest: OriginRequest;
   readonly rangeable: boolean;
   readonly dataPlane: DataPlane;
-  /** Where it is known that the origin is left alone. */
-  readonly waits?: Pick<OriginGuard, "watch"> | undefined;
+  /** Knows when the origin is left alone; absent: it never is. */
+  readonly guard?: FlightGuard | undefined;
   /** Absent: no scheduler at all, the origin is asked at once. */
   readonly scheduler?: SchedulerLink;
   /** Why there is none, for the log. */
@@ -64,6 +64,8 @@ export interface FlightOptions {
   readonly now?: () => number;
   readonly random?: () => number;
 }
+
+export type FlightGuard = Pick<OriginGuard, "watch" | "mayAsk" | "noteFailure">;
 
 /** Who counts what comes in. */
 export interface FlightObserver extends Partial<HedgeTally> {
@@ -349,8 +351,8 @@ export class Flight {
       else this.#queue.done(change.piece.number);
       this.#changed();
     });
-    const { waits, originRequest } = this.#options;
-    const unwatch = waits?.watch(originRequest, (wait) => this.#originPause.add(wait, this.#now()));
+    const { guard, originRequest } = this.#options;
+    const unwatch = guard?.watch(originRequest, (wait) => this.#originPause.add(wait, this.#now()));
     const conversation = this.#converse();
     let failure: Error | undefined;
     try {
@@ -561,9 +563,10 @@ export class Flight {
 
   /** The origin, for the rests of pieces that do not come: while we read it anyway, in ranges. */
   #originOffer(now: number): OriginOffer | undefined {
-    const { rangeable, originRequest: request, limits } = this.#options;
+    const { rangeable, originRequest: request, limits, guard } = this.#options;
     const isReading = this.#reader?.isRanged === true && this.#originError === undefined;
     if (!isReading || !rangeable || now < this.#originHedgeAgainMs) return undefined;
+    if (guard?.mayAsk(request) === false) return undefined;
     const inFlight = (this.#reader?.inFlight ?? 0) + this.#swarm.inFlightAtOrigin;
     if (inFlight >= limits.backToSourceConcurrentPieceCount) return undefined;
     const { etag, lastModified, contentLength } = this.task.facts;
@@ -572,6 +575,8 @@ export class Flight {
 
   /** The rest of a piece could not be had from the origin. Whether it is of use at all, its reader finds out. */
   #originHedgeFailed(error: Error): void {
+    const { guard, originRequest } = this.#options;
+    guard?.noteFailure(originRequest, error);
     if (codeOf(error) === "ERR_ORIGIN_CHANGED") this.#originBroke(error);
     else this.#originHedgeAgainMs = this.#now() + jitter(HELP_MS, this.#random);
   }

@@ -6,7 +6,6 @@ import { DaemonError } from "../errors.ts";
 import { formatPeerId } from "../identity/peer-id.ts";
 import type { Logger } from "../logger.ts";
 import { messageOf } from "../message-of.ts";
-import type { OriginGuard } from "../origins/origin-guard.ts";
 import type { Origin } from "../origins/origin.ts";
 import type { ParentChannel } from "../parents/parent-channel.ts";
 import { ParentHosts } from "../parents/parent-host.ts";
@@ -18,7 +17,13 @@ import { piecesOfRange, type ByteRange } from "./byte-range.ts";
 import { DigestCheck, type DigestCheckOptions } from "./digest-check.ts";
 import { DownloadCall } from "./download-call.ts";
 import type { DownloadRequest } from "./download-request.ts";
-import { DEFAULT_FLIGHT_LIMITS, Flight, type FlightLimits, type FlightObserver } from "./flight.ts";
+import {
+  DEFAULT_FLIGHT_LIMITS,
+  Flight,
+  type FlightGuard,
+  type FlightLimits,
+  type FlightObserver,
+} from "./flight.ts";
 import { followPieces } from "./follow-pieces.ts";
 import { TaskHistory } from "./task-history.ts";
 import { reportTask, type RunningCall, type TaskReport } from "./task-report.ts";
@@ -55,8 +60,8 @@ export interface TaskManagerOptions {
   readonly dataPlane: DataPlane;
   /** Only asked what files are: their bodies come by way of the data plane. */
   readonly origin: Pick<Origin, "stat">;
-  /** Where it is known that an origin is waited for. */
-  readonly waits?: Pick<OriginGuard, "watch">;
+  /** Knows when an origin is left alone. */
+  readonly guard?: FlightGuard;
   readonly scheduler?: SchedulerLink;
   readonly channel: ParentChannel;
   readonly host: {
@@ -176,7 +181,7 @@ export class TaskManager implements AsyncDisposable {
     const running = { request, call };
     this.#calls.add(running);
     const either = AbortSignal.any([signal, this.#closing.signal]);
-    const unwatch = this.#options.waits?.watch(request.origin, (wait) => call.waits(wait));
+    const unwatch = this.#options.guard?.watch(request.origin, (wait) => call.waits(wait));
     try {
       yield* this.#persist(request, either, call);
       this.history.succeeded(request.taskId);
@@ -391,7 +396,7 @@ export class TaskManager implements AsyncDisposable {
       originRequest: request.origin,
       rangeable,
       dataPlane,
-      waits: this.#options.waits,
+      guard: this.#options.guard,
       ...(scheduler === undefined || skips ? {} : { scheduler }),
       ...(skips ? { withoutScheduler: "the file is small" } : {}),
       channel,

@@ -28,7 +28,7 @@ import type {
   SchedulerLink,
 } from "../scheduling/scheduler-link.ts";
 import type { DownloadRequest } from "../tasks/download-request.ts";
-import type { FlightLimits } from "../tasks/flight.ts";
+import type { FlightGuard, FlightLimits } from "../tasks/flight.ts";
 import { followPieces } from "../tasks/follow-pieces.ts";
 import { TaskManager, type DownloadEvent, type TaskManagerOptions } from "../tasks/task-manager.ts";
 
@@ -253,6 +253,7 @@ export interface FakeCluster extends AsyncDisposable {
       readonly directory?: string;
       readonly verifyDigest?: boolean;
       readonly contentLimits?: ContentLimits;
+      readonly guard?: FlightGuard;
       readonly onDigestChecked?: TaskManagerOptions["onDigestChecked"];
       /** Wraps what the node serves, to make it lie. */
       readonly corrupt?: (source: PieceSource) => PieceSource;
@@ -322,6 +323,7 @@ export async function openFakeCluster(contentLength: number): Promise<FakeCluste
         ...(options.verifyOnHit && { verifyOnHit: options.verifyOnHit }),
         ...(options.makeRoom && { makeRoom: options.makeRoom }),
         ...(options.verifyDigest === undefined ? {} : { verifyDigest: options.verifyDigest }),
+        ...(options.guard && { guard: options.guard }),
         ...(options.onDigestChecked && { onDigestChecked: options.onDigestChecked }),
         logger: SILENT_LOGGER,
       });
