@@ -1,3 +1,4 @@
+import { setMaxListeners } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
 import { SILENT_LOGGER, type Logger } from "../logger.ts";
 import { explained, OriginError } from "./origin-error.ts";
@@ -106,6 +107,8 @@ export class OriginGuard {
     this.#clock = options.clock ?? SYSTEM_CLOCK;
     this.#logger = options.logger ?? SILENT_LOGGER;
     this.#redirects = new RedirectMemory(() => this.#clock.now());
+    // All who wait listen to it: that is no leak.
+    setMaxListeners(0, this.#closed.signal);
     this.#health = new OriginHealth({ onChange: (change) => this.#noteChange(change) });
   }
 

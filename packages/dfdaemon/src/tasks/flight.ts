@@ -1,3 +1,4 @@
+import { setMaxListeners } from "node:events";
 import { StorageError, type PieceRecord, type StoredTask } from "@damselfly/storage";
 import { RpcError } from "@damselfly/rpc";
 import { DEFAULT_DOWNLOADER_TIMEOUTS } from "@damselfly/transport";
@@ -245,6 +246,8 @@ export class Flight {
 
   constructor(options: FlightOptions) {
     this.#options = options;
+    // As many listen as there are pieces in flight: that is no leak.
+    setMaxListeners(0, this.#work.signal);
     this.task = options.task;
     this.#now = options.now ?? Date.now;
     this.#startedMs = this.#now();
