@@ -3,7 +3,9 @@ import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { openTraps } from "../packages/dfdaemon/src/testing/traps.ts";
 import { sha256, useCluster, type DfgetResult, type RunningDaemon } from "./support/daemon.ts";
+import { eventually } from "./support/eventually.ts";
 import {
   createTestAuthority,
   openOriginServer,
@@ -299,6 +301,27 @@ describe("an origin that has to be waited for", () => {
       boundMs: expect.any(Number),
       elapsedMs: expect.any(Number),
     });
+  });
+});
+
+describe("an origin host that says nothing", () => {
+  it("holds up nobody who asks another one, however many wait for it", async () => {
+    await using traps = await openTraps();
+    const ended: DfgetResult[] = [];
+    const downloads = Array.from({ length: 8 }, (_, number) =>
+      cluster.startDfget(`http://127.0.0.1:${traps.tcpPort}/${number}`, { daemon }),
+    );
+    for (const { result } of downloads) void result.then((each) => ended.push(each));
+    await eventually("eight that wait", async () =>
+      traps.connectionCount >= downloads.length ? true : undefined,
+    );
+    for (let count = 0; count < 4; count += 1) {
+      const got = await cluster.fetch(serve({ content: CONTENT }).url, { daemon });
+      expect(got.sha256).toBe(SHA256);
+    }
+    expect(ended).toEqual([]);
+    for (const { child } of downloads) child.kill("SIGTERM");
+    await Promise.all(downloads.map(({ result }) => result));
   });
 });
 

@@ -8,6 +8,8 @@ export interface Traps extends AsyncDisposable {
   readonly udpPort: number;
   /** Takes connections and says nothing. */
   readonly tcpPort: number;
+  /** Connections that it has taken so far. */
+  readonly connectionCount: number;
   /** Nobody listens. */
   readonly closedPort: number;
 }
@@ -37,6 +39,9 @@ export async function openTraps(): Promise<Traps> {
     udpPort: udp.address().port,
     tcpPort: portOf(tcp),
     closedPort,
+    get connectionCount() {
+      return sockets.size;
+    },
     async [Symbol.asyncDispose]() {
       udp.close();
       for (const socket of sockets) socket.destroy();
