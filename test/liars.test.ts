@@ -60,6 +60,15 @@ const notFound: Lie = () => {
   throw status("NOT_FOUND", "no such piece");
 };
 
+/** Other bytes with the CRC-32 of the right ones, under both digests of those. */
+const forgedBytes: Lie = (piece, content) => {
+  const forged = Uint8Array.from(content);
+  // CRC-32 is linear: its polynomial, wherever it is written over, changes nothing of it. The bits of each byte the other way round.
+  for (const [index, bits] of [0x80, 0x20, 0x83, 0xb8, 0xed].entries())
+    forged[100 + index]! ^= bits;
+  return tellTruth({ ...piece, strongDigest: `sha256:${sha256(content)}` }, forged);
+};
+
 function flipped(content: Uint8Array): Uint8Array {
   const copy = Uint8Array.from(content);
   copy[copy.byteLength >> 1]! ^= 1;
@@ -223,6 +232,35 @@ describe.each(PROTOCOLS)("a parent that, over %s,", (protocol) => {
     expect(droppings(daemon, liar.hostId)).toEqual([]);
   });
 });
+
+describe.each(PROTOCOLS)(
+  "a parent that, over %s, sends other bytes with the right CRC-32",
+  (protocol) => {
+    it.each([
+      ["crc32", "is believed, as CRC-32 is no proof against who means to lie"],
+      ["sha256", "is dropped, and the file is right"],
+    ])("where storage.pieceDigest is %s, %s", async (pieceDigest) => {
+      const daemon = await cluster.startDaemon({
+        name: `${protocol}-${pieceDigest}`,
+        protocol,
+        scheduler: scheduler.address,
+        settings: { "storage.pieceDigest": pieceDigest },
+      });
+      await untilAnnounced(scheduler, [daemon]);
+      const options = about(forgedBytes);
+      await using liar = await openLiar(options);
+      const got = await cluster.fetch(options.url, { daemon });
+      if (pieceDigest === "crc32") {
+        expect(got.sha256).not.toBe(SHA256);
+        return;
+      }
+      expect(got).toMatchObject({ sha256: SHA256, fromOrigin: LENGTH, fromParents: {} });
+      expect(droppings(daemon, liar.hostId)[0]?.msg).toMatch(
+        /digest is sha256:[0-9a-f]+, expected sha256:/,
+      );
+    });
+  },
+);
 
 describe("a parent that says it has", () => {
   let daemon: RunningDaemon;

@@ -45,6 +45,8 @@ export interface PieceDraft {
   readonly number: number;
   /** What the sender says it is; undefined (origin): computed and believed. */
   readonly digest?: string;
+  /** What the sender, or who read the origin, says in a stronger way: checked where pieces have strong digests (`pieceDigest`). */
+  readonly strongDigest?: string | undefined;
   /** What it must be besides, in any of the algorithms of `StoredTask.digest`. */
   readonly digests?: readonly string[];
   readonly trafficType: TrafficType;

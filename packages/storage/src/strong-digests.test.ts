@@ -96,6 +96,19 @@ describe("pieces with a strong digest", () => {
     expect(task.pieces.size).toBe(0);
   });
 
+  it("are what the sender says where they have one, and only there", async () => {
+    const draft = { ...DRAFT, number: 0, digest: CRC32, strongDigest: SHA256 };
+    await open("sha256");
+    const task = await fixture.storage.createTask(factsOf(CONTENT));
+    await expect(task.writePiece(draft, inChunks(forgery()))).rejects.toMatchObject({
+      code: "ERR_DIGEST_MISMATCH",
+    });
+    expect(await task.writePiece(draft, inChunks(CONTENT))).toMatchObject({ strongDigest: SHA256 });
+    await open("crc32");
+    const other = await fixture.storage.createTask(factsOf(CONTENT, { taskId: "0".repeat(64) }));
+    expect(await other.writePiece(draft, inChunks(CONTENT))).not.toHaveProperty("strongDigest");
+  });
+
   it.each([
     ["served", () => serve()],
     ["verified", async () => (await fixture.storage.openTask(TASK_ID))?.verify([0])],

@@ -11,9 +11,14 @@ export class WantedDigests {
   readonly #expected: readonly { readonly algorithm: string; readonly text: string }[];
 
   /** @throws {StorageError} `ERR_DIGEST_MISMATCH` for an expected digest that no content could have */
-  constructor(draft: Pick<PieceDraft, "digest" | "digests">, pieceDigest: PieceDigest) {
+  constructor(
+    draft: Pick<PieceDraft, "digest" | "strongDigest" | "digests">,
+    pieceDigest: PieceDigest,
+  ) {
     const first = draft.digest === undefined ? undefined : parseDigest(draft.digest);
-    const others = (draft.digests ?? []).map(parseDigest);
+    const isStrict = pieceDigest === "sha256" && draft.strongDigest !== undefined;
+    const strong = isStrict ? [draft.strongDigest] : [];
+    const others = [...strong, ...(draft.digests ?? [])].map(parseDigest);
     this.#expected = first === undefined ? others : [first, ...others];
     const asked = this.#expected.map(({ algorithm }) => algorithm);
     const own = pieceDigest === "sha256" ? [pieceDigest] : [];

@@ -1,4 +1,5 @@
 import { TransportError, type PieceInfo } from "@damselfly/transport";
+import type { PieceDigests } from "../piece-digests.ts";
 
 /** What a piece has to be. */
 export interface WantedPiece {
@@ -9,7 +10,7 @@ export interface WantedPiece {
   /** Bytes. */
   readonly length: number;
   /** What the origin's reader said it is, when known. */
-  readonly digest?: string | undefined;
+  readonly expected?: PieceDigests | undefined;
 }
 
 /**
@@ -18,18 +19,21 @@ export interface WantedPiece {
  * @throws {TransportError} `ERR_PROTOCOL`
  */
 export function assertAnnounced(piece: PieceInfo, wanted: WantedPiece, hostId: string): void {
-  const { number, offset, length, digest } = wanted;
+  const { number, offset, length, expected } = wanted;
   if (piece.number !== number || piece.offset !== offset || piece.length !== length) {
     const told = `piece ${piece.number}, ${piece.length} bytes at ${piece.offset}`;
-    const expected = `piece ${number}, ${length} bytes at ${offset}`;
-    throw refusal(hostId, `it announced ${told}, expected ${expected}`);
+    const asked = `piece ${number}, ${length} bytes at ${offset}`;
+    throw refusal(hostId, `it announced ${told}, expected ${asked}`);
   }
   if (piece.digest === "") throw refusal(hostId, `it announced piece ${number} without a digest`);
-  if (digest !== undefined && piece.digest !== digest) {
-    throw refusal(
-      hostId,
-      `it says piece ${number} is ${piece.digest}, who read the origin says ${digest}`,
-    );
+  if (expected === undefined) return;
+  if (piece.digest !== expected.digest) throw lie(piece.digest, expected.digest);
+  const { strongDigest } = piece;
+  if (strongDigest === undefined || expected.strongDigest === undefined) return;
+  if (strongDigest !== expected.strongDigest) throw lie(strongDigest, expected.strongDigest);
+
+  function lie(told: string, known: string): TransportError {
+    return refusal(hostId, `it says piece ${number} is ${told}, who read the origin says ${known}`);
   }
 }
 

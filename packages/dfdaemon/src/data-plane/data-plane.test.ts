@@ -3,7 +3,12 @@ import { mkdtemp, open, rm, utimes } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createIdentity } from "@damselfly/quinn";
-import { openStorage, type Storage, type StoredTask } from "@damselfly/storage";
+import {
+  openStorage,
+  type Storage,
+  type StorageOptions,
+  type StoredTask,
+} from "@damselfly/storage";
 import {
   clipByteRange,
   createPieceDownload,
@@ -24,6 +29,7 @@ import { SILENT_LOGGER } from "../logger.ts";
 import { openHttpOrigin } from "../origins/http-origin.ts";
 import { openOriginServer, type OriginServer } from "../testing/origin-server.ts";
 import { ContentLimits, DEFAULT_CONTENT_LIMITS, type ContentLimitsInit } from "./content-limits.ts";
+import type { PieceDigests } from "../piece-digests.ts";
 import type { DataPlane, PieceHedging } from "./data-plane.ts";
 import { InProcessDataPlane } from "./in-process-data-plane.ts";
 import { KnownPeers } from "./known-peers.ts";
@@ -74,6 +80,7 @@ async function openNode(
   name: string,
   settings: Partial<StorageConfig["server"]> = {},
   limitsInit: ContentLimitsInit = DEFAULT_CONTENT_LIMITS,
+  pieceDigest: StorageOptions["pieceDigest"] = "crc32",
 ): Promise<Node> {
   const pair = await issueCertificate(authority, { hostname: name, ips: [LOOPBACK] });
   const tls: TlsIdentity = { caCert: authority.cert, ...pair };
@@ -95,6 +102,7 @@ async function openNode(
   let forget: (path: string) => void = () => {};
   const storage = await openStorage({
     directory: join(directory, name),
+    pieceDigest,
     onForget: (path) => forget(path),
   });
   let dataPlane: DataPlane;
@@ -344,7 +352,7 @@ describe.each<Kind>(["in this process", "in one process", "in two processes"])(
         task,
         pieceNumber: 0,
         parent: parent.address,
-        expectedDigest: "crc32:1",
+        expected: { digest: "crc32:1" },
         signal: new AbortController().signal,
       });
       await expect(fetching).rejects.toMatchObject({
@@ -353,6 +361,35 @@ describe.each<Kind>(["in this process", "in one process", "in two processes"])(
       });
       expect(task.pieces.size).toBe(0);
     });
+
+    it.each(["tcp", "grpc", "quic"] as const)(
+      "is told strong digests by a parent that has them, over %s, and holds it to what the reader of the origin saw",
+      async (protocol) => {
+        const openStrict = (name: string) =>
+          openNode(kind, name, { protocol }, DEFAULT_CONTENT_LIMITS, "sha256");
+        const parent = await openStrict("parent");
+        await fill(await createTask(parent.storage));
+        const child = await openStrict("child");
+        const task = await createTask(child.storage);
+        const { digest, strongDigest } = (await parent.storage.openTask(TASK_ID))!.pieces.get(0)!;
+        expect(strongDigest).toMatch(/^sha256:/);
+        const fetch = (expected?: PieceDigests) =>
+          child.dataPlane.fetchPiece({
+            task,
+            pieceNumber: 0,
+            parent: parent.address,
+            ...(expected && { expected }),
+            signal: new AbortController().signal,
+          });
+        const other = { digest, strongDigest: `sha256:${"0".repeat(64)}` };
+        await expect(fetch(other)).rejects.toMatchObject({ code: "ERR_PROTOCOL" });
+        expect(task.pieces.size).toBe(0);
+        expect(await fetch({ digest, ...(strongDigest && { strongDigest }) })).toMatchObject({
+          digest,
+          strongDigest,
+        });
+      },
+    );
 
     it("passes on why a parent cannot be used", async () => {
       const child = await openNode(kind, "child");
@@ -528,7 +565,7 @@ describe.each<Kind>(["in this process", "in one process", "in two processes"])(
 
       const fetch = (
         { hedging }: { readonly hedging: PieceHedging },
-        options: { readonly expectedDigest?: string; readonly signal?: AbortSignal } = {},
+        options: { readonly expected?: PieceDigests; readonly signal?: AbortSignal } = {},
       ) => {
         let length = 0;
         const { signal = new AbortController().signal, ...others } = options;

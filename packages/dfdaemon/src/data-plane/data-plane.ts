@@ -2,6 +2,7 @@ import type { Socket } from "node:net";
 import type { PieceDraft, PieceRecord, Spool, Storage, StoredTask } from "@damselfly/storage";
 import type { CertificateChain, ParentAddress, Protocol } from "@damselfly/transport";
 import type { OriginRequest, OriginStat, RedirectTarget } from "../origins/origin.ts";
+import type { PieceDigests } from "../piece-digests.ts";
 import type { WantedPiece } from "./assert-announced.ts";
 import type { ContentStream } from "./content-stream.ts";
 import type { Announcement, HedgeObserver } from "./relay/hedged-piece.ts";
@@ -35,7 +36,7 @@ export interface PieceFetch {
   /** Asked first: the supplier 0. */
   readonly parent: ParentAddress;
   /** What the origin's reader said the piece is, when known: a parent that says otherwise is refused. */
-  readonly expectedDigest?: string;
+  readonly expected?: PieceDigests;
   readonly signal: AbortSignal;
   /** Called as bytes come, with how many. */
   readonly onBytes?: (length: number) => void;
@@ -128,15 +129,18 @@ export function mayTryWith(task: StoredTask): boolean {
 }
 
 /** What is asked for, and has to be announced. */
-export function wantedOf({ task, pieceNumber, expectedDigest }: PieceFetch): WantedPiece {
+export function wantedOf({ task, pieceNumber, expected }: PieceFetch): WantedPiece {
   const { taskId } = task.facts;
-  return { taskId, number: pieceNumber, ...task.bounds(pieceNumber), digest: expectedDigest };
+  return { taskId, number: pieceNumber, ...task.bounds(pieceNumber), expected };
 }
 
 /** How a piece that was announced is to be written. */
-export function draftOf({ piece, supplier }: Announcement): PieceDraft {
+export function draftOf(
+  { piece, supplier }: Announcement,
+  { expected }: Pick<WantedPiece, "expected">,
+): PieceDraft {
   const { number, digest } = piece;
-  return supplier.kind === "origin"
-    ? { number, trafficType: "BACK_TO_SOURCE", parentId: "" }
-    : { number, digest, trafficType: "REMOTE_PEER", parentId: nameOf(supplier) };
+  if (supplier.kind === "origin") return { number, trafficType: "BACK_TO_SOURCE", parentId: "" };
+  const strongDigest = expected?.strongDigest ?? piece.strongDigest;
+  return { number, digest, strongDigest, trafficType: "REMOTE_PEER", parentId: nameOf(supplier) };
 }

@@ -82,7 +82,7 @@ export class InProcessDataPlane implements DataPlane {
     const { content } = incoming;
     const { announcement } = incoming.opened;
     return await task.writePiece(
-      draftOf(announcement),
+      draftOf(announcement, wanted),
       onBytes === undefined ? content : countBytes(content, onBytes),
     );
   }

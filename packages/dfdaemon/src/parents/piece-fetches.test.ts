@@ -95,7 +95,7 @@ function open({ pieceCount = 8, parentNames = ["a", "b"] } = {}) {
       hostname: name,
       ip: "192.0.2.1",
       port: 1,
-      digests: new Map<number, string>(),
+      digests: new Map(),
     };
     const parent = new Parent(candidate, { host: hosts.of(name), now, random });
     parent.address = { hostId: name, ip: "192.0.2.1", ports: { tcp: 1 } };

@@ -6,6 +6,7 @@ import type { OriginSupplier, Supplier } from "../data-plane/relay/supplier.ts";
 import type { Logger } from "../logger.ts";
 import { messageOf } from "../message-of.ts";
 import { toError } from "../to-error.ts";
+import type { PieceDigests } from "../piece-digests.ts";
 import { judgeHedge, patienceWith, type Hedge, type HedgeReason } from "./judge-hedge.ts";
 import type { CostTerms, Parent } from "./parent.ts";
 import type { PieceQueue } from "./piece-queue.ts";
@@ -71,7 +72,7 @@ export interface PieceFetchesOptions {
   /** Those that there are at this moment. */
   readonly parents: () => readonly Parent[];
   /** What the origin's reader said pieces are. */
-  readonly digests: ReadonlyMap<number, string>;
+  readonly digests: ReadonlyMap<number, PieceDigests>;
   readonly logger: Logger;
   readonly now: () => number;
   readonly events: PieceFetchesEvents;
@@ -184,7 +185,7 @@ export class PieceFetches {
         changed: () => events.changed(),
       },
     });
-    const expectedDigest = digests.get(number);
+    const expected = digests.get(number);
     run.ask(parent);
     this.#runs.add(run);
     try {
@@ -192,7 +193,7 @@ export class PieceFetches {
         task,
         pieceNumber: number,
         parent: parent.address!,
-        ...(expectedDigest === undefined ? {} : { expectedDigest }),
+        ...(expected && { expected }),
         signal: run.stop.signal,
         onBytes: (length) => run.received(length),
         hedging: run,

@@ -10,6 +10,7 @@ import { sourceDigestOf } from "../tasks/is-same-source.ts";
 import { toError } from "../to-error.ts";
 import type { ParentChannel } from "./parent-channel.ts";
 import { Parent } from "./parent.ts";
+import type { PieceDigests } from "../piece-digests.ts";
 import type { ParentHosts } from "./parent-host.ts";
 import { isLie, type OriginOffer, PieceFetches, type PieceFetchesEvents } from "./piece-fetches.ts";
 import type { PieceQueue } from "./piece-queue.ts";
@@ -50,7 +51,7 @@ export class Swarm implements AsyncDisposable {
   /** By peer id: dropped for the rest of this download. */
   readonly #dropped = new Map<string, CandidateParent>();
   readonly #bannedHosts = new Set<string>();
-  readonly #digests = new Map<number, string>();
+  readonly #digests = new Map<number, PieceDigests>();
   readonly #running = new Set<Promise<void>>();
   #closed = false;
 
@@ -126,7 +127,7 @@ export class Swarm implements AsyncDisposable {
     if (this.#closed) return 0;
     let count = 0;
     for (const candidate of candidates) {
-      for (const [number, digest] of candidate.digests) this.#digests.set(number, digest);
+      for (const [number, digests] of candidate.digests) this.#digests.set(number, digests);
       const { peerId, hostId } = candidate;
       if (hostId === this.#options.hostId || this.#parents.has(peerId)) continue;
       const host = this.#options.hosts.of(hostId);

@@ -11,6 +11,7 @@ import {
 } from "@damselfly/rpc";
 import { messageOf } from "../message-of.ts";
 import { OriginError } from "../origins/origin-error.ts";
+import type { PieceDigests } from "../piece-digests.ts";
 import type { CandidateParent, PeerRegistration, ScheduleEvent } from "./scheduler-link.ts";
 
 /** More parents than one download can use: what a scheduler names beyond them is not looked at. */
@@ -137,9 +138,9 @@ function decodeCandidate(peer: Peer__Output): CandidateParent | undefined {
   if (host === null || isIP(host.ip) === 0 || host.port < 1 || host.port > 65_535) return undefined;
   for (const name of [peer.id, host.id, host.hostname])
     if (name === "" || name.length > NAME_LENGTH_MAX) return undefined;
-  const digests = new Map<number, string>();
-  for (const piece of task?.pieces ?? [])
-    if (piece.digest !== "") digests.set(piece.number, piece.digest);
+  const digests = new Map<number, PieceDigests>();
+  for (const { number, digest, strongDigest } of task?.pieces ?? [])
+    if (digest !== "") digests.set(number, { digest, ...(strongDigest && { strongDigest }) });
   return {
     peerId: peer.id,
     hostId: host.id,

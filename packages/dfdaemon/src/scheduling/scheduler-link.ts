@@ -1,5 +1,6 @@
 import type { Priority__Output, SchedulingPolicy__Output } from "@damselfly/rpc";
 import type { PieceRecord } from "@damselfly/storage";
+import type { PieceDigests } from "../piece-digests.ts";
 
 /** What a scheduler must know to place a peer. */
 export interface PeerRegistration {
@@ -44,7 +45,7 @@ export interface CandidateParent {
   /** Of its DfdaemonUpload service. */
   readonly port: number;
   /** What the reader of the origin said the pieces are, as far as the scheduler knows. */
-  readonly digests: ReadonlyMap<number, string>;
+  readonly digests: ReadonlyMap<number, PieceDigests>;
 }
 
 export type ScheduleEvent =

@@ -133,7 +133,7 @@ describe("downloads that have a bad parent beside a good one", { timeout: 60_000
       },
     };
     const parents = Object.keys(ports).map((hostId): CandidateParent => {
-      const digests = new Map<number, string>();
+      const digests = new Map();
       return { peerId: hostId, hostId, hostname: hostId, ip: LOOPBACK, port: 1, digests };
     });
     const manager = new TaskManager({

@@ -137,7 +137,7 @@ function openFlight(
 
 function parent(number: number): CandidateParent {
   const name = `parent-${number}`;
-  const digests = new Map<number, string>();
+  const digests = new Map();
   return { peerId: name, hostId: name, hostname: name, ip: "192.0.2.1", port: 1, digests };
 }
 

@@ -265,7 +265,7 @@ async function meetByKey(
     hostId: `${LOOPBACK}-${hostname}`,
     hostname,
     ...node.upload,
-    digests: new Map<number, string>(),
+    digests: new Map(),
   };
   const query = {
     taskId: TASK_ID,

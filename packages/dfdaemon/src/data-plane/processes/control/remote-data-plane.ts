@@ -244,7 +244,7 @@ export class RemoteDataPlane implements DataPlane {
       },
       { signal },
     );
-    return await task.writePiece(draftOf(announcement), body.all().content);
+    return await task.writePiece(draftOf(announcement, wanted), body.all().content);
   }
 }
 
