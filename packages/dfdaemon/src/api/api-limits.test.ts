@@ -1,5 +1,11 @@
 import { Allowance } from "@damselfly/limits";
-import { loadService, type ImplementedService, type StreamContext } from "@damselfly/rpc";
+import {
+  createDfdaemonUploadClient,
+  loadService,
+  serveRpc,
+  type ImplementedService,
+  type StreamContext,
+} from "@damselfly/rpc";
 import type { StoredTask } from "@damselfly/storage";
 import { once } from "node:events";
 import { describe, expect, it } from "vitest";
@@ -148,6 +154,38 @@ describe("the upload port", () => {
 });
 
 describe("syncPieces", () => {
+  it("has as many listeners over the network as may be, and others when one hangs up", async () => {
+    const service = serve({ childrenPerAddressMax: 3 });
+    await using server = await serveRpc({
+      address: { ip: "127.0.0.1", port: 0 },
+      services: [service],
+    });
+    await using client = createDfdaemonUploadClient(server.address);
+    const listen = async () => {
+      const controller = new AbortController();
+      const { signal } = controller;
+      const messages = client.syncPieces(REQUESTS.syncPieces(), { signal });
+      const outcome = await messages[Symbol.asyncIterator]()
+        .next()
+        .then(
+          () => "listening",
+          (error: unknown) => String(Reflect.get(Object(error), "code")),
+        );
+      return { outcome, hangUp: () => controller.abort(new Error("hung up")) };
+    };
+    const listeners = [await listen(), await listen(), await listen()];
+    expect(listeners.map(({ outcome }) => outcome)).toEqual(listeners.map(() => "listening"));
+    for (let count = 0; count < 10; count += 1) {
+      const others = await Promise.all(Array.from({ length: 100 }, listen));
+      expect(new Set(others.map(({ outcome }) => outcome))).toEqual(
+        new Set(["RESOURCE_EXHAUSTED"]),
+      );
+    }
+    listeners[0]?.hangUp();
+    await expect.poll(async () => (await listen()).outcome, { timeout: 10_000 }).toBe("listening");
+    expect((await listen()).outcome).toBe("RESOURCE_EXHAUSTED");
+  });
+
   it("lets children wait for as many pieces as may be, all together", async () => {
     const wantedPieces = new Allowance(150);
     const { dataPlane, manager } = parts;
