@@ -123,6 +123,12 @@ describe("QuicEndpoint", () => {
           refusedCount: 1,
           acceptedCount: 1,
         });
+        const others = Array.from({ length: 200 }, async () => {
+          const connection = await second.dial(server.address, { timeoutMs: 20_000 });
+          await readAll(connection.openStream());
+        });
+        for (const { status } of await Promise.allSettled(others)) expect(status).toBe("rejected");
+        expect(server.stats()).toMatchObject({ connectionCount: 1, acceptedCount: 1 });
         dialled.close(0);
         await expect.poll(() => server.connectionCount).toBe(0);
         const third = await second.dial(server.address);

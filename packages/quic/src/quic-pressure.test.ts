@@ -14,7 +14,7 @@ interface Fixture {
   readonly client: QuicEndpoint;
   readonly relay: Relay;
   /** The server gets what these send, and they hear nothing until `relay.release()`. */
-  readonly dialUnheard: (count: number) => readonly Promise<QuicConnection>[];
+  readonly dialUnheard: (count: number, timeoutMs?: number) => readonly Promise<QuicConnection>[];
 }
 
 async function withLimits(
@@ -24,10 +24,9 @@ async function withLimits(
   const server = await openQuicEndpoint({ ...COMMON, limits, accept: serveEcho });
   const client = await openQuicEndpoint(COMMON);
   const relay = await Relay.open(server.address);
-  const dialUnheard = (count: number): readonly Promise<QuicConnection>[] => {
+  const dialUnheard: Fixture["dialUnheard"] = (count, timeoutMs = 30_000) => {
     relay.flightsMax = 1;
-    const options = { timeoutMs: 30_000 };
-    return Array.from({ length: count }, () => client.dial(relay.address, options));
+    return Array.from({ length: count }, () => client.dial(relay.address, { timeoutMs }));
   };
   try {
     await test({ server, client, relay, dialUnheard });
@@ -56,6 +55,16 @@ describe("QuicEndpoint under pressure", () => {
     });
   });
 
+  it("drops no handshake at the limit", async () => {
+    await withLimits({ halfOpenCountMax: 3 }, async ({ server, relay, dialUnheard }) => {
+      const dials = dialUnheard(3);
+      await expect.poll(() => server.connectionCount, { timeout: 10_000 }).toBe(3);
+      relay.release();
+      for (const dial of dials) expect(await ask(await dial, "hello")).toBe("hello");
+      expect(server.stats()).toMatchObject({ acceptedCount: 3, droppedHandshakeCount: 0 });
+    });
+  });
+
   it("drops handshakes beyond the limit, which are tried again later", async () => {
     await withLimits({ halfOpenCountMax: 3 }, async ({ server, relay, dialUnheard }) => {
       const dials = dialUnheard(4);
@@ -68,6 +77,20 @@ describe("QuicEndpoint under pressure", () => {
       expect(server.stats().acceptedCount).toBe(4);
     });
   });
+
+  it("holds no more handshakes than the limit, however many begin, and serves whoever comes later", async () => {
+    await withLimits({ halfOpenCountMax: 3 }, async ({ server, client, relay, dialUnheard }) => {
+      const dials = dialUnheard(200, 3_000);
+      await expect
+        .poll(() => server.stats().droppedHandshakeCount, { timeout: 10_000 })
+        .toBeGreaterThanOrEqual(197);
+      expect(server.connectionCount).toBe(3);
+      relay.release();
+      await Promise.allSettled(dials);
+      const late = await client.dial(server.address, { timeoutMs: 30_000 });
+      expect(await ask(late, "hello")).toBe("hello");
+    });
+  }, 40_000);
 
   it("bounds the handshakes of one address", async () => {
     await withLimits(
@@ -84,6 +107,23 @@ describe("QuicEndpoint under pressure", () => {
     );
   });
 
+  it("holds no more handshakes of one address than that, however many it begins", async () => {
+    await withLimits(
+      { halfOpenPerAddressMax: 2 },
+      async ({ server, client, relay, dialUnheard }) => {
+        const dials = dialUnheard(200, 3_000);
+        await expect
+          .poll(() => server.stats().retryCount, { timeout: 10_000 })
+          .toBeGreaterThanOrEqual(199);
+        expect(server.connectionCount).toBe(1);
+        relay.release();
+        await Promise.allSettled(dials);
+        const late = await client.dial(server.address, { timeoutMs: 30_000 });
+        expect(await ask(late, "hello")).toBe("hello");
+      },
+    );
+  }, 40_000);
+
   it("bounds the handshakes that one address begins a second", async () => {
     await withLimits({ handshakesPerSecondMax: 1 }, async ({ server, client }) => {
       const options = { timeoutMs: 30_000 };
@@ -94,6 +134,25 @@ describe("QuicEndpoint under pressure", () => {
       expect(droppedHandshakeCount).toBeGreaterThan(0);
     });
   });
+
+  it("takes no more than an address may begin, of a hundred that it begins at once, and others later", async () => {
+    await withLimits({ handshakesPerSecondMax: 1 }, async ({ server, client }) => {
+      const startedAt = performance.now();
+      const dials = Array.from({ length: 100 }, () =>
+        client.dial(server.address, { timeoutMs: 2_000 }).then(
+          () => "connected",
+          () => "dropped",
+        ),
+      );
+      const outcomes = await Promise.all(dials);
+      const seconds = (performance.now() - startedAt) / 1000;
+      expect(outcomes).toContain("connected");
+      // Two at once, then one a second.
+      expect(server.stats().acceptedCount).toBeLessThanOrEqual(2 + seconds);
+      const late = await client.dial(server.address, { timeoutMs: 30_000 });
+      expect(await ask(late, "hello")).toBe("hello");
+    });
+  }, 40_000);
 
   it("takes early data of a proven address, only later", async () => {
     await withLimits({ retryHalfOpenCount: 0 }, async ({ server, client }) => {
