@@ -190,6 +190,14 @@ describe.skipIf(UNAVAILABLE)("QuinnEndpoint", () => {
         refusedCount: 1,
         acceptedCount: 1,
       });
+      const others = Array.from({ length: 100 }, async () => {
+        const connection = await second.dial(server.address, { peerKey });
+        const stream = connection.openStream();
+        await stream.end();
+        await readAll(stream);
+      });
+      for (const { status } of await Promise.allSettled(others)) expect(status).toBe("rejected");
+      expect(server.stats()).toMatchObject({ connectionCount: 1, acceptedCount: 1 });
       dialled.close(0);
       await expect.poll(() => server.connectionCount).toBe(0);
       const third = await second.dial(server.address, { peerKey });
