@@ -146,6 +146,33 @@ describe("a child", () => {
 });
 
 describe("connections", () => {
+  it("from one address are held to its share, however many there are, and others are served", async () => {
+    const held = createGate();
+    source.add(0, { length: LENGTH, arrival: held.opened });
+    source.add(1, { length: 1000 });
+    const server = await serve({
+      address: { ip: "0.0.0.0", port: 0 },
+      limits: { connectionsPerAddressMax: 2 },
+    });
+    const address = { ip: "127.0.0.2", port: 0 };
+    const streams: QuicStream[] = [];
+    for (let count = 0; count < 2; count += 1) {
+      streams.push(ask(await dial(server, { address }), 0));
+    }
+    await source.until(() => source.openingCount === 2, "both are in use");
+    for (let count = 0; count < 30; count += 1) {
+      expect(await answerTo(ask(await dial(server, { address }), 1))).toMatchObject({
+        kind: "error",
+        code: ErrorCode.Busy,
+        message: expect.stringContaining("from this address"),
+      });
+    }
+    expect(server.stats().refusedCount).toBe(30);
+    expect(await fetch(server, 1)).toBe(1000);
+    held.open();
+    for (const stream of streams) expect(await answerTo(stream)).toMatchObject({ kind: "content" });
+  });
+
   it("beyond the limit take the place of an idle one, and are answered as busy where there is none", async () => {
     const held = createGate();
     source.add(0, { length: LENGTH, arrival: held.opened });
