@@ -123,9 +123,11 @@ describe("calls at once", () => {
     await using client = createHealthClient(address);
     const watching = client.watch({})[Symbol.asyncIterator]();
     await watching.next();
-    await expect(ask(address)).rejects.toMatchObject({
-      reason: "too many calls at once from one address",
-    });
+    for (let count = 0; count < 30; count += 1) {
+      await expect(ask(address)).rejects.toMatchObject({
+        reason: "too many calls at once from one address",
+      });
+    }
     await watching.return?.();
     await expect.poll(() => ask(address).catch(() => "refused")).toBe("xxx");
   });
