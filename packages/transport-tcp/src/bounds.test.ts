@@ -1,5 +1,6 @@
 import { createServer } from "node:net";
 import { once } from "node:events";
+import { createTestAuthority } from "@damselfly/rpc/testing";
 import type { ParentAddress, PieceRequest } from "@damselfly/transport";
 import {
   codeOf,
@@ -19,6 +20,8 @@ import {
 import { RawConnection } from "./testing/raw-connection.ts";
 
 const LENGTH = 100_000;
+/** A TLS handshake record that says there are 512 bytes to come. */
+const HELLO_BEGINNING = Buffer.from([0x16, 0x03, 0x01, 0x02, 0x00, 0x01]);
 const opened: AsyncDisposable[] = [];
 
 afterEach(async () => {
@@ -150,6 +153,34 @@ describe("connections to a server", () => {
     await silent[0]!.untilEnded();
     expect(idle.hasEnded).toBe(false);
     expect(await readPiece(await open().downloadPiece(parent, request))).toBe(LENGTH);
+  });
+
+  it("that do not come to the end of TLS cost the oldest of them its place, or are closed in time", async () => {
+    const authority = await createTestAuthority();
+    const [tls, childTls] = [await authority.issue(), await authority.issue()];
+    const { source, server, parent, open } = await serve({
+      tls,
+      plain: false,
+      halfOpenCountMax: 10,
+      idleMs: 5_000,
+    });
+    const request = source.add(0, { length: LENGTH });
+    const stuck: RawConnection[] = [];
+    const begin = async (): Promise<void> => {
+      const connection = await RawConnection.open(server.address.port);
+      connection.write(HELLO_BEGINNING);
+      stuck.push(connection);
+    };
+    for (let count = 0; count < 10; count++) await begin();
+    expect(server.stats().connectionCount).toBeLessThanOrEqual(10);
+    for (let count = 0; count < 300; count++) await begin();
+    for (const connection of stuck.slice(0, 300)) await connection.untilEnded();
+    await expect.poll(() => server.stats().connectionCount).toBeLessThanOrEqual(10);
+    const child = open({ tls: childTls });
+    expect(await readPiece(await child.downloadPiece(parent, request))).toBe(LENGTH);
+    for (const connection of stuck) await connection.untilEnded();
+    await expect.poll(() => server.stats().connectionCount).toBeLessThanOrEqual(1);
+    expect(server.stats().acceptedCount).toBe(1);
   });
 
   it("begin no faster than an address may", async () => {
