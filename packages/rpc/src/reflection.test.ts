@@ -143,6 +143,15 @@ describe("reflection", () => {
   });
 });
 
+it.each([
+  [1_000, 1_000],
+  [1_001, 1_000],
+  [20_000, 1_000],
+])("of %i questions on one stream reflection answers %i", async (count, answeredCount) => {
+  const questions = Array.from({ length: count }, () => ({ fileByFilename: "none" }));
+  expect(await ask(await openClient(), questions)).toHaveLength(answeredCount);
+});
+
 it("reflection has room for so many askers at once, and for others when they have left", async () => {
   const client = await openClient();
   const open = (): ClientDuplexStream<object, object> => {
