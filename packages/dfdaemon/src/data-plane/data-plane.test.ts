@@ -14,10 +14,12 @@ import {
   createPieceDownload,
   TransportError,
   type ParentAddress,
+  type PieceDownload,
   type PieceRequest,
   type PieceSource,
   type TlsIdentity,
 } from "@damselfly/transport";
+import { createGrpcDownloader } from "@damselfly/transport-grpc";
 import { serveTcp } from "@damselfly/transport-tcp";
 import { crc32 } from "node:zlib";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -172,12 +174,17 @@ function addressOf({ offers }: DataPlane, name: string): ParentAddress {
   return { hostId: `${LOOPBACK}-${name}`, ip: LOOPBACK, hostname: name, ports };
 }
 
-async function createTask(storage: Storage): Promise<StoredTask> {
+async function createTask(
+  storage: Storage,
+  lengths: { readonly contentLength: number; readonly pieceLength: number } = {
+    contentLength: CONTENT.byteLength,
+    pieceLength: PIECE_LENGTH,
+  },
+): Promise<StoredTask> {
   return await storage.createTask({
     taskId: TASK_ID,
     url: `${origin.url}/file`,
-    contentLength: CONTENT.byteLength,
-    pieceLength: PIECE_LENGTH,
+    ...lengths,
     contentVersion: "1",
     etag: '"1"',
     lastModified: "",
@@ -454,6 +461,44 @@ describe.each<Kind>(["in this process", "in one process", "in two processes"])(
       await expect(fetching).rejects.toMatchObject({ name: "TransportError" });
       await expect.poll(() => parentTask.pieces.has(0)).toBe(false);
       await expect.poll(() => parentTask.uploadingCount).toBe(0);
+    });
+
+    it("serves no more at once than there is memory for, all its processes together", async () => {
+      // Three eighths for what is served, half of it for one address: six pieces of twice 512 KiB.
+      const limits = { ...DEFAULT_CONTENT_LIMITS, memoryLimit: 32 * 2 ** 20 };
+      const parent = await openNode(kind, "parent", {}, limits);
+      // So long that what is not read does not fit into any window.
+      const length = 32 * 2 ** 20;
+      const task = await createTask(parent.storage, { contentLength: length, pieceLength: length });
+      async function* content(): AsyncGenerator<Uint8Array> {
+        for (let sent = 0; sent < length; sent += PIECE_LENGTH) yield Buffer.alloc(PIECE_LENGTH);
+      }
+      await task.writePiece({ number: 0, ...FROM_ORIGIN }, content());
+      const pair = await issueCertificate(authority, { hostname: "child", ips: [LOOPBACK] });
+      const tls: TlsIdentity = { caCert: authority.cert, ...pair };
+      const wanted = { taskId: TASK_ID, pieceNumber: 0 };
+      /** On a connection of its own: they go to the processes in turns. */
+      const ask = async (): Promise<PieceDownload | "busy"> => {
+        const child = createGrpcDownloader({ tls });
+        opened.push(child);
+        return await child.downloadPiece(parent.address, wanted).catch((error: unknown) => {
+          expect(error).toMatchObject({ code: "ERR_PARENT_BUSY" });
+          return "busy" as const;
+        });
+      };
+      const served: PieceDownload[] = [];
+      for (let count = 0; count < 16; count += 1) {
+        const answer = await ask();
+        if (count < 6) expect(answer).not.toBe("busy");
+        else expect(answer).toBe("busy");
+        if (answer !== "busy") served.push(answer);
+      }
+      for (const download of served) {
+        let received = 0;
+        for await (const { byteLength } of download.content) received += byteLength;
+        expect(received).toBe(length);
+      }
+      await expect.poll(ask, { timeout: 10_000 }).not.toBe("busy");
     });
 
     it("reads a range of an origin into a piece", async () => {
