@@ -1,11 +1,22 @@
+import { once } from "node:events";
+import { connect } from "node:net";
 import { setImmediate } from "node:timers/promises";
 import { FakeClock } from "@damselfly/limits/testing";
 import { createIdentity } from "@damselfly/quinn";
 import type { ParentAddress, PieceDownload, PieceRequest } from "@damselfly/transport";
-import { codeOf, createGate, readPiece, SyntheticSource } from "@damselfly/transport/conformance";
+import {
+  codeOf,
+  createGate,
+  readPiece,
+  SyntheticSource,
+  TASK_ID,
+} from "@damselfly/transport/conformance";
+import { encodePacket, PacketDecoder, Tag } from "@damselfly/vortex";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { loadConfig } from "../config/load-config.ts";
 import { SILENT_LOGGER } from "../logger.ts";
+import { openHttpOrigin } from "../origins/http-origin.ts";
+import { openOriginServer } from "../testing/origin-server.ts";
 import { ContentLimits, DEFAULT_CONTENT_LIMITS, type ContentLimitsInit } from "./content-limits.ts";
 import { openTransports, type Transports } from "./open-transports.ts";
 
@@ -29,6 +40,7 @@ afterEach(async () => {
 
 interface Node {
   readonly limits: ContentLimits;
+  readonly tcpPort: number;
   /** Asks this very node, over its own sockets. */
   readonly ask: (protocol: Protocol, request: PieceRequest) => Promise<PieceDownload>;
 }
@@ -65,6 +77,7 @@ async function openNode(init: Partial<ContentLimitsInit>): Promise<Node> {
   };
   return {
     limits,
+    tcpPort: portOf("tcp"),
     ask: async (protocol, request) => {
       const downloader = transports.downloaders.find((each) => each.protocol === protocol);
       if (downloader === undefined) throw new Error(`there is no ${protocol} here`);
@@ -73,6 +86,21 @@ async function openNode(init: Partial<ContentLimitsInit>): Promise<Node> {
       return download;
     },
   };
+}
+
+/** As a Dragonfly child asks, from an address of its own. @returns why it gets nothing, or that it does */
+async function askFrom(localAddress: string, port: number): Promise<string> {
+  const socket = connect({ host: IP, port, localAddress });
+  opened.push({ [Symbol.asyncDispose]: async () => void socket.destroy() });
+  await once(socket, "connect");
+  const ids = { taskId: TASK_ID, pieceNumber: 0 };
+  socket.write(encodePacket({ kind: "request", id: 1, tag: Tag.DownloadPiece, ...ids }));
+  const decoder = new PacketDecoder();
+  for await (const chunk of socket.iterator({ destroyOnReturn: false })) {
+    const packet = chunk instanceof Uint8Array ? decoder.push(chunk)?.packet : undefined;
+    if (packet !== undefined) return packet.kind === "error" ? packet.message : "served";
+  }
+  return "closed";
 }
 
 function ownedBy({ servers, quinnServer, downloaders }: Transports): AsyncDisposable[] {
@@ -122,6 +150,25 @@ describe.each(PROTOCOLS)("a node asked over %s", (protocol) => {
     expect(new Set(await Promise.all(fetches))).toEqual(new Set([MIB]));
     expect(countMax).toBe(2);
   });
+});
+
+it("A node serves as many pieces to all addresses together as there is memory for, and more when there is room", async () => {
+  // Twelve chunks of 512 KiB, twice each: three addresses with four.
+  const { limits, tcpPort } = await openNode({ memoryLimit: 32 * MIB });
+  const held = createGate();
+  source.add(0, { length: MIB, pauseAt: 0, pause: () => held.opened });
+  for (const address of ["127.0.0.2", "127.0.0.3", "127.0.0.4"]) {
+    for (let count = 0; count < 4; count += 1)
+      expect(await askFrom(address, tcpPort)).toBe("served");
+  }
+  expect(limits.serving.usedLength).toBe(12 * MIB);
+  for (let count = 0; count < 100; count += 1) {
+    const answer = await askFrom(`127.0.1.${count + 1}`, tcpPort);
+    expect(answer).toContain(`the pieces being served take ${12 * MIB} bytes already`);
+  }
+  expect(source.requestCount).toBe(12);
+  held.open();
+  await expect.poll(() => askFrom("127.0.0.5", tcpPort)).toBe("served");
 });
 
 describe.each(["tcp", "grpc"] as const)("a child that takes nothing over %s", (protocol) => {
@@ -191,5 +238,29 @@ describe("a rate", () => {
     await Promise.all(readings);
     expect(received).toBe(PROTOCOLS.length * MIB);
     expect(limits.moved.downloadRate).toBe(received);
+  });
+
+  it("holds what comes from origins together", async () => {
+    const limits = new ContentLimits({ ...DEFAULT_CONTENT_LIMITS, originRate: RATE }, clock);
+    const server = await openOriginServer();
+    server.set("/file", { content: Buffer.alloc(MIB) });
+    const origin = openHttpOrigin({ userAgent: "test" });
+    opened.push(server, origin);
+    let endedCount = 0;
+    let received = 0;
+    const readings = Array.from({ length: 5 }, async () => {
+      const { signal } = new AbortController();
+      const request = { url: `${server.url}/file`, header: {} };
+      await using body = await limits.openBody(signal, () => origin.readAll(request, { signal }));
+      for await (const { byteLength } of body.content) received += byteLength;
+      endedCount += 1;
+    });
+    while (endedCount < readings.length) {
+      await clock.pass(10);
+      await setImmediate();
+      expect(received).toBeLessThanOrEqual(most());
+    }
+    await Promise.all(readings);
+    expect(received).toBe(5 * MIB);
   });
 });
