@@ -35,7 +35,7 @@ export function describeGot(value: unknown, keys: readonly PropertyKey[]): strin
   if (keys.some((key) => SECRET.test(String(key)))) return "something else (not shown)";
   if (typeof value === "object" && value !== null)
     return Array.isArray(value) ? `a list of ${value.length}` : "a section";
-  const text = typeof value === "string" ? `'${value}'` : JSON.stringify(value);
+  const text = typeof value === "string" ? `'${value}'` : formatScalar(value);
   return text.length > SHOWN_LENGTH_MAX ? `${text.slice(0, SHOWN_LENGTH_MAX)}…` : text;
 }
 
@@ -59,4 +59,9 @@ function boundOf(relation: string, bound: number | bigint, origin: string): stri
 function listOf(words: readonly string[]): string {
   if (words.length < 2) return words.join("");
   return `${words.slice(0, -1).join(", ")} or ${words.at(-1)}`;
+}
+
+/** JSON has no word for `.inf` and `.nan`. */
+function formatScalar(value: unknown): string {
+  return typeof value === "number" ? String(value) : JSON.stringify(value);
 }

@@ -208,6 +208,7 @@ describe("loadSettings", () => {
     ["server: { port: x }", "server.port: wanted a number, got 'x'"],
     ["server: { port: 1.5 }", "server.port: wanted a whole number, got 1.5"],
     ["server: { port: 70000 }", "server.port: wanted at most 65535, got 70000"],
+    ["server: { port: .inf }", "server.port: wanted a number, got Infinity"],
     ["server: 5", "server: wanted a section, got 5"],
     ["server: [1, 2]", "server: wanted a section, got a list of 2"],
     ["mode: slow", "mode: wanted fast or safe, got 'slow'"],
@@ -244,6 +245,11 @@ describe("loadSettings", () => {
     ["a: 1\na: 2\n", /app\.yaml:2:1 is not valid YAML/],
     ["just text", /is not a mapping/],
     ["- a\n- b\n", /is not a mapping/],
+    ["limit: 1\nserver: *typo\n", /app\.yaml:2 is not valid YAML: \*typo stands for nothing/],
+    ["names: [*later]\nx: &later a\n", /app\.yaml:1 is not valid YAML: Unresolved alias .*: later/],
+    ["header: &all { x: *all, y: *nope }\n", /app\.yaml:1 is not valid YAML: Unresolved alias/],
+    [aliasBomb(), /app\.yaml:11 is not valid YAML: Excessive alias count/],
+    [`names: ${"[".repeat(20_000)}`, /app\.yaml:1:\d+ is not valid YAML/],
   ])("refuses the file %j", async (yaml, message) => {
     const problem = await problemOf(yaml);
     expect(problem).toMatchObject({ code: "ERR_SETTINGS_SYNTAX" });
@@ -256,6 +262,15 @@ describe("loadSettings", () => {
     expect(Reflect.get({}, "polluted")).toBeUndefined();
   });
 });
+
+/** A list of ten names ten levels deep: ten thousand million of them. */
+function aliasBomb(): string {
+  const lists = Array.from({ length: 10 }, (_, level) => {
+    const item = level === 0 ? "x" : `*l${level - 1}`;
+    return `l${level}: &l${level} [${Array.from({ length: 10 }, () => item).join(", ")}]\n`;
+  });
+  return `${lists.join("")}names: *l9\n`;
+}
 
 describe("settingPaths", () => {
   it("lists every setting with a value", () => {

@@ -1,6 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { isDeepStrictEqual } from "node:util";
 import {
+  type Alias,
   isAlias,
   isMap,
   isScalar,
@@ -84,11 +85,36 @@ function readSection(read: Reading, section: Node | null, known: KnownSetting): 
       reportUnknown(read, known, name, source);
       continue;
     }
-    const target = isAlias(value) ? value.resolve(read.document) : value;
-    if (target === null || target === undefined || isEmpty(target)) continue;
+    const target = isAlias(value) ? resolveAlias(read, value, source) : value;
+    if (target === null || isEmpty(target)) continue;
     if (child.children !== undefined && isMap(target)) readSection(read, target, child);
-    else addGiven(read, { keys: child.keys, value: target.toJS(read.document), source });
+    else addGiven(read, { keys: child.keys, value: valueOf(read, target, source), source });
   }
+}
+
+/** @throws {SettingsError} `ERR_SETTINGS_SYNTAX` if there is nothing of that name before it */
+function resolveAlias(read: Reading, alias: Alias, source: SettingSource): Node {
+  const target = alias.resolve(read.document);
+  if (target !== undefined) return target;
+  throw aliasError(source, `*${alias.source} stands for nothing that comes before it`);
+}
+
+/** @throws {SettingsError} `ERR_SETTINGS_SYNTAX` if an alias in it stands for nothing, or for too much */
+function valueOf(read: Reading, node: Node, source: SettingSource): unknown {
+  try {
+    return node.toJS(read.document);
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw aliasError(source, why, cause);
+  }
+}
+
+function aliasError(source: SettingSource, why: string, cause?: unknown): SettingsError {
+  return new SettingsError(
+    "ERR_SETTINGS_SYNTAX",
+    `Cannot read settings: ${formatSource(source)} is not valid YAML: ${why}`,
+    { cause },
+  );
 }
 
 /** Two spellings of one key may both be there, as long as they agree. */
