@@ -3,6 +3,7 @@ import * as tls from "node:tls";
 import { Agent, type Client, type Dispatcher, Pool, ProxyAgent } from "undici";
 import { OriginError } from "./origin-error.ts";
 import { proxyFor, type ProxySettings } from "./proxies.ts";
+import { createProxyPool } from "./proxy-pool.ts";
 import { readInLargeSteps } from "./read-in-large-steps.ts";
 import { redactUrl } from "./redact-url.ts";
 import type { Header } from "./request-header.ts";
@@ -127,7 +128,7 @@ export class Dispatchers implements AsyncDisposable {
         proxyTls: set.connect,
         // What waits here is only the proxy's answer to CONNECT.
         clientFactory: (origin, options) =>
-          new Pool(origin, { ...options, headersTimeout: this.#settings.connectMs }),
+          createProxyPool(origin, { ...options, headersTimeout: this.#settings.connectMs }),
       });
       set.tunnels.set(proxyUrl.href, tunnel);
     }

@@ -1,6 +1,7 @@
 import { EventEmitter, once } from "node:events";
+import { createServer } from "node:net";
 import { describe, expect, it } from "vitest";
-import { collect, openOriginFixture } from "../testing/origin-fixture.ts";
+import { collect, openOriginFixture, portOf } from "../testing/origin-fixture.ts";
 import { openOriginServer, seededContent } from "../testing/origin-server.ts";
 import { openProxyServer } from "../testing/proxy-server.ts";
 import { createTestAuthority } from "../testing/test-certificates.ts";
@@ -158,6 +159,24 @@ describe("Origin through proxies", () => {
       expect(String(error)).toContain(`proxy ${proxyServer.url}`);
       expect(String(error)).not.toContain("hidden");
     }
+  });
+
+  it("reports a proxy that breaks off, instead of asking it again and again", async () => {
+    let connectionCount = 0;
+    const proxyServer = createServer((socket) => {
+      connectionCount += 1;
+      socket.on("error", () => {});
+      socket.once("data", () => socket.end());
+    }).listen(0, "127.0.0.1");
+    await once(proxyServer, "listening");
+    const httpsProxy = `http://127.0.0.1:${portOf(proxyServer)}`;
+    const reading = read("https://127.0.0.1/file", {}, { proxy: { httpsProxy } });
+    await expect(reading).rejects.toMatchObject({
+      code: "ERR_ORIGIN_UNREACHABLE",
+      message: expect.stringContaining(`through proxy ${httpsProxy}/: the proxy broke off`),
+    });
+    expect(connectionCount).toBe(1);
+    proxyServer.close();
   });
 
   it("goes straight where NO_PROXY says so, and checks the origin's certificate through a tunnel too", async () => {
