@@ -245,6 +245,18 @@ describe("a task, after a restart", () => {
     expect((await (await fixture.open()).openTask(TASK_ID))?.complete).toBe(true);
   });
 
+  it("of an empty file is whole though its content file is gone, as nobody would fetch it", async () => {
+    await fixture.open();
+    const nothing = new Uint8Array(0);
+    await (await fixture.storage.createTask(factsOf(nothing))).seal();
+    await fixture.close();
+    await unlink(fixture.contentPath());
+    const task = await (await fixture.open()).openTask(TASK_ID);
+    expect(await collect(task!.read())).toHaveLength(0);
+    await task!.output(fixture.path("out"));
+    expect((await stat(fixture.path("out"))).size).toBe(0);
+  });
+
   it("with a journal torn at any byte keeps a part of its pieces, all of them right", async () => {
     await fixture.open();
     const task = await fixture.storage.createTask(factsOf(CONTENT));

@@ -270,6 +270,8 @@ export class TaskContent {
     // Whoever wrote to it may not have had it synced.
     if (this.#durable && before !== undefined) this.#durable = await this.#trySync();
     if (before === undefined) {
+      // Of an empty task no piece is missing, so nobody would fetch it and make the file anew.
+      if (this.#owner.length === 0) return await this.#moveToFreshFile();
       this.#report(all.length, bad);
       await this.#trust(undefined, bad);
       return undefined;
