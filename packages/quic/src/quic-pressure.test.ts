@@ -3,6 +3,8 @@ import { once } from "node:events";
 import { describe, expect, it } from "vitest";
 import type { QuicConnection, QuicEndpoint, QuicLimits } from "./quic.ts";
 import { openQuicEndpoint } from "./quiche-endpoint.ts";
+import { sealInitial } from "./testing/handmade-packet.ts";
+import { MemoryNetwork } from "./testing/memory-network.ts";
 import { LOOPBACK } from "./testing/open-pair.ts";
 import { Relay } from "./testing/relay.ts";
 import { failureOf, readAll, serveEcho } from "./testing/stream-bytes.ts";
@@ -195,6 +197,43 @@ describe("QuicEndpoint under pressure", () => {
       await client.abort();
       for (const failure of flood) expect(await failure).toMatchObject({ code: "ERR_CLOSED" });
     });
+  });
+
+  it("takes no more than a megabyte of anybody whose handshake is not over", async () => {
+    const network = new MemoryNetwork();
+    const common = { ...COMMON, udp: network.open };
+    const server = await openQuicEndpoint({ ...common, accept: serveEcho });
+    const stranger = { ip: "10.0.0.1", port: 9 };
+    let answerCount = 0;
+    network.onDatagram = ({ to }) => {
+      if (to.ip === stranger.ip) answerCount++;
+      return true;
+    };
+    /** A part of a TLS message that is far from complete: it has to be kept until the rest comes. */
+    const sendPart = async (number: number): Promise<void> => {
+      const part = Buffer.alloc(1_104);
+      part.writeUInt8(0x06);
+      part.writeUInt32BE(0x8000_0000 + (number + 1) * 1_096, 1);
+      part.writeUInt16BE(0x4000 + 1_096, 5);
+      const ids = { destinationId: Buffer.alloc(8, 1), sourceId: Buffer.alloc(8, 2) };
+      const packet = { ...ids, token: Buffer.alloc(0), packetNumber: number, lengthMin: 1_200 };
+      network.inject({
+        bytes: sealInitial({ ...packet, payload: part }),
+        from: stranger,
+        to: server.address,
+      });
+      await new Promise((resolve) => setImmediate(resolve));
+    };
+    const countMax = 1024 * 1024;
+    for (let number = 0; number * 1_200 < countMax; number++) await sendPart(number);
+    await expect.poll(() => answerCount).toBeGreaterThan(800);
+    const answeredCount = answerCount;
+    for (let number = 1_000; number < 1_200; number++) await sendPart(number);
+    const client = await openQuicEndpoint(common);
+    expect(await ask(await client.dial(server.address), "hello")).toBe("hello");
+    expect(answerCount - answeredCount).toBeLessThanOrEqual(1);
+    await client[Symbol.asyncDispose]();
+    await server[Symbol.asyncDispose]();
   });
 
   it("rejects limits out of bounds", async () => {

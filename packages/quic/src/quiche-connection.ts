@@ -48,6 +48,11 @@ const RESET_SHARE = 2;
 const GATHER_MS = 5;
 
 const REASON_LENGTH_MAX = 256;
+/**
+ * Bytes taken before the handshake is over. What is sent until then is a few packets with certificates, and early data that fits the
+ * first congestion window; quiche 0.18 keeps what it is sent of later TLS messages without a bound, from whomever it is.
+ */
+const HANDSHAKE_RECEIVED_MAX = 1024 * 1024;
 /** Enough for what a client has to send to end its handshake, its certificates included. */
 const HANDSHAKE_LENGTH_MAX = 32_768;
 
@@ -148,6 +153,8 @@ export class QuicheConnection implements QuicConnection, StreamCarrier {
   #retainCount = 0;
   /** Datagrams so far. */
   #receiveCount = 0;
+  /** Bytes before the end of the handshake. */
+  #handshakeLength = 0;
 
   /** To be told to the peer. */
   #resets: Reset[] = [];
@@ -365,6 +372,10 @@ export class QuicheConnection implements QuicConnection, StreamCarrier {
       info = { from: toHostPort(ip, port), to: this.#host.local };
       this.#receiveInfo = info;
       this.#receivedFromIp = ip;
+    }
+    if (this.#handshake.isRunning) {
+      this.#handshakeLength += datagram.byteLength;
+      if (this.#handshakeLength > HANDSHAKE_RECEIVED_MAX) return;
     }
     const firstByte = datagram[0] ?? 0; // changed by decryption
     try {
