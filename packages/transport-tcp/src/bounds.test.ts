@@ -200,6 +200,31 @@ describe("connections to a server", () => {
   });
 });
 
+describe("a child that breaks its connection in the middle of a piece", () => {
+  it("is nothing to complain of", async () => {
+    const warnings: string[] = [];
+    const { source, server } = await serve({
+      logger: { debug: () => {}, warn: (_fields, message) => void warnings.push(message) },
+    });
+    const { taskId, pieceNumber } = source.add(0, { length: 256 * 1024 * 1024 });
+    const request = encodePacket({
+      kind: "request",
+      id: 1,
+      tag: Tag.DownloadPiece,
+      taskId,
+      pieceNumber,
+    });
+    for (let count = 0; count < 5; count++) {
+      const child = await RawConnection.open(server.address.port);
+      child.write(request);
+      await child.read(1_000_000);
+      child.socket.resetAndDestroy();
+      await source.untilFree();
+    }
+    expect(warnings).toEqual([]);
+  });
+});
+
 describe("connections of a downloader", () => {
   it("are no more than its capacity, once nobody needs them", async () => {
     const { source, parent, open } = await serve();

@@ -113,8 +113,13 @@ export class ChildConnection {
     try {
       await new Promise<void>((resolve, reject) => {
         this.#socket.write(bytes, (error) => {
-          if (error === undefined || error === null) resolve();
-          else reject(error);
+          if (error === undefined || error === null) {
+            resolve();
+            return;
+          }
+          // That the connection is closed may be told later: it is no fault of the source's that nobody takes the piece.
+          this.#controller?.abort(GONE);
+          reject(error);
         });
       });
     } finally {
