@@ -129,3 +129,20 @@ describe("a flood of", () => {
     raw.close();
   });
 });
+
+describe("a connection that breaks the protocol", () => {
+  it("in the same breath as it calls ends, and nothing else does", async () => {
+    const raw = await RawHttp2.greet(address);
+    // A stream that depends on itself (RFC 7540, section 5.3.1): the connection is over before its first call has been seen.
+    const priority = Buffer.from([0, 0, 0, 3, 0]);
+    await raw.write(
+      Buffer.concat([
+        headerFrames(1, encodeHeaders(CHECK)),
+        frame(FrameType.Headers, { streamId: 3, flags: 0x20, payload: priority }),
+      ]),
+    );
+    await expect.poll(() => raw.isClosed || raw.goAwayCode !== undefined).toBe(true);
+    expect(await ask()).toBe("SERVING");
+    raw.close();
+  });
+});

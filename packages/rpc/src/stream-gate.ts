@@ -61,6 +61,8 @@ export function gateStreams(server: Server, options: StreamGateOptions): Disposa
     const listeners = http2Server.listeners("stream");
     http2Server.removeAllListeners("stream");
     http2Server.on("stream", (stream, headers: IncomingHttpHeaders, flags) => {
+      // A call fails unheard otherwise, and the process with it, where its connection breaks the protocol before anybody takes it.
+      stream.on("error", () => {});
       const ip = letIn(stream, headers, { sessions, calls });
       if (ip === undefined) return;
       resetOpenRequest(stream);
@@ -115,7 +117,6 @@ function denialOf(session: Http2Session): Refusal | undefined {
 
 /** A whole answer in one header block, as gRPC's HTTP/2 mapping allows ("Trailers-Only"). */
 function refuse(stream: ServerHttp2Stream, { code, message }: Refusal): void {
-  stream.on("error", () => {}); // the caller may have gone already
   stream.respond(
     {
       [constants.HTTP2_HEADER_STATUS]: 200,
