@@ -1,0 +1,49 @@
+import { randomInt } from "node:crypto";
+import { mkdtemp, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { formatReplay, writeFailure } from "./engine/failure-file.ts";
+import { memoryDirectory } from "./engine/memory-directory.ts";
+import { runWorkers } from "./engine/run-worker.ts";
+import { countsOf, TARGET_NAMES } from "./targets.ts";
+
+/** Half of the inputs are the same each time, the others new ones. */
+const FIXED_START = 1;
+const start = randomInt(2 ** 31);
+const here = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
+let temporaryDirectory: string;
+
+beforeAll(async () => {
+  temporaryDirectory = await mkdtemp(join(memoryDirectory(), "damselfly-fuzz-"));
+});
+afterAll(async () => {
+  await rm(temporaryDirectory, { recursive: true, force: true });
+});
+
+describe(`a short run of the fuzzer, start values ${FIXED_START} and ${start}`, () => {
+  // Most of the time of most of them is spent waiting.
+  it.concurrent.each(TARGET_NAMES)(
+    "finds nothing in %s, nor in its corpus",
+    { timeout: 300_000 },
+    async (target) => {
+      const { failures, progress } = await runWorkers({
+        target,
+        starts: [FIXED_START, start],
+        unitCountMax: countsOf(target).short,
+        secondsMax: Number.MAX_SAFE_INTEGER,
+        isGuided: false,
+        corpusDirectory: here(`corpus/${target}`),
+        temporaryDirectory,
+        workerPath: here("dist/worker.js"),
+      });
+      const told: string[] = [];
+      for (const failure of failures) {
+        const path = await writeFailure(here("failures"), target, failure);
+        told.push(`${failure.kind}: ${failure.message}\n${formatReplay(target, path)}`);
+      }
+      expect(told.join("\n\n")).toBe("");
+      expect(progress.unitCount).toBeGreaterThanOrEqual(countsOf(target).short);
+    },
+  );
+});
