@@ -93,6 +93,31 @@ describe("ConnectionPlaces", () => {
     }
   });
 
+  it("gives nobody the place of one that is refused, or not let in yet, however long that has been idle", async () => {
+    vi.useFakeTimers();
+    try {
+      // Of an early one a request has been answered already.
+      const early = await connect("10.0.0.8", { isEarly: true });
+      expect(busy(early)).toBeUndefined();
+      for (const ip of ["10.0.0.1", "10.0.0.2", "10.0.0.3"]) {
+        places.begin(real(await connect(ip)));
+      }
+      for (let count = 0; count < 50; count += 1) {
+        now += 1_500; // it rests for longer than the answer needs, and is not closed yet
+        expect(busy(await connect(`10.0.1.${count}`))).toBe("there are too many connections");
+      }
+      expect(early.closedWith).toBeUndefined();
+      expect(places.refusedCount).toBe(50);
+      now += 1_500;
+      early.establish();
+      await early.established;
+      await Promise.resolve();
+      expect(busy(early)).toBe("there are too many connections");
+    } finally {
+      vi.useRealTimers();
+    }
+  });
+
   it("holds an address to its share, and takes the place from one of its own", async () => {
     const other = await connect("10.0.0.9");
     now = 1;

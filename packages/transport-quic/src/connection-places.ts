@@ -11,6 +11,8 @@ const FAREWELL_MS = 2_000;
 interface Place {
   readonly ip: string;
   requestCount: number;
+  /** It has one that another could have: it was let in, and not refused. */
+  isTaken: boolean;
   /** Since when nothing runs on it. */
   idleAt: number;
   /** Why nothing is served on it; undefined: it is. */
@@ -46,7 +48,13 @@ export class ConnectionPlaces {
 
   add(connection: QuicConnection): void {
     const { ip } = connection.remoteAddress;
-    const place: Place = { ip, requestCount: 0, idleAt: this.#now(), busy: undefined };
+    const place: Place = {
+      ip,
+      requestCount: 0,
+      isTaken: false,
+      idleAt: this.#now(),
+      busy: undefined,
+    };
     this.#places.set(connection, place);
     // A recorded first flight, sent again by anybody, costs nobody a place.
     if (connection.isEarly) {
@@ -82,7 +90,7 @@ export class ConnectionPlaces {
         place.requestCount -= 1;
         if (place.requestCount > 0 || !this.#places.has(connection)) return;
         place.idleAt = this.#now();
-        this.#idle.add(connection, place.ip);
+        if (place.isTaken) this.#idle.add(connection, place.ip);
       },
     };
   }
@@ -91,8 +99,11 @@ export class ConnectionPlaces {
     if (!this.#places.has(connection)) return;
     const excess = this.#counts.excess(place.ip);
     void connection.closed.then(this.#counts.add(place.ip));
-    if (place.requestCount === 0) this.#idle.add(connection, place.ip);
-    if (excess === undefined || this.#makeRoom(excess === "all" ? undefined : place.ip)) return;
+    if (excess === undefined || this.#makeRoom(excess === "all" ? undefined : place.ip)) {
+      place.isTaken = true;
+      if (place.requestCount === 0) this.#idle.add(connection, place.ip);
+      return;
+    }
     this.#refusedCount += 1;
     const whose = excess === "all" ? "" : " from this address";
     place.busy = `there are too many connections${whose}`;
