@@ -159,6 +159,23 @@ describe("OriginHealth", () => {
     bench.succeed();
   });
 
+  it.each(["fails", "answers by itself"])(
+    "lets the host that a redirect led to be tried again when the one that leads there %s",
+    (how) => {
+      const bench = new Bench();
+      const elsewhere = "http://elsewhere.test";
+      bench.fail(refused(elsewhere));
+      if (how === "fails") bench.fail(refused(HOST));
+      else {
+        bench.nowMs = 1_000;
+        bench.succeed();
+      }
+      bench.nowMs = 60_000;
+      expect(bench.holds()).toBeUndefined();
+      expect(bench.holds({ url: `${elsewhere}/file`, header: {} })).toBeUndefined();
+    },
+  );
+
   it("blames the host that a redirect led to, and spares it for all who are led there", () => {
     const bench = new Bench();
     const mirror = "http://mirror.test";

@@ -128,11 +128,10 @@ export class OriginHealth {
   failed(attempt: Attempt, error: OriginError, time: HealthTime): void {
     const running = asRunning(attempt);
     if (!end(running)) return;
-    const { file, host, passage, isAnswered } = running;
+    const { file, host, isAnswered } = running;
     const at = error.at ?? file.target ?? host.origin;
     switch (faultOf(error, isAnswered)) {
       case "connection":
-        file.breaker.left(passage);
         if (at !== host.origin) {
           // Whoever sent us there is well.
           file.target = at;
@@ -148,7 +147,6 @@ export class OriginHealth {
         this.#fileWorks(running);
         break;
       case "unknown":
-        running.leave();
         break;
     }
     this.#forget(file);
@@ -158,7 +156,6 @@ export class OriginHealth {
   left(attempt: Attempt): void {
     const running = asRunning(attempt);
     if (!end(running)) return;
-    running.leave();
     this.#forget(running.file);
   }
 
@@ -394,6 +391,8 @@ function end(running: RunningAttempt): boolean {
   if (running.isOver) return false;
   running.isOver = true;
   running.file.attemptCount -= 1;
+  // Not every host that it might have come to is judged by how it ends, and nobody may go on waiting for a trial of one that is not.
+  running.leave();
   return true;
 }
 
