@@ -8,6 +8,7 @@ import {
   createFixture,
   DRAFT,
   factsOf,
+  Gate,
   fill,
   inChunks,
   overwrite,
@@ -124,6 +125,46 @@ describe("writePiece with a sender", () => {
     steps.push("deleted");
     await failed;
     expect(steps).toEqual(["told", "stopped", "deleted"]);
+  });
+
+  it("looks at no piece again where one begins to be written in the moment in which others end", async () => {
+    const STEPS = 12;
+    const content = contentOf(3 * STEPS * STEPS * PIECE_LENGTH);
+    const other = await storage.createTask(factsOf(content, { taskId: "2".repeat(64) }));
+    let number = 0;
+    const write = () => {
+      const bytes = pieceOf(other, number, content);
+      const received = new Gate();
+      const told = new Gate();
+      const sender: ContentSender = {
+        async sendTo(target) {
+          const digests = await files.receive(target, inChunks(bytes));
+          received.open();
+          await told.opened;
+          return digests;
+        },
+        async close() {},
+      };
+      const written = other.writePiece({ ...DRAFT, number: number++ }, sender);
+      return { received: received.opened, tell: () => told.open(), written };
+    };
+    const pause = async (count: number): Promise<void> => {
+      for (let step = 0; step < count; step++) await Promise.resolve();
+    };
+    // What another process tells comes in messages, one right behind the other: some steps of this one lie between.
+    for (let round = 0; round < STEPS * STEPS; round++) {
+      const [one, two] = [write(), write()];
+      await Promise.all([one.received, two.received]);
+      one.tell();
+      await pause(round % STEPS);
+      const three = write();
+      await pause(Math.floor(round / STEPS));
+      two.tell();
+      three.tell();
+      await Promise.all([one.written, two.written, three.written]);
+    }
+    expect(other.complete).toBe(true);
+    expect(fixture.infos.filter((message) => message.includes("every piece is good"))).toEqual([]);
   });
 
   it("has no byte written to a file that was replaced meanwhile", async () => {

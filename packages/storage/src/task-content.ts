@@ -128,8 +128,9 @@ export class TaskContent {
 
   async endWrite(file: OpenFile): Promise<void> {
     file.release();
-    this.#writerCount--;
     await this.#steps.run(async () => {
+      // Not before: whoever is in between would see a file that nobody writes to and that has no fingerprint, and check every piece.
+      this.#writerCount--;
       if (this.#writerCount > 0) return;
       const stat = await this.#stat();
       this.#fingerprint = stat;

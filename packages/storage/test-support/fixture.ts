@@ -82,6 +82,10 @@ export class Gate {
     this.#open();
   }
 
+  get opened(): Promise<void> {
+    return this.#promise;
+  }
+
   async *stream(bytes: Uint8Array, error?: Error): AsyncGenerator<Uint8Array> {
     yield bytes.subarray(0, 1);
     await this.#promise;
