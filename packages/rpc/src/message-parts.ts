@@ -1,10 +1,22 @@
 import { join } from "node:path";
 import protobuf from "protobufjs";
 
-/** A message type: which of its fields hold messages, and of what type. Others hold nothing that costs more than its bytes. */
+/** A field, as far as its bytes can be misread. */
+interface FieldShape {
+  /** What it is written as. protobufjs reads it as that whatever its tag says. */
+  readonly wireType: number;
+  /** A number of 32 bits: protobufjs takes a varint that is longer than five bytes for one of ten. */
+  readonly isNarrow: boolean;
+  /** May also come as a list in one. */
+  readonly isPackable: boolean;
+  /** What is in it. Other fields hold nothing that costs more than its bytes. */
+  readonly message?: MessageShape;
+}
+
+/** A message type. */
 export interface MessageShape {
   readonly name: string;
-  readonly messages: ReadonlyMap<number, MessageShape>;
+  readonly fields: ReadonlyMap<number, FieldShape>;
 }
 
 /** Deeper ones protobufjs refuses by itself. */
@@ -32,30 +44,61 @@ export function loadShapes(
   return shapes;
 }
 
+export function shapeOfType(type: protobuf.Type): MessageShape {
+  return shapeOf(type, new Map());
+}
+
 function shapeOf(type: protobuf.Type, known: Map<protobuf.Type, MessageShape>): MessageShape {
   const before = known.get(type);
   if (before !== undefined) return before;
-  const messages = new Map<number, MessageShape>();
-  const shape = { name: type.name, messages };
+  const fields = new Map<number, FieldShape>();
+  const shape = { name: type.name, fields };
   known.set(type, shape); // before its fields: a type may hold itself
   for (const field of type.fieldsArray) {
-    if (field instanceof protobuf.MapField) messages.set(field.id, MAP_ENTRY);
-    else if (field.resolvedType instanceof protobuf.Type) {
-      messages.set(field.id, shapeOf(field.resolvedType, known));
+    if (field instanceof protobuf.MapField) {
+      const entry = new Map([
+        [1, plainField(field.keyType)],
+        [2, fieldOf(field, known)],
+      ]);
+      // On the wire a map is so many messages of a key and a value.
+      fields.set(field.id, holding({ name: "entry", fields: entry }));
+    } else {
+      fields.set(field.id, { ...fieldOf(field, known), isPackable: field.repeated });
     }
   }
   return shape;
 }
 
-/** On the wire a map is so many messages of a key and a value; what is in a value counts no further. */
-const MAP_ENTRY: MessageShape = { name: "entry", messages: new Map() };
+function fieldOf(field: protobuf.FieldBase, known: Map<protobuf.Type, MessageShape>): FieldShape {
+  const { resolvedType } = field;
+  if (resolvedType instanceof protobuf.Type) return holding(shapeOf(resolvedType, known));
+  return plainField(resolvedType instanceof protobuf.Enum ? "int32" : field.type);
+}
+
+function holding(message: MessageShape): FieldShape {
+  return { wireType: DELIMITED, isNarrow: false, isPackable: false, message };
+}
+
+const WIRE_TYPES: ReadonlyMap<string, number> = new Map(Object.entries(protobuf.types.basic));
+
+function plainField(type: string): FieldShape {
+  const wireType = WIRE_TYPES.get(type) ?? DELIMITED;
+  const isNarrow = wireType === VARINT && !type.endsWith("64");
+  return { wireType, isNarrow, isPackable: false };
+}
 
 /**
- * How many messages are within a message, up to `countMax + 1`: nothing is allocated, and what is no protobuf is left to the decoder.
- * An empty message takes two bytes here and some 270 when it is decoded.
+ * How many messages are within a message, up to `countMax + 1`: nothing is allocated. An empty message takes two bytes here and some 270
+ * when it is decoded.
+ *
+ * Nothing is passed over that the decoder may read otherwise: what is written in a way that no encoder writes is refused.
+ *
+ * @throws {RangeError}
  */
 export function countParts(bytes: Uint8Array, shape: MessageShape, countMax: number): number {
-  return countWithin({ bytes, position: 0, count: 0, countMax }, bytes.byteLength, shape, 0).count;
+  const walk: Walk = { bytes, position: 0, count: 0, countMax, name: shape.name };
+  countWithin(walk, bytes.byteLength, shape, 0);
+  return walk.count;
 }
 
 interface Walk {
@@ -63,6 +106,7 @@ interface Walk {
   position: number;
   count: number;
   readonly countMax: number;
+  readonly name: string;
 }
 
 /** Wire types (protobuf's encoding guide). */
@@ -71,44 +115,67 @@ const FIXED64 = 1;
 const DELIMITED = 2;
 const FIXED32 = 5;
 
-function countWithin(walk: Walk, end: number, shape: MessageShape, depth: number): Walk {
-  while (walk.position < end && walk.count <= walk.countMax) {
-    const tag = readVarint(walk, end);
-    const [field, wireType] = [Math.floor(tag / 8), tag % 8];
-    if (wireType === VARINT) {
-      readVarint(walk, end);
-    } else if (wireType === FIXED64) {
-      walk.position += 8;
-    } else if (wireType === FIXED32) {
-      walk.position += 4;
-    } else if (wireType === DELIMITED) {
-      const length = readVarint(walk, end);
-      const inner = shape.messages.get(field);
+/** A varint of 32 bits; one of 64, as negative numbers are written in either. Bytes. */
+const NARROW_LENGTH_MAX = 5;
+const WIDE_LENGTH_MAX = 10;
+
+function countWithin(walk: Walk, end: number, shape: MessageShape, depth: number): void {
+  while (walk.position < end) {
+    const tag = readNarrow(walk, end);
+    const wireType = tag % 8;
+    const field = shape.fields.get(Math.floor(tag / 8));
+    const isPacked = field?.isPackable === true && wireType === DELIMITED;
+    if (field !== undefined && wireType !== field.wireType && !isPacked)
+      throw malformed(walk, "a field has another type than it has");
+    if (wireType === VARINT) skipVarint(walk, end, field);
+    else if (wireType === FIXED64) skip(walk, end, 8);
+    else if (wireType === FIXED32) skip(walk, end, 4);
+    else if (wireType !== DELIMITED) throw malformed(walk, "it has groups");
+    else {
+      const length = readNarrow(walk, end);
+      if (length > end - walk.position) throw malformed(walk, "it is cut short");
       const innerEnd = walk.position + length;
-      if (innerEnd > end) return walk; // cut short
-      if (inner !== undefined) {
+      if (field?.message !== undefined) {
         walk.count += 1;
-        if (depth < DEPTH_MAX) countWithin(walk, innerEnd, inner, depth + 1);
-        if (walk.count > walk.countMax) return walk;
+        if (walk.count > walk.countMax) return;
+        if (depth < DEPTH_MAX) countWithin(walk, innerEnd, field.message, depth + 1);
+        if (walk.count > walk.countMax) return;
+      } else if (isPacked && field.wireType === VARINT) {
+        while (walk.position < innerEnd) skipVarint(walk, innerEnd, field);
       }
       walk.position = innerEnd;
-    } else {
-      return walk; // groups, which nobody writes any more, and nonsense
     }
   }
-  return walk;
 }
 
-/** Exact up to 2^53, and no length or tag is greater; stops at `end`. */
-function readVarint(walk: Walk, end: number): number {
+function skip(walk: Walk, end: number, length: number): void {
+  walk.position += length;
+  if (walk.position > end) throw malformed(walk, "it is cut short");
+}
+
+function skipVarint(walk: Walk, end: number, field: FieldShape | undefined): void {
+  const start = walk.position;
+  while (walk.position < end && (walk.bytes[walk.position] ?? 0) >= 0x80) walk.position += 1;
+  skip(walk, end, 1);
+  const length = walk.position - start;
+  const isOdd = field?.isNarrow === true && length > NARROW_LENGTH_MAX && length < WIDE_LENGTH_MAX;
+  if (isOdd || length > WIDE_LENGTH_MAX) throw malformed(walk, "it has an odd number");
+}
+
+/** A tag or a length. */
+function readNarrow(walk: Walk, end: number): number {
   let value = 0;
   let factor = 1;
-  while (walk.position < end) {
+  for (let length = 1; length <= NARROW_LENGTH_MAX && walk.position < end; length += 1) {
     const byte = walk.bytes[walk.position] ?? 0;
     walk.position += 1;
     value += (byte & 0x7f) * factor;
-    if (byte < 0x80) break;
+    if (byte < 0x80 && value <= 0xffff_ffff) return value;
     factor *= 128;
   }
-  return value;
+  throw malformed(walk, "it has an odd length, or is cut short");
+}
+
+function malformed({ name, position }: Walk, what: string): RangeError {
+  return new RangeError(`Cannot decode ${name}: ${what}, before byte ${position}`);
 }
