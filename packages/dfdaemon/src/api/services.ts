@@ -32,6 +32,7 @@ import { streamDownload } from "./stream-download.ts";
 import { syncPieces } from "./sync-pieces.ts";
 import { deleteTaskEverywhere, SCHEDULER_CALL_MS } from "./task-deletion.ts";
 import { toStatus } from "./to-status.ts";
+import { joinSignals } from "../join-signals.ts";
 
 /** How often SyncHost reports. Milliseconds. */
 const SYNC_HOST_INTERVAL_MS = 1_000;
@@ -164,7 +165,8 @@ async function* syncHost(
   }: Pick<ServiceParts, "host" | "meter"> & { readonly closing: AbortSignal },
   signal: AbortSignal,
 ): AsyncGenerator<Host, void, undefined> {
-  const left = AbortSignal.any([signal, closing]);
+  using joined = joinSignals(signal, closing);
+  const left = joined.signal;
   while (!left.aborted) {
     const network = describeNetwork(host, meter);
     yield { id: host.id, hostname: host.hostname, ip: host.ip, port: host.port, network };

@@ -6,6 +6,7 @@ import { messageOf } from "../message-of.ts";
 import { followPieces } from "../tasks/follow-pieces.ts";
 import { sourceDigestOf } from "../tasks/is-same-source.ts";
 import type { TaskManager } from "../tasks/task-manager.ts";
+import { joinSignals } from "../join-signals.ts";
 
 /** Pieces that one request may ask for: 64 TiB at 64 MiB each. */
 const PIECE_COUNT_MAX = 1 << 20;
@@ -87,8 +88,8 @@ export async function* syncPieces(
     if (isOurs) yield { ip, extension };
     // No QUIC port: they would dial it, and what they speak there is not what we do.
     const tcpPort = isOurs ? undefined : plainTcpPort(dataPlane);
-    const either = AbortSignal.any([signal, closing]);
-    for await (const { piece } of followPieces(task, wanted, coming, either)) {
+    using either = joinSignals(signal, closing);
+    for await (const { piece } of followPieces(task, wanted, coming, either.signal)) {
       const { number, offset, length } = piece;
       yield { number, offset, length, ip, ...(tcpPort === undefined ? {} : { tcpPort }) };
     }

@@ -21,6 +21,7 @@ import { redactUrl } from "./redact-url.ts";
 import { RedirectMemory } from "./redirects.ts";
 import { requestKey } from "./request-key.ts";
 import { judgeRetry, retryAfterMs } from "./retry.ts";
+import { joinSignals } from "../join-signals.ts";
 
 export interface OriginGuardLimits {
   /** Tries after the first, when a connection fails or the origin answers 408, 425, 429 or 5xx. */
@@ -268,7 +269,8 @@ export class OriginGuard {
     });
     const { signal } = call.options;
     const closed = this.#closed.signal;
-    const either = signal === undefined ? closed : AbortSignal.any([signal, closed]);
+    using joined = joinSignals(closed, ...(signal === undefined ? [] : [signal]));
+    const either = joined.signal;
     try {
       await this.#clock.sleep(waitMs, either);
     } catch (cause) {

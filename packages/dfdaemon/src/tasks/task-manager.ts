@@ -30,6 +30,7 @@ import { reportTask, type RunningCall, type TaskReport } from "./task-report.ts"
 import { TaskPreparer, type RunningFlight } from "./task-preparer.ts";
 import { registrationOf } from "./registration-of.ts";
 import { skipsScheduler } from "./skips-scheduler.ts";
+import { joinSignals } from "../join-signals.ts";
 
 /** How often a task starts anew because its origin changed under it. */
 const RESTARTS_MAX = 3;
@@ -179,8 +180,9 @@ export class TaskManager implements AsyncDisposable {
     call: DownloadCall = new DownloadCall(),
   ): AsyncGenerator<DownloadEvent, void, undefined> {
     const running = { request, call };
+    using joined = joinSignals(signal, this.#closing.signal);
+    const either = joined.signal;
     this.#calls.add(running);
-    const either = AbortSignal.any([signal, this.#closing.signal]);
     const unwatch = this.#options.guard?.watch(request.origin, (wait) => call.waits(wait));
     try {
       yield* this.#persist(request, either, call);

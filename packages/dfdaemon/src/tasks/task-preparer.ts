@@ -14,6 +14,7 @@ import type { FlightObserver } from "./flight.ts";
 import { isIdOfUrl, isSameSource, sourceOf } from "./is-same-source.ts";
 import { isPassingFault, isProvable, OriginMoved } from "./origin-reader.ts";
 import { rightsOf } from "./rights-of.ts";
+import { joinSignals } from "../join-signals.ts";
 
 /** How often a body that cannot be resumed is asked for. */
 const SPOOL_ATTEMPTS_MAX = 3;
@@ -85,15 +86,19 @@ export class TaskPreparer {
     let preparation = this.#preparing.get(key);
     if (preparation === undefined) {
       const abort = new AbortController();
+      const joined = joinSignals(abort.signal, this.#options.closing);
       const watches = new Set<PreparationWatch>();
       const prepared = this.#ask(request, stored, credentials, {
-        signal: AbortSignal.any([abort.signal, this.#options.closing]),
+        signal: joined.signal,
         watch: {
           moved: () => watches.forEach((each) => each.moved()),
         },
       });
       preparation = {
-        prepared: prepared.finally(() => this.#forget(key, preparation)),
+        prepared: prepared.finally(() => {
+          joined[Symbol.dispose]();
+          this.#forget(key, preparation);
+        }),
         abort,
         watches,
         waiterCount: 0,
