@@ -11,6 +11,7 @@ import {
 import { answerStatus } from "./answer-status.ts";
 import { describePeer, describeTask } from "./describe.ts";
 import { SchedulerError } from "./errors.ts";
+import { NODE_CERTIFICATE_NAME } from "@damselfly/transport";
 import type { Host } from "./host.ts";
 import { isListening } from "./is-listening.ts";
 import { servePeerStream } from "./peer-stream.ts";
@@ -72,6 +73,13 @@ export function createSchedulerService(
       names !== "" &&
       checkServerIdentity(hostname, peerCertificate) === undefined
     ) {
+      // Else whoever has any node's certificate could speak for the id of another one.
+      if (hostname === NODE_CERTIFICATE_NAME || !isIdOf(id, hostname)) {
+        throw new SchedulerError(
+          "ERR_UNTRUSTED_HOST",
+          `Cannot accept host ${id}: that is no id of a host named ${hostname}`,
+        );
+      }
       certified.add(id);
       return;
     }
@@ -198,4 +206,10 @@ function translated<Request, Response>(
       throw answerStatus(error);
     }
   };
+}
+
+/** Host ids are `{ip}-{hostname}`, with `-seed` behind it for a seed; there is no dash in an address. */
+function isIdOf(id: string, hostname: string): boolean {
+  const name = id.slice(id.indexOf("-") + 1);
+  return id === hostname || name === hostname || name === `${hostname}-seed`;
 }

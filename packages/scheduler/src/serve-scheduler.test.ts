@@ -611,6 +611,28 @@ describe("a scheduler with TLS", () => {
     });
   });
 
+  it("takes the id of a host from nobody but who is named in it", async () => {
+    const authority = await createTestAuthority();
+    const [own, victim, mallory] = await Promise.all([
+      authority.issue(),
+      authority.issue({ dnsNames: ["d7y", "victim"] }),
+      authority.issue({ dnsNames: ["d7y", "mallory"] }),
+    ]);
+    const server = await open({ tls: own });
+    const id = "127.0.0.1-victim-seed";
+    const announce = (identity: typeof own, facts: HostMessage) =>
+      new Daemon(connect(server, identity), id).announce({ id, ...facts });
+    await announce(victim, { hostname: "victim" });
+    // The name of a certificate of its own, and that which is in every node's.
+    for (const hostname of ["mallory", "d7y"]) {
+      await expect(announce(mallory, { hostname })).rejects.toMatchObject({
+        code: "PERMISSION_DENIED",
+        reason: `Cannot accept host ${id}: that is no id of a host named ${hostname}`,
+      });
+    }
+    await announce(victim, { hostname: "victim" });
+  });
+
   it("lets nobody speak for another's host", async () => {
     const authority = await createTestAuthority();
     const [own, a, b] = await Promise.all([

@@ -182,8 +182,8 @@ describe("downloads that have a bad parent beside a good one", { timeout: 60_000
       expect(firstCount).toBeLessThanOrEqual(8 * WIDTH);
       await downloadAll("second");
       const secondCount = bad.asked.length - firstCount;
-      // But for a piece now and then, to see whether it is well.
-      expect(secondCount).toBeLessThanOrEqual(2);
+      // But for a piece now and then, to see whether it is well: how many that are is a matter of how long it takes.
+      expect(secondCount).toBeLessThan(WIDTH);
       expect(origin.servedLength).toBe(0);
     },
   );
