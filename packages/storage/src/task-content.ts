@@ -133,8 +133,15 @@ export class TaskContent {
       this.#writerCount--;
       if (this.#writerCount > 0) return;
       const stat = await this.#stat();
+      const isWhole = stat?.ino === file.ino && stat.size === BigInt(this.#owner.length);
+      if (!isWhole) {
+        // Somebody else has cut, extended or replaced it meanwhile: without a fingerprint every piece is looked at before any is used.
+        this.#epoch++;
+        this.#context.files.forget(this.path);
+        return;
+      }
       this.#fingerprint = stat;
-      this.#linkCount = stat?.nlink;
+      this.#linkCount = stat.nlink;
     });
   }
 

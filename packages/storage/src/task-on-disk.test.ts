@@ -1,4 +1,4 @@
-import { link, open, readFile } from "node:fs/promises";
+import { copyFile, link, open, readFile, rename, truncate } from "node:fs/promises";
 
 import * as fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -210,6 +210,42 @@ describe("writePiece", () => {
     expect(await readFile(fixture.path("theirs"))).toEqual(before);
     expect(await collect(task.read())).toEqual(CONTENT);
   });
+
+  it.each([
+    ["cut", async (path: string) => await truncate(path, PIECE_LENGTH / 2)],
+    ["extended", async (path: string) => await truncate(path, 10 * PIECE_LENGTH)],
+    [
+      "replaced",
+      async (path: string) => {
+        await copyFile(path, `${path}.copy`);
+        await rename(`${path}.copy`, path);
+      },
+    ],
+  ])(
+    "trusts no file that somebody else has %s while a piece was written to it",
+    async (_, damage) => {
+      await writePieceOf(task, 0, CONTENT);
+      const gate = new Gate();
+      const writing = task.writePiece(
+        { ...DRAFT, number: 1 },
+        gate.stream(pieceOf(task, 1, CONTENT)),
+      );
+      await writePieceOf(task, 2, CONTENT); // The other one is under way by then.
+      await damage(fixture.contentPath());
+      gate.open();
+      await writing;
+      await writePieceOf(task, 3, CONTENT);
+      // Whatever is there is right; what is missing is written anew.
+      for (const { number } of [...task.pieces.values()]) {
+        const piece = pieceOf(task, number, CONTENT);
+        expect(await collect(task.read(task.bounds(number)))).toEqual(Uint8Array.from(piece));
+      }
+      await fill(task, CONTENT);
+      await task.seal();
+      await task.output(fixture.path("output"));
+      expect((await readFile(fixture.path("output"))).equals(CONTENT)).toBe(true);
+    },
+  );
 
   it("tells listeners of each piece until they stop listening", async () => {
     const changes: PieceChange[] = [];

@@ -391,44 +391,51 @@ export class TaskOnDisk implements StoredTask, ContentOwner, VerifiedTask {
     await using incoming = new IncomingContent(content, this.#interrupter);
     const { offset, length } = this.bounds(draft.number);
     const wanted = new WantedDigests(draft, this.#context.pieceDigest);
-    const digests = await this.#receive(draft, incoming, wanted.algorithms);
-    const wrong = wanted.findWrong(digests);
-    if (wrong !== undefined) {
-      throw new StorageError(
-        "ERR_DIGEST_MISMATCH",
-        `Cannot record ${this.#describe(draft)}: its digest is ${wrong.found}, expected ${wrong.expected}`,
-      );
+    const file = await this.content.beginWrite();
+    let record: PieceRecord | undefined;
+    // Written to until it is recorded: what looks after the pieces of a file that has changed meanwhile knows those on record only.
+    try {
+      const digests = await this.#receive(draft, incoming, { file, algorithms: wanted.algorithms });
+      const wrong = wanted.findWrong(digests);
+      if (wrong !== undefined) {
+        throw new StorageError(
+          "ERR_DIGEST_MISMATCH",
+          `Cannot record ${this.#describe(draft)}: its digest is ${wrong.found}, expected ${wrong.expected}`,
+        );
+      }
+      const nowMs = this.#context.clock.now();
+      record = await this.#record({
+        number: draft.number,
+        offset,
+        length,
+        ...wanted.toRecord(digests),
+        trafficType: draft.trafficType,
+        parentId: draft.parentId,
+        costMs: Math.max(0, nowMs - startedAtMs),
+        createdAtMs: nowMs,
+      });
+    } finally {
+      try {
+        await this.content.endWrite(file);
+      } finally {
+        if (record !== undefined) this.#recorded(record);
+      }
     }
-    const nowMs = this.#context.clock.now();
-    return await this.#record({
-      number: draft.number,
-      offset,
-      length,
-      ...wanted.toRecord(digests),
-      trafficType: draft.trafficType,
-      parentId: draft.parentId,
-      costMs: Math.max(0, nowMs - startedAtMs),
-      createdAtMs: nowMs,
-    });
+    return record;
   }
 
   /** Has the content written to its place and returns its digests, in that order. */
   async #receive(
     draft: PieceDraft,
     incoming: IncomingContent,
-    algorithms: readonly string[],
+    { file, algorithms }: { readonly file: OpenFile; readonly algorithms: readonly string[] },
   ): Promise<readonly string[]> {
     const { offset, length } = this.bounds(draft.number);
-    const file = await this.content.beginWrite();
-    try {
-      const { path } = this.content;
-      const action = `write ${this.#describe(draft)}`;
-      const target = { path, ino: file.ino, offset, length, algorithms, action };
-      const pool = this.#context.writeBuffers;
-      return await incoming.receive(target, { handle: file.handle, pool });
-    } finally {
-      await this.content.endWrite(file);
-    }
+    const { path } = this.content;
+    const action = `write ${this.#describe(draft)}`;
+    const target = { path, ino: file.ino, offset, length, algorithms, action };
+    const pool = this.#context.writeBuffers;
+    return await incoming.receive(target, { handle: file.handle, pool });
   }
 
   async #record(piece: PieceRecord): Promise<PieceRecord> {
@@ -440,10 +447,13 @@ export class TaskOnDisk implements StoredTask, ContentOwner, VerifiedTask {
     this.assertUsable();
     this.#pieces.set(piece.number, piece);
     this.#sealed = false;
+    return piece;
+  }
+
+  #recorded(piece: PieceRecord): void {
     this.#digests.advance();
     this.#use.touch();
     this.#emit({ kind: "recorded", piece });
-    return piece;
   }
 
   #serve(record: PieceRecord, range: ByteRange, ino: bigint): LocatedPiece {
