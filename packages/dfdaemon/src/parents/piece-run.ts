@@ -223,6 +223,8 @@ export class PieceRun implements PieceHedging {
 
   lost(): void {
     this.#offer = undefined;
+    // Whoever is asked in its place has announced nothing yet.
+    this.#current = undefined;
     // It is written from its start again.
     this.#movedMs = this.#now();
     this.#position = 0;

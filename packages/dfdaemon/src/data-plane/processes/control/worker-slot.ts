@@ -61,8 +61,9 @@ export class WorkerSlot {
 
   /** @throws {DaemonError} what keeps the first process from starting */
   async open(): Promise<void> {
-    const worker = await this.#start(undefined);
-    this.#keeping = this.#keep(worker);
+    const opening = this.#open();
+    this.#keeping = opening.catch(() => {}); // who opens it is told
+    await opening;
   }
 
   /**
@@ -94,6 +95,13 @@ export class WorkerSlot {
     this.#wake();
     await this.#current?.stop();
     await this.#keeping;
+  }
+
+  /** Keeps it from here on; stopped meanwhile, as when another slot cannot be opened, it starts in vain. */
+  async #open(): Promise<void> {
+    const worker = await this.#start(undefined);
+    if (this.#stopping.signal.aborted) await worker.stop();
+    else this.#keeping = this.#keep(worker);
   }
 
   async #start(former: WorkerReady | undefined): Promise<RunningWorker> {

@@ -152,6 +152,7 @@ export class ContentDesk implements AsyncDisposable {
         this.#link.note("tookOver", { content, supplier, ...about });
       },
       failed: async (supplier, error) => {
+        this.#progress.flush(); // what came decides whether there is a rest for others, and who may be to blame
         const fault = encodeFault(error);
         const other = await this.#link.call("supplierFailed", { content, supplier, fault });
         return other ?? undefined;
