@@ -89,6 +89,14 @@ describe("AdmittedPeers", () => {
     });
   });
 
+  it("does not take in who resumes a session from before a change, and knows no more than the leaf", () => {
+    const options = { isResumed: true, isOutdated: true };
+    expect(peers.admit("one", leafOf(one), options)).toMatchObject({ fault: "unknown authority" });
+    expect(peers.size).toBe(0);
+    expect(peers.admit("one", leafOf(one), { ...options, isResumed: false })).toBeUndefined();
+    expect(peers.admit("one", leafOf(one), { ...options, isOutdated: false })).toBeUndefined();
+  });
+
   it("keeps what runs when only our own certificate changes", () => {
     peers.admit("one", leafOf(one), IN_FULL);
     store.update({ ...two });

@@ -70,15 +70,22 @@ export class AdmittedPeers<Connection> implements Disposable {
    * Takes a connection in unless something speaks against it; `release` it when it is over.
    *
    * @param options.isResumed the chain was not shown in this handshake, and may be the leaf alone
+   * @param options.isOutdated the handshake began before the last change. One that was resumed has nothing by which those between
+   *   the leaf and an authority could be judged anew, so it is refused
    * @returns what speaks against it
    */
   admit(
     connection: Connection,
     chain: CertificateChain,
-    options: { readonly names?: PeerExpectation["names"]; readonly isResumed: boolean },
+    options: {
+      readonly names?: PeerExpectation["names"];
+      readonly isResumed: boolean;
+      readonly isOutdated?: boolean;
+    },
   ): PeerRefusal | undefined {
     const refusal = this.refusalOf(chain, options.names);
     if (refusal !== undefined) return refusal;
+    if (options.isResumed && options.isOutdated === true) return OUTDATED;
     const isJustChanged = this.#now() - this.#authoritiesChangedAtMs < CHANGE_MS;
     if (isJustChanged && !options.isResumed && !this.#trust.vouchesFor(chain))
       return UNKNOWN_AUTHORITY;
@@ -131,4 +138,9 @@ export class AdmittedPeers<Connection> implements Disposable {
 const UNKNOWN_AUTHORITY: PeerRefusal = {
   fault: "unknown authority",
   reason: "the authority of its certificate is not trusted any more",
+};
+
+const OUTDATED: PeerRefusal = {
+  fault: "unknown authority",
+  reason: "the session that it resumes is from before a change of certificates",
 };

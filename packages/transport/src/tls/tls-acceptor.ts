@@ -49,7 +49,8 @@ const TICKET_KEY_LENGTH = 48;
  */
 export class TlsAcceptor implements Disposable {
   readonly #init: TlsAcceptorInit;
-  readonly #server: Server;
+  /** Takes handshakes with what is in use now. Each stays with the server that it began with. */
+  #server: Server;
   readonly #peers: AdmittedPeers<Socket>;
   readonly #refusals: RefusalLog;
   readonly #now: () => number;
@@ -57,7 +58,7 @@ export class TlsAcceptor implements Disposable {
   #ticketKeysMadeAt: number;
 
   constructor(init: TlsAcceptorInit) {
-    const { tls, toContext, alpn, handshakeMs, logger, now = Date.now } = init;
+    const { tls, logger, now = Date.now } = init;
     this.#init = init;
     this.#now = now;
     this.#refusals = new RefusalLog(logger);
@@ -70,20 +71,7 @@ export class TlsAcceptor implements Disposable {
         socket.destroy();
       },
     });
-    this.#server = createServer(
-      {
-        ...toContext(tls.current),
-        ALPNProtocols: [alpn],
-        requestCert: true,
-        rejectUnauthorized: true,
-        handshakeTimeout: handshakeMs,
-      },
-      (socket) => this.#onSecure(socket),
-    );
-    this.#server.on("tlsClientError", (error, socket) => {
-      init.onFailed?.(error);
-      socket.destroy();
-    });
+    this.#server = this.#createServer();
     this.#ticketKeysMadeAt = now();
     this.#unlisten = tls.onChange(() => this.#onChange());
   }
@@ -103,11 +91,32 @@ export class TlsAcceptor implements Disposable {
     this.#peers[Symbol.dispose]();
   }
 
-  #onSecure(socket: TLSSocket): void {
+  #createServer(): Server {
+    const { tls, toContext, alpn, handshakeMs, onFailed } = this.#init;
+    const server = createServer(
+      {
+        ...toContext(tls.current),
+        ALPNProtocols: [alpn],
+        requestCert: true,
+        rejectUnauthorized: true,
+        handshakeTimeout: handshakeMs,
+      },
+      (socket) => this.#onSecure(socket, { isOutdated: server !== this.#server }),
+    );
+    server.on("tlsClientError", (error, socket) => {
+      onFailed?.(error);
+      socket.destroy();
+    });
+    return server;
+  }
+
+  /** @param options.isOutdated the handshake began before the last change of certificates, or of the list of the revoked */
+  #onSecure(socket: TLSSocket, { isOutdated }: { readonly isOutdated: boolean }): void {
     socket.on("error", () => {}); // "close" follows, and there is nobody to tell
     const refusal = this.#peers.admit(socket, chainOf(socket), {
       names: this.#init.callerNames,
       isResumed: socket.isSessionReused(),
+      isOutdated,
     });
     if (refusal !== undefined) {
       this.#refusals.say("A peer is refused", refusal, socket.remoteAddress);
@@ -120,11 +129,11 @@ export class TlsAcceptor implements Disposable {
     this.#init.onSecure(socket);
   }
 
-  /** A new context comes with ticket keys of its own. */
+  /** A new server comes with ticket keys of its own. */
   #onChange(): void {
-    const { tls, toContext, logger } = this.#init;
+    const { logger } = this.#init;
     try {
-      this.#server.setSecureContext(toContext(tls.current));
+      this.#server = this.#createServer();
       this.#ticketKeysMadeAt = this.#now();
     } catch (error) {
       logger?.warn({ err: error }, "Cannot use a new certificate: the former one stays in use");
