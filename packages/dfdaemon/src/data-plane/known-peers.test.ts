@@ -91,3 +91,53 @@ it("KnownPeers remembers no more of many streams under one certificate than of o
     vi.useRealTimers();
   }
 });
+
+it("KnownPeers keeps one timer for all streams that have ended, and none when nothing waits for it", () => {
+  vi.useFakeTimers();
+  try {
+    const peers = new KnownPeers({ graceMs: 100 });
+    const [one, two] = [createIdentity(), createIdentity()];
+    for (let count = 0; count < 1_000; count += 1) peers.admit(one.publicKey)();
+    vi.advanceTimersByTime(60);
+    peers.admit(two.publicKey)();
+    expect(vi.getTimerCount()).toBe(1);
+    vi.advanceTimersByTime(40);
+    expect([peers.has(one.peerKey), peers.has(two.peerKey)]).toEqual([false, true]);
+    vi.advanceTimersByTime(59);
+    const release = peers.admit(two.publicKey);
+    vi.advanceTimersByTime(1_000);
+    expect([peers.has(two.peerKey), vi.getTimerCount()]).toEqual([true, 0]);
+    release();
+    vi.advanceTimersByTime(99);
+    expect(peers.has(two.peerKey)).toBe(true);
+    vi.advanceTimersByTime(1);
+    expect([peers.count, vi.getTimerCount()]).toEqual([0, 0]);
+  } finally {
+    vi.useRealTimers();
+  }
+});
+
+it("KnownPeers gives one certificate half of the places, and has them back when they are free", async () => {
+  vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "performance"] });
+  try {
+    const authority = await createTestAuthority();
+    const [ours, greedy, other] = await Promise.all([
+      authority.issue(),
+      authority.issue(),
+      authority.issue(),
+    ]);
+    const peers = new KnownPeers({ tls: ours, countMax: 4, graceMs: 100 });
+    const keys = Array.from({ length: 5 }, () => createIdentity());
+    const known = (): boolean[] => keys.map(({ peerKey }) => peers.has(peerKey));
+    const [leave] = keys.slice(0, 3).map((key) => peers.admit(key.publicKey, leafOf(greedy)));
+    expect(known()).toEqual([true, true, false, false, false]);
+    for (const key of keys.slice(3)) peers.admit(key.publicKey, leafOf(other));
+    expect(known()).toEqual([true, true, false, true, true]);
+    leave?.();
+    vi.advanceTimersByTime(100);
+    peers.admit(keys[2]!.publicKey, leafOf(greedy));
+    expect(known()).toEqual([false, true, true, true, true]);
+  } finally {
+    vi.useRealTimers();
+  }
+});

@@ -14,16 +14,23 @@ const COUNT_MAX = 10_000;
 
 /** Control streams that speak for a key under one certificate. */
 interface Witness {
+  readonly peerKey: string;
+  /** Among those of its key. */
+  readonly name: string;
+  /** Which certificate it is. */
+  readonly certificate: string;
   readonly certificates: CertificateChain;
   /** The authorities at that time. */
   readonly caCert: string | undefined;
   streamCount: number;
+  /** When the last stream has ended; by a clock that does not run backwards. */
+  idleSinceMs: number;
 }
 
 /**
  * The keys that may dial our quinn port: those of children whose control stream runs, and for a while afterwards, as long as
  * the certificate that the child showed there is trusted. With `COUNT_MAX` of them one more is not let in, and uses another
- * transport.
+ * transport; so does one more under a certificate that has half of them.
  */
 export class KnownPeers {
   /** Called when a key may dial from now on, and when it is found that it may not any more: see `review`. */
@@ -34,6 +41,12 @@ export class KnownPeers {
   readonly #now: () => number;
   /** By key, then by certificate and authorities. */
   readonly #witnesses = new Map<string, Map<string, Witness>>();
+  /** How many keys each certificate speaks for. */
+  readonly #keyCounts = new Map<string, number>();
+  /** Without a stream, the one that has none for longest first. */
+  readonly #idle = new Set<Witness>();
+  /** Runs while there are such: one for all, as calls may come and go by the hundred a second. */
+  #timer: NodeJS.Timeout | undefined;
   /** Keys of which it was last told that they may dial. */
   readonly #told = new Set<string>();
 
@@ -78,20 +91,27 @@ export class KnownPeers {
     const peerKey = readPeerKey(publicKey);
     if (peerKey === undefined) return () => {};
     const witnesses = this.#witnesses.get(peerKey) ?? new Map<string, Witness>();
-    const isFull = this.#witnesses.size >= this.#countMax;
-    if (isFull && witnesses.size === 0) return () => {};
-    this.#witnesses.set(peerKey, witnesses);
     const caCert = this.#tls?.current.caCert;
+    const certificate = digestOf(certificates.slice(0, 1));
     const name = digestOf([...certificates.slice(0, 1), Buffer.from(caCert ?? "")]);
-    const witness = witnesses.get(name) ?? { certificates, caCert, streamCount: 0 };
+    let witness = witnesses.get(name);
+    if (witness === undefined) {
+      const isFull = this.#witnesses.size >= this.#countMax;
+      if ((isFull && witnesses.size === 0) || this.#hasItsShare(certificate)) return () => {};
+      const whose = { peerKey, name, certificate, certificates, caCert };
+      witness = { ...whose, streamCount: 0, idleSinceMs: 0 };
+      this.#witnesses.set(peerKey, witnesses.set(name, witness));
+      this.#keyCounts.set(certificate, (this.#keyCounts.get(certificate) ?? 0) + 1);
+    }
     witness.streamCount += 1;
-    witnesses.set(name, witness);
+    this.#idle.delete(witness);
     this.#tell(peerKey);
+    const admitted = witness;
     let isHeld = true;
     return () => {
       if (!isHeld) return;
       isHeld = false;
-      setTimeout(() => this.#release(peerKey, name), this.#graceMs).unref();
+      this.#release(admitted);
     };
   }
 
@@ -116,13 +136,47 @@ export class KnownPeers {
     return refusal === undefined && (caCert === current.caCert || trust.vouchesFor(certificates));
   }
 
-  #release(peerKey: string, name: string): void {
-    const witnesses = this.#witnesses.get(peerKey);
-    const witness = witnesses?.get(name);
-    if (witnesses === undefined || witness === undefined) return;
+  /** Without TLS nobody shows a certificate. */
+  #hasItsShare(certificate: string): boolean {
+    const count = this.#keyCounts.get(certificate) ?? 0;
+    return this.#tls !== undefined && count >= Math.ceil(this.#countMax / 2);
+  }
+
+  #release(witness: Witness): void {
     witness.streamCount -= 1;
-    if (witness.streamCount === 0) witnesses.delete(name);
-    if (witnesses.size === 0) this.#witnesses.delete(peerKey);
+    if (witness.streamCount > 0) return;
+    witness.idleSinceMs = performance.now();
+    this.#idle.add(witness);
+    if (this.#timer === undefined) this.#sweepIn(this.#graceMs);
+  }
+
+  #sweepIn(delayMs: number): void {
+    this.#timer = setTimeout(() => this.#sweep(), delayMs).unref();
+  }
+
+  /** Forgets whose time is over, and comes again when it is the next one's turn. */
+  #sweep(): void {
+    this.#timer = undefined;
+    const nowMs = performance.now();
+    for (const witness of this.#idle) {
+      const restMs = witness.idleSinceMs + this.#graceMs - nowMs;
+      if (restMs > 0) {
+        this.#sweepIn(Math.ceil(restMs));
+        return;
+      }
+      this.#forget(witness);
+    }
+  }
+
+  #forget(witness: Witness): void {
+    const { peerKey, name, certificate } = witness;
+    this.#idle.delete(witness);
+    const witnesses = this.#witnesses.get(peerKey);
+    witnesses?.delete(name);
+    if (witnesses?.size === 0) this.#witnesses.delete(peerKey);
+    const rest = (this.#keyCounts.get(certificate) ?? 1) - 1;
+    if (rest > 0) this.#keyCounts.set(certificate, rest);
+    else this.#keyCounts.delete(certificate);
     this.#tell(peerKey);
   }
 }
