@@ -1,7 +1,8 @@
 import { constants, type ServerHttp2Stream } from "node:http2";
 
-/** How often to look whether the status has left. Milliseconds. */
-const INTERVAL_MS = 5;
+/** When to look first whether the status has left, and how far apart at most, when a caller takes nothing. Milliseconds. */
+const INTERVAL_MIN_MS = 5;
+const INTERVAL_MAX_MS = 1_000;
 
 /**
  * Has the caller let go of its request when the call has ended and it has not said its last word: after the status comes
@@ -13,9 +14,15 @@ export function resetOpenRequest(stream: ServerHttp2Stream): void {
 }
 
 /** The same for a call whose last word is on its way already. */
-export function resetWhenAnswered(stream: ServerHttp2Stream): void {
+export function resetWhenAnswered(
+  stream: ServerHttp2Stream,
+  intervalMs: number = INTERVAL_MIN_MS,
+): void {
   // A reset overtakes what has not been given to the socket yet, and Node has no event for that.
   if (stream.destroyed || stream.closed || stream.state.remoteClose === 1) return;
   if (stream.state.localClose === 1) stream.close(constants.NGHTTP2_NO_ERROR);
-  else setTimeout(() => resetWhenAnswered(stream), INTERVAL_MS).unref();
+  else {
+    const nextMs = Math.min(2 * intervalMs, INTERVAL_MAX_MS);
+    setTimeout(() => resetWhenAnswered(stream, nextMs), intervalMs).unref();
+  }
 }
