@@ -103,6 +103,8 @@ export class TaskPreparer {
         watches,
         waiterCount: 0,
       };
+      // Whoever waits is told; of those who have left by now nobody does.
+      preparation.prepared.catch(() => {});
       this.#preparing.set(key, preparation);
     }
     preparation.waiterCount += 1;
