@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { status } from "@damselfly/rpc";
 import {
@@ -45,6 +46,15 @@ const nothing: Lie = async function* (_piece, _content, signal) {
 const nothingAfterHalf: Lie = async function* (piece, content, signal) {
   yield* tellTruth(piece, content.subarray(0, content.byteLength / 2));
   await aborted(signal);
+};
+
+/** Never silent for long, and never done. */
+const crawling: Lie = async function* (piece, content, signal) {
+  yield piece;
+  for (let at = 0; !signal.aborted; at += 1) {
+    yield content.subarray(at, at + 1);
+    await sleep(500, undefined, { signal });
+  }
 };
 
 const anError: Lie = () => {
@@ -217,6 +227,15 @@ describe.each(PROTOCOLS)("a parent that, over %s,", (protocol) => {
     expect(got).toMatchObject({ fromOrigin: length, fromParents: {} });
     expect(got.sha256).toBe(sha256(CONTENT.subarray(0, length)));
     expect(droppings(daemon, liar.hostId)[0]?.msg).toMatch(/ended after \d+ of 100003 bytes/);
+  });
+
+  it.concurrent("sends a byte now and then, and is the only one that has the file, is not waited for", async () => {
+    const options = about(crawling);
+    await using liar = await openLiar(options);
+    const got = await cluster.fetch(options.url, { daemon });
+    expect(got.sha256).toBe(SHA256);
+    expect(liar.asked.length).toBeGreaterThan(0);
+    expect(origin.bodyBytes(options.path)).toBeGreaterThan(0.9 * LENGTH);
   });
 
   it.concurrent("tells the truth is believed", async () => {

@@ -114,11 +114,13 @@ export class Swarm implements AsyncDisposable {
     return this.parents.length > 0 && this.parents.every(({ host }) => host.isSuspect);
   }
 
-  /** Parents that have failed or fallen silent, and are kept all the same. */
+  /** Parents of which too little comes when too little comes at all: they have failed, fallen silent, or are at it this moment. */
   get doubtful(): CandidateParent[] {
     const now = this.#options.now();
     return [...this.#parents.values()]
-      .filter(({ restsUntilMs, host }) => restsUntilMs > now || host.isSuspect)
+      .filter(
+        ({ restsUntilMs, host, inFlight }) => restsUntilMs > now || host.isSuspect || inFlight > 0,
+      )
       .map(({ candidate }) => candidate);
   }
 
