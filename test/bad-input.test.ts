@@ -3,6 +3,7 @@ import { chmod, chown, mkdir, readdir, readFile, rm, stat, writeFile } from "nod
 import { createServer } from "node:net";
 import { once } from "node:events";
 import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { afterAll, afterEach, beforeAll, describe, expect, it, type TestContext } from "vitest";
 import type { Child } from "./support/child.ts";
@@ -433,6 +434,18 @@ describe("a disk that is full", () => {
     expect(result.exit.code).toBe(1);
     expect(result.error?.message).toMatch(NO_SPACE);
     expect(origin.bodyBytes("/too-long")).toBe(0);
+  });
+
+  it("leaves no half of a file behind standard output, and says so", async (context) => {
+    const directory = await mountSmall(context, 2);
+    // In one piece, so that nothing is written after what found room for a part of it.
+    origin.set("/one-piece", { content: CONTENT.subarray(0, 3 * 2 ** 20) });
+    const words = `"$1" "$2" -O - --json -e "$3" > "$4"; echo "exit code $?"`;
+    const dfget = fileURLToPath(new URL("../packages/dfget/bin/dfget.js", import.meta.url));
+    const values = [dfget, `${origin.url}/one-piece`, daemon.socketPath, join(directory, "file")];
+    const { stdout, stderr } = await run("/bin/sh", ["-c", words, "sh", ...values]);
+    expect(stdout).toBe("exit code 1\n");
+    expect(stderr).toMatch(NO_SPACE);
   });
 
   it("fails the download that it fills up under, and serves the next when there is room", async (context) => {

@@ -1,3 +1,4 @@
+import { standardOutput } from "./descriptor-stream.ts";
 import { Interrupt } from "./errors.ts";
 import { runDfget } from "./run-dfget.ts";
 
@@ -11,7 +12,7 @@ for (const signal of ["SIGINT", "SIGTERM"] as const) {
 }
 
 const exitCode = await runDfget(process.argv.slice(2), {
-  stdout: process.stdout,
+  stdout: standardOutput(process.stdout),
   stderr: process.stderr,
   env: process.env,
   signal: controller.signal,
