@@ -1,4 +1,4 @@
-import { getEventListeners } from "node:events";
+import { getEventListeners, once } from "node:events";
 import { describe, expect, it } from "vitest";
 import { joinSignals } from "./join-signals.ts";
 
@@ -27,5 +27,17 @@ describe("joinSignals", () => {
     three.abort();
     expect(joined.signal.aborted).toBe(true);
     expect(listenersOf()).toEqual([0, 0, 0]);
+  });
+
+  it("may hang on one signal as often as there is work, which is no leak to be warned of", async () => {
+    const warnings: Error[] = [];
+    const warn = (warning: Error) => warnings.push(warning);
+    process.on("warning", warn);
+    const [closing, work] = [new AbortController(), new AbortController()];
+    for (let count = 0; count < 20; count++) joinSignals(closing.signal, work.signal);
+    process.emitWarning("the last");
+    await once(process, "warning");
+    process.off("warning", warn);
+    expect(warnings.map(({ message }) => message)).toEqual(["the last"]);
   });
 });

@@ -1,3 +1,5 @@
+import { setMaxListeners } from "node:events";
+
 /** Aborts when one of several does. Dispose it when the work is over. */
 export interface JoinedSignal extends Disposable {
   readonly signal: AbortSignal;
@@ -18,6 +20,8 @@ export function joinSignals(...signals: readonly AbortSignal[]): JoinedSignal {
   }
   const aborted = signals.find((signal) => signal.aborted);
   if (aborted === undefined) {
+    // As many as there is work under way hang on one that lives as long as the daemon, and each goes with its work.
+    setMaxListeners(0, ...signals);
     for (const signal of signals) signal.addEventListener("abort", onAbort);
   } else controller.abort(aborted.reason);
   return { signal: controller.signal, [Symbol.dispose]: stop };
