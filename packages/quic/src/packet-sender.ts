@@ -1,6 +1,8 @@
 import { performance } from "node:perf_hooks";
 import type { HostPort, NativeConnection } from "./binding.ts";
+import type { HandshakeRepeats } from "./handshake-repeats.ts";
 import { PacketRepeater } from "./packet-repeater.ts";
+import { PACKET_LENGTH_MIN } from "./endpoint-options.ts";
 import type { PathLength } from "./path-length.ts";
 import type { QuicAddress } from "./quic.ts";
 import type { UdpSocket } from "./udp-socket.ts";
@@ -27,6 +29,10 @@ export class PacketSender {
   #isClosing = false;
   /** Since then. */
   #longPacketCount = 0;
+  /** The close as it was sent, once a peer that goes on is to hear it again. */
+  #close: Uint8Array[] | undefined;
+  #isCloseDue = false;
+  #handshake: HandshakeRepeats | undefined;
 
   /**
    * @param onDue when `flush` has something to send that the binding does not know of
@@ -37,10 +43,12 @@ export class PacketSender {
     init: {
       readonly remote: QuicAddress;
       readonly lengths: PathLength;
+      readonly handshake: HandshakeRepeats;
       readonly onDue: () => void;
     },
   ) {
     const { remote, lengths } = init;
+    this.#handshake = init.handshake;
     this.#repeater = new PacketRepeater(init.onDue);
     this.#native = native;
     this.#socket = socket;
@@ -68,10 +76,25 @@ export class PacketSender {
     this.#repeatCount = Math.max(this.#repeatCount, count);
   }
 
-  /** From here on only the close is to be sent. */
-  onClosing(): void {
+  /**
+   * From here on only the close is to be sent.
+   *
+   * @param isPeerKnown its address is certain, and `repeatClose` does something
+   */
+  onClosing(isPeerKnown: boolean): void {
     this.#isClosing = true;
+    if (isPeerKnown) this.#close = [];
     this.stop();
+  }
+
+  /** Sends the close again with the next `flush`: the binding sends it once, and it may be lost. */
+  repeatClose(): void {
+    this.#isCloseDue = this.#close !== undefined;
+  }
+
+  /** The handshake is over: nothing of it is repeated any more. */
+  onEstablished(): void {
+    this.#handshake = undefined;
   }
 
   /** Nothing is repeated any more. */
@@ -88,6 +111,9 @@ export class PacketSender {
    */
   flush(lengthMax: number = SEND_LENGTH_PER_TURN): boolean {
     for (const datagram of this.#repeater.takeDue()) this.#repeat(datagram);
+    if (this.#isCloseDue) for (const datagram of this.#close ?? []) this.#repeat(datagram);
+    this.#isCloseDue = false;
+    for (const datagram of this.#handshake?.takeDue() ?? []) this.#repeat(datagram);
     if (this.#lengths.probeLength > 0 && this.#repeatCount === 0) this.#sendProbe();
     const { packetLength } = this.#lengths;
     let buffer = this.#socket.takeBuffer();
@@ -95,10 +121,14 @@ export class PacketSender {
     let budget = lengthMax;
     try {
       while (budget > 0 || length > 0) {
-        const sent = this.#native.send(buffer.subarray(length, length + packetLength));
+        const room = this.#handshake?.room ?? packetLength;
+        if (room < PACKET_LENGTH_MIN) break;
+        const packetMax = Math.min(packetLength, room);
+        const sent = this.#native.send(buffer.subarray(length, length + packetMax));
         if (sent === null) break;
-        if (this.#isClosing) this.#countLong(buffer[length]);
         const [packet, { to }] = sent;
+        if (this.#isClosing) this.#noteClosing(buffer.subarray(length, length + packet));
+        else this.#handshake?.onSent(buffer.subarray(length, length + packet));
         this.#datagramCount++;
         this.#sentLength += packet;
         this.#lengths.onSent(packet);
@@ -156,9 +186,13 @@ export class PacketSender {
     }
   }
 
+  #noteClosing(datagram: Uint8Array): void {
+    if (((datagram[0] ?? 0) & 0x80) === 0) this.#close?.push(datagram.slice());
+    else this.#countLong();
+  }
+
   /** The binding can get stuck on acknowledging handshakes, and would go on for ever: see `QuicheConnection`. */
-  #countLong(firstByte: number | undefined): void {
-    if (((firstByte ?? 0) & 0x80) === 0) return;
+  #countLong(): void {
     this.#longPacketCount++;
     if (this.#longPacketCount > CLOSING_LONG_PACKETS_MAX) {
       throw new Error("Cannot close QUIC connection: the binding sends handshake packets only");

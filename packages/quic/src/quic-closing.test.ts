@@ -1,8 +1,10 @@
 import { performance } from "node:perf_hooks";
 import { describe, expect, it } from "vitest";
 import { openQuicEndpoint } from "./quiche-endpoint.ts";
-import { LOOPBACK } from "./testing/open-pair.ts";
+import { LOOPBACK, pairOver } from "./testing/open-pair.ts";
 import { UDP_KINDS } from "./testing/udp-kinds.ts";
+import type { UdpSocketFactory } from "./udp-socket.ts";
+import { udpSocketFactory } from "./udp-socket-factory.ts";
 
 /** Longer than the timeout of a handshake packet on loopback, some milliseconds. */
 const HELD_UP_MS = 100;
@@ -29,5 +31,34 @@ describe.each(UDP_KINDS)("A connection over %s that is closed right after its ha
     expect(client.stats().sentDatagramCount).toBeLessThan(ROUND_COUNT * 20);
     await client[Symbol.asyncDispose]();
     await server[Symbol.asyncDispose]();
+  });
+});
+
+describe.each(UDP_KINDS)("A connection over %s whose close is lost", (udp) => {
+  it("says again why to a peer that goes on", async () => {
+    let isCut = false;
+    // Loses what the server sends, up to the first datagram that comes after that.
+    const open: UdpSocketFactory = async (options) => {
+      const onMessage: typeof options.onMessage = (datagram, ip, port) => {
+        isCut = false;
+        options.onMessage(datagram, ip, port);
+      };
+      const socket = await udpSocketFactory(udp)({ ...options, onMessage });
+      const send = socket.send.bind(socket);
+      socket.send = (buffer, ...rest) => {
+        if (isCut) socket.returnBuffer(buffer);
+        else send(buffer, ...rest);
+      };
+      return socket;
+    };
+    await pairOver(udp)({ server: { udp: open } }, async ({ dialled, accepted }) => {
+      const stream = dialled.openStream();
+      isCut = true;
+      accepted.close(7, "enough");
+      // Long after the binding has forgotten it, which on this path is some milliseconds.
+      for (const until = performance.now() + HELD_UP_MS; performance.now() < until;);
+      await stream.end(Buffer.from("more"));
+      expect(await dialled.closed).toMatchObject({ by: "peer", code: 7, text: "enough" });
+    });
   });
 });

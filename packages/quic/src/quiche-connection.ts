@@ -4,6 +4,8 @@ import { CONNECTION_REFUSED, closeError, readCloseReason } from "./close-reason.
 import { assertInteger, type ResolvedOptions } from "./endpoint-options.ts";
 import { QuicError } from "./errors.ts";
 import { Handshake } from "./handshake.ts";
+import { HandshakeProbe } from "./handshake-probe.ts";
+import { HandshakeRepeats } from "./handshake-repeats.ts";
 import { KeepAlive } from "./keep-alive.ts";
 import type { LengthPlan } from "./length-plan.ts";
 import { PacketSender, toHostPort } from "./packet-sender.ts";
@@ -53,6 +55,11 @@ const REASON_LENGTH_MAX = 256;
  * first congestion window; quiche 0.18 keeps what it is sent of later TLS messages without a bound, from whomever it is.
  */
 const HANDSHAKE_RECEIVED_MAX = 1024 * 1024;
+/**
+ * How long at least a peer is told again that the connection is closed. The binding's own time, three timeouts of a packet, is some
+ * milliseconds on a short path: less than a busy machine is held up.
+ */
+const CLOSING_MS_MIN = 250;
 /** Enough for what a client has to send to end its handshake, its certificates included. */
 const HANDSHAKE_LENGTH_MAX = 32_768;
 
@@ -136,6 +143,13 @@ export class QuicheConnection implements QuicConnection, StreamCarrier {
   #receiveInfo: ReceiveInfo;
   #receivedFromIp: string;
   #phase: "handshake" | "open" | "over" | "removed" = "handshake";
+  /** Datagrams that came since it is over. */
+  #overCount = 0;
+  /** Until when a peer that has not heard the close is told again; on the clock of `performance`. */
+  #closingUntil = 0;
+  #closingTimer: NodeJS.Timeout | undefined;
+  readonly #repeats: HandshakeRepeats;
+  #handshakeProbe: HandshakeProbe | undefined;
   #closeReason: QuicCloseReason | undefined;
   /** Takes the place of the close reason in errors, where this side knows better. */
   #closeCause: QuicError | undefined;
@@ -184,9 +198,11 @@ export class QuicheConnection implements QuicConnection, StreamCarrier {
     this.#handshake = new Handshake(init.native, { isDialler: init.isDialler, isResuming });
     this.#peer = new PeerCheck(init.native, { isDialled: init.isDialler });
     this.#lengths = new PathLength(init.native, init);
+    this.#repeats = new HandshakeRepeats(init.isDialler);
     this.#sender = new PacketSender(init.native, host.socket, {
       remote: init.remote,
       lengths: this.#lengths,
+      handshake: this.#repeats,
       onDue: () => this.touch(),
     });
     this.isDialler = init.isDialler;
@@ -209,6 +225,15 @@ export class QuicheConnection implements QuicConnection, StreamCarrier {
       // An event loop that was held up looks at its socket before it gives up.
       setImmediate(() => setImmediate(() => this.#onHandshakeTimeout()));
     }, init.handshakeTimeoutMs);
+    if (init.isDialler) {
+      this.#handshakeProbe = new HandshakeProbe({
+        sentCount: () => this.#sender.datagramCount,
+        probe: () => {
+          this.#repeats.repeat();
+          this.touch();
+        },
+      });
+    }
     if (isResuming) {
       this.#phase = "open";
       this.#learnPeer();
@@ -376,7 +401,9 @@ export class QuicheConnection implements QuicConnection, StreamCarrier {
     if (this.#handshake.isRunning) {
       this.#handshakeLength += datagram.byteLength;
       if (this.#handshakeLength > HANDSHAKE_RECEIVED_MAX) return;
+      this.#repeats.onReceived(datagram);
     }
+    if (this.#phase === "over") this.#answerOver();
     const firstByte = datagram[0] ?? 0; // changed by decryption
     try {
       this.native.recv(datagram, info);
@@ -390,6 +417,15 @@ export class QuicheConnection implements QuicConnection, StreamCarrier {
     this.#lingersLeft = this.#lingering.size;
     this.#writesLeft = this.writers.size;
     this.touch();
+  }
+
+  /**
+   * A peer that still sends has not heard the close. It hears it again with the first datagram, the second, the fourth, and so on
+   * (RFC 9000, section 10.2.1).
+   */
+  #answerOver(): void {
+    this.#overCount++;
+    if ((this.#overCount & (this.#overCount - 1)) === 0) this.#sender.repeatClose();
   }
 
   /**
@@ -558,6 +594,8 @@ export class QuicheConnection implements QuicConnection, StreamCarrier {
     if (next === "established") {
       this.#establishedAt = Date.now();
       clearTimeout(this.#handshakeTimer);
+      this.#handshakeProbe?.stop();
+      this.#sender.onEstablished();
       this.#armKeepAlive();
       this.#host.onEstablished(this);
     }
@@ -692,7 +730,10 @@ export class QuicheConnection implements QuicConnection, StreamCarrier {
     if (this.#closeReason === undefined && (native.isDraining() || native.isClosed())) {
       this.#end(readCloseReason(native));
     }
-    if (native.isClosed()) this.#remove();
+    if (!native.isClosed()) return;
+    const restMs = this.#closingUntil - performance.now();
+    if (restMs <= 0) this.#remove();
+    else this.#closingTimer ??= setTimeout(() => this.touch(), restMs);
   }
 
   #closeNow(reason: QuicCloseReason): void {
@@ -703,9 +744,11 @@ export class QuicheConnection implements QuicConnection, StreamCarrier {
     // and the close right after it, with no timer in between.
     if (reason.isApplication) this.#flush(HANDSHAKE_LENGTH_MAX);
     if (this.#closeReason !== undefined) return;
+    const isPeerKnown = !this.#handshake.isRunning;
     this.native.close(reason.isApplication, reason.code, text);
     this.#end(reason);
-    this.#sender.onClosing();
+    this.#sender.onClosing(isPeerKnown);
+    if (isPeerKnown) this.#closingUntil = performance.now() + CLOSING_MS_MIN;
     this.#flush();
     this.touch();
   }
@@ -716,6 +759,7 @@ export class QuicheConnection implements QuicConnection, StreamCarrier {
     this.#closeReason = reason;
     this.#phase = "over";
     clearTimeout(this.#handshakeTimer);
+    this.#handshakeProbe?.stop();
     this.#failHandshake(reason);
     this.#disarmKeepAlive();
     this.#sender.stop();
@@ -732,6 +776,7 @@ export class QuicheConnection implements QuicConnection, StreamCarrier {
     if (this.#phase === "removed") return;
     this.#phase = "removed";
     clearTimeout(this.#timer);
+    clearTimeout(this.#closingTimer);
     clearTimeout(this.#gatherTimer);
     this.#host.onRemoved(this);
   }
