@@ -314,6 +314,16 @@ describe("bits that flip on the disk, without a trace in stat,", () => {
     expect(got).toMatchObject({ sha256: SHA256, fromOrigin: PIECE_LENGTH });
   });
 
+  it("are found when the content is handed over itself, and then fetched anew", async () => {
+    const { daemon, url } = await withRot({ "storage.scrubRate": 0 });
+    const refused = await cluster.runDfget(url, { daemon, output: "-" });
+    expect(refused.exit.code).toBe(1);
+    expect(refused.stderr).toContain("what is on disk does not match its digest");
+    expect(Buffer.compare(refused.stdout, CONTENT.subarray(0, refused.stdout.length))).toBe(0);
+    const got = await cluster.runDfget(url, { daemon, output: "-" });
+    expect(sha256(got.stdout)).toBe(SHA256);
+  });
+
   it("are found by the scrub", async () => {
     const { daemon, url } = await withRot({
       "storage.scrubRate": "100MiB",

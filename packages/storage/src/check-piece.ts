@@ -5,6 +5,14 @@ import type { FileHandle } from "./file-system.ts";
 import { readFully, writeAll } from "./file-io.ts";
 import type { PieceInfo } from "@damselfly/transport";
 
+/** Whether these bytes have the digest of a piece, the strongest of those that are known. */
+export function isPieceOf(piece: PieceInfo, content: Uint8Array): boolean {
+  const expected = strongestDigestOf(piece);
+  const digester = createDigester(expected.algorithm);
+  digester.update(content);
+  return digester.text() === expected.text;
+}
+
 /**
  * Whether the bytes of a piece in `source` have its digest, the strongest of those that are known. With a `target` they are copied there on the way; if the
  * answer is false, the target holds rubbish at that place.

@@ -93,3 +93,23 @@ describe("verify", () => {
     expect(task.pieces.size).toBe(3);
   });
 });
+
+describe("readPiece", () => {
+  it("gives all bytes of a piece, which are the caller's", async () => {
+    const one = await task.readPiece(3);
+    expect(Buffer.compare(one, CONTENT.subarray(3 * PIECE_LENGTH))).toBe(0);
+    one.fill(0);
+    expect(Buffer.compare(await task.readPiece(3), CONTENT.subarray(3 * PIECE_LENGTH))).toBe(0);
+    expect(() => task.bounds(4)).toThrow(RangeError);
+    await expect(task.readPiece(4)).rejects.toThrow(RangeError);
+  });
+
+  it("withdraws one that does not match any more rather than give it", async () => {
+    disk.rot(fixture.contentPath(), PIECE_LENGTH + 1);
+    await expect(task.readPiece(1)).rejects.toMatchObject({ code: "ERR_PIECE_MISSING" });
+    expect([...task.pieces.keys()]).toEqual([0, 2, 3]);
+    await expect(task.readPiece(1)).rejects.toMatchObject({ code: "ERR_PIECE_MISSING" });
+    await fill(task, CONTENT);
+    expect(await task.readPiece(1)).toHaveLength(PIECE_LENGTH);
+  });
+});

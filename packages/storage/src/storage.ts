@@ -168,6 +168,15 @@ export interface StoredTask {
   read(range?: { readonly offset: number; readonly length: number }): AsyncIterable<Uint8Array>;
 
   /**
+   * All bytes of a piece that is there, compared with the strongest digest that is known of it, as those are that are served. They are the
+   * caller's. A piece that does not match is withdrawn.
+   *
+   * @throws {RangeError} if there is no such piece
+   * @throws {StorageError} as `read`; `ERR_PIECE_MISSING` also for a piece that was withdrawn
+   */
+  readPiece(pieceNumber: number): Promise<Uint8Array>;
+
+  /**
    * Reads pieces that are there and compares them with the strongest digest that is known of each, as serving does: the one way to see what
    * stat does not show. Those that do not match are withdrawn; resolves with their numbers. Numbers of pieces that are not there are passed
    * over; a piece that is being looked at already is not read twice.

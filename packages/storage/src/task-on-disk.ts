@@ -5,6 +5,7 @@ import {
   TransportError,
 } from "@damselfly/transport";
 
+import { isPieceOf } from "./check-piece.ts";
 import type { StorageContext } from "./context.ts";
 import { ContentDigests } from "./content-digests.ts";
 import { StorageError, toStorageError } from "./errors.ts";
@@ -211,6 +212,24 @@ export class TaskOnDisk implements StoredTask, ContentOwner, VerifiedTask {
       end();
       this.#use.touch();
     }
+  }
+
+  async readPiece(pieceNumber: number): Promise<Uint8Array> {
+    const bounds = this.bounds(pieceNumber);
+    const record = this.#pieces.get(pieceNumber);
+    const { epoch } = this.content;
+    const content = Buffer.allocUnsafeSlow(bounds.length);
+    let length = 0;
+    for await (const chunk of this.read(bounds)) {
+      content.set(chunk, length);
+      length += chunk.byteLength;
+    }
+    if (record === undefined || isPieceOf(record, content)) return content;
+    await this.withdraw(record, epoch);
+    throw new StorageError(
+      "ERR_PIECE_MISSING",
+      `Cannot read ${this.#describe(record)}: what is on disk does not match its digest`,
+    );
   }
 
   verify(

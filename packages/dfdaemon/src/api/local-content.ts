@@ -51,11 +51,12 @@ export class CallContent implements Disposable {
   /**
    * Reads a whole piece, when there is memory for it.
    *
+   * @throws {StorageError} as `StoredTask.readPiece`
    * @throws {RpcError} `RESOURCE_EXHAUSTED` when there is none for long
    * @throws the signal's reason
    */
   async read(
-    task: Pick<StoredTask, "read">,
+    task: Pick<StoredTask, "readPiece">,
     piece: PieceRecord,
     signal: AbortSignal,
   ): Promise<Uint8Array> {
@@ -64,7 +65,7 @@ export class CallContent implements Disposable {
     const room = this.#budget.tryReserve(length) ?? (await this.#wait(length, signal));
     this.#oneBefore = this.#last;
     this.#last = room;
-    return await readPiece(task, piece);
+    return await task.readPiece(piece.number);
   }
 
   /** Gives all of it back, once it is taken. */
@@ -101,14 +102,4 @@ function tooLate(): Error {
     "RESOURCE_EXHAUSTED",
     `contents were not taken for ${seconds} s, here or by other programs on this node, and there is no memory for more (dataPlane.memoryLimit)`,
   );
-}
-
-async function readPiece(task: Pick<StoredTask, "read">, piece: PieceRecord): Promise<Uint8Array> {
-  const content = Buffer.allocUnsafeSlow(piece.length);
-  let length = 0;
-  for await (const chunk of task.read(piece)) {
-    content.set(chunk, length);
-    length += chunk.byteLength;
-  }
-  return content;
 }
