@@ -94,7 +94,7 @@ class OrderedOutput implements PieceSink {
     if (this.#position > 0) {
       throw new DfgetError(
         "ERR_OUTPUT",
-        "Cannot go on: the origin changed the file, and a part of it is written to standard output already",
+        "Cannot go on: the daemon had to begin anew, for all it knows with another version of the file, and a part of the first is written to standard output already",
       );
     }
     await this[Symbol.asyncDispose]();

@@ -207,7 +207,7 @@ describe("runDfget", () => {
     });
     const { exitCode, stderr } = await test.get(["-O", "-"]);
     expect(exitCode).toBe(1);
-    expect(stderr).toContain("the origin changed the file");
+    expect(stderr).toContain("the daemon had to begin anew");
   });
 
   it.each([
