@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { findFreePort } from "../packages/dfdaemon/src/testing/running-daemon.ts";
 import {
   sha256,
@@ -33,6 +33,9 @@ describe.runIf(process.platform === "linux")(
     let origin: OriginServer;
     let scheduler: RunningScheduler;
     let statsPort: number;
+    const started: RunningDaemon[] = [];
+    // Before the cluster is stopped, which what is frozen would hear nothing of.
+    afterEach(() => started.splice(0).forEach(thaw));
     beforeAll(async () => {
       origin = await openOriginServer();
     });
@@ -65,6 +68,7 @@ describe.runIf(process.platform === "linux")(
         });
         expect(actual).toBe(SHA256);
         parents.push(parent);
+        started.push(parent);
       }
       expect(origin.bodyBytes(path)).toBe(LENGTH);
       return parents;
@@ -105,7 +109,6 @@ describe.runIf(process.platform === "linux")(
       const moves = child.log.filter(({ msg }) => /asking .*two for it from byte \d+ on/.test(msg));
       expect(moves.length).toBeGreaterThan(0);
       expect(moves.some(({ offset }) => Number(offset) > 0)).toBe(true);
-      thaw(one!);
     });
 
     it("has a child go on from the byte it has at the origin when there is no other parent, and says what it waits for", async () => {
@@ -134,7 +137,6 @@ describe.runIf(process.platform === "linux")(
       expect(child.log.map(({ msg }) => msg)).toContainEqual(
         expect.stringMatching(/^waiting: nothing has come of piece \d from .*one.* for 5 s/),
       );
-      thaw(one!);
     });
   },
 );
