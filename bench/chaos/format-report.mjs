@@ -24,7 +24,7 @@ export function formatReport(chaos, { answers, origin, storage }) {
     `Faults: ${chaos.incidents.all.length}`,
     ...table(faultRows(chaos)),
     `Origin: ${mib(origin.sentBytes)} sent for ${mib(origin.fileBytes)} of files in all their versions, ${(origin.sentBytes / origin.fileBytes).toFixed(2)} times; the faults allow ${mib(origin.boundBytes)}`,
-    `Lies told: ${chaos.cluster.liar.askedCount()}`,
+    `Lies told: ${chaos.cluster.liar.askedCount()}; ${clients.filter(({ believesLiar }) => believesLiar).length} downloads believed them where nobody knew the digests any more`,
     `Starts after the first: ${starts.length}, ${formatQuantiles(starts)} ms; an empty Node program: ${formatQuantiles(slowness.samplesMs)} ms`,
     `Health checks answered: ${health.length}, ${formatQuantiles(health)} ms`,
     `On the disks at the end: ${storage.taskCount} tasks, ${storage.pieceCount} pieces as the origin had them, ${storage.withdrawnCount} damaged and found to be`,

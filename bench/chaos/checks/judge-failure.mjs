@@ -23,8 +23,8 @@ const STREAMED = ["stdout", "range", "transfer"];
 
 /**
  * @param {{ download: object, error: object }} failure - `error`: what dfget printed last
- * @param {{ incidents: object[], changeCount: number, lengths: number[] }} context - `incidents`: those that lasted meanwhile;
- *   `changeCount`: how often the file has changed since it was there; `lengths`: of its versions so far
+ * @param {{ incidents: object[], wasDamaged: boolean, changeCount: number, lengths: number[] }} context - `incidents`: those that lasted
+ *   meanwhile; `wasDamaged`: content on this node was at some time;   `changeCount`: how often the file has changed since it was there; `lengths`: of its versions so far
  * @returns why it may not be, in words; undefined: it may
  */
 export function judgeFailure({ download, error }, context) {
@@ -36,7 +36,7 @@ export function judgeFailure({ download, error }, context) {
   return isExplained({ download, error }, context) ? undefined : "nothing explains it";
 }
 
-function isExplained({ download, error }, { incidents, changeCount, lengths }) {
+function isExplained({ download, error }, { incidents, wasDamaged, changeCount, lengths }) {
   const faults = incidents.map(({ fault }) => fault);
   const related = (relation) => faults.filter((fault) => relationOf(fault, download) === relation);
   const own = related("own");
@@ -44,13 +44,18 @@ function isExplained({ download, error }, { incidents, changeCount, lengths }) {
   const isFull = own.some(({ kind }) => kind === "full-disk");
   const { mode, timeoutSeconds, leaves, range } = download;
   const isTornAway = STREAMED.includes(mode) && changeCount > 0;
+  // An origin that does not answer does not prove either that its file is the one it was.
+  const hasNoWay = [...own, ...related("origin"), ...related("everybody")].some((fault) =>
+    ["cut", "split", "origin-error"].includes(fault.kind),
+  );
+  const isDamaged = wasDamaged && /does not match its digest/.test(error.message);
   switch (error.code) {
     case "ERR_DAEMON_UNREACHABLE":
       return isAway;
     case "ERR_NO_SPACE":
       return isFull;
     case "ERR_OUTPUT":
-      return isFull || isTornAway;
+      return isFull || isTornAway || (STREAMED.includes(mode) && hasNoWay);
     case "ERR_TIMEOUT":
       return timeoutSeconds !== undefined;
     case "ERR_INTERRUPTED":
@@ -60,12 +65,9 @@ function isExplained({ download, error }, { incidents, changeCount, lengths }) {
     case "ERR_RANGE":
       return mode === "range" && lengths.some((length) => range.to >= length);
     case "ERR_DOWNLOAD": {
-      const hasNoWay = [...own, ...related("origin"), ...related("everybody")].some((fault) =>
-        ["cut", "split", "origin-error"].includes(fault.kind),
-      );
       const isUnstable = changeCount >= 3;
       const isDeleted = own.some(({ kind }) => kind === "delete-task");
-      return isAway || isFull || hasNoWay || isTornAway || isUnstable || isDeleted;
+      return isAway || isFull || hasNoWay || isTornAway || isUnstable || isDeleted || isDamaged;
     }
     default:
       return false;

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { judgeFailure } from "./judge-failure.mjs";
 
-const CALM = { incidents: [], changeCount: 0, lengths: [100] };
+const CALM = { incidents: [], wasDamaged: false, changeCount: 0, lengths: [100] };
 const download = { node: "peer-1", file: "f", mode: "file" };
 
 function judge(error, { incidents = [], ...context } = {}, manner = {}) {
@@ -62,6 +62,19 @@ describe("judgeFailure", () => {
     const range = { mode: "range", range: { from: 0, to: 100 } };
     expect(judge({ code: "ERR_RANGE" }, {}, range)).toBeUndefined();
     expect(judge({ code: "ERR_RANGE" }, { lengths: [101] }, range)).toBe("nothing explains it");
+  });
+
+  it("lets an origin that proves nothing be an error where bytes are out already", () => {
+    const incidents = [{ kind: "origin-error", target: "f" }];
+    expect(judge({ code: "ERR_OUTPUT" }, { incidents }, { mode: "stdout" })).toBeUndefined();
+    expect(judge({ code: "ERR_OUTPUT" }, { incidents })).toBe("nothing explains it");
+  });
+
+  it("lets damage be an error that says so, and only where there was some", () => {
+    const error = { code: "ERR_DOWNLOAD", message: "What is on disk does not match its digest." };
+    expect(judge(error, { wasDamaged: true })).toBeUndefined();
+    expect(judge(error)).toBe("nothing explains it");
+    expect(judge({ code: "ERR_DOWNLOAD" }, { wasDamaged: true })).toBe("nothing explains it");
   });
 
   it("wants a code that there is and a sentence, whatever went wrong", () => {

@@ -3,6 +3,8 @@ import { existsSync, readdirSync } from "node:fs";
 import { compareContent } from "../checks/compare-content.mjs";
 import { judgeFailure } from "../checks/judge-failure.mjs";
 
+/** After these a scheduler knows nothing of before. */
+const FORGETS = ["kill-scheduler", "restart-scheduler"];
 /** What went wrong just before a download may still be felt. Milliseconds. */
 const SETTLE_MS = 3_000;
 
@@ -21,7 +23,9 @@ export async function judgeClient(client, { file, incidents }) {
     const isOld = (version) => file.supersededMs(version) < client.startedMs;
     // What the origin no longer had when it was asked is not current.
     const allowed = download.revalidates ? versions.filter((version) => !isOld(version)) : versions;
-    problems.push(...(await judgeOutput(client, { file, versions: allowed })));
+    const wrong = await judgeOutput(client, { file, versions: allowed });
+    client.believesLiar = wrong.length > 0 && mayBelieve(client, incidents);
+    if (!client.believesLiar) problems.push(...wrong);
   } else if (outcome === "error") {
     const reason = judgeFailure(
       { download, error: client.last },
@@ -31,6 +35,12 @@ export async function judgeClient(client, { file, incidents }) {
           untilMs: client.endedMs,
           settleMs: SETTLE_MS,
         }),
+        wasDamaged: incidents.all.some(
+          ({ fault, fromMs }) =>
+            fault.kind === "corrupt-content" &&
+            fault.target === download.node &&
+            fromMs <= client.endedMs,
+        ),
         changeCount: versions.length - 1,
         lengths: versions.map((version) => file.content(version).length),
       },
@@ -45,6 +55,21 @@ export async function judgeClient(client, { file, incidents }) {
   if (outcome !== "success") problems.push(...(await judgeRest(client, { file, versions })));
   problems.push(...judgeLeftovers(client));
   return problems;
+}
+
+/**
+ * A scheduler that starts anew knows no digests. Where somebody lies about a file, and is the first that it hears of who has it, he is
+ * believed: docs/reliability.md says so, under what is not promised.
+ */
+function mayBelieve({ download, endedMs }, { all }) {
+  const lies = all.filter(
+    ({ fault, fromMs }) =>
+      fault.kind === "lie" && fault.target === download.file && fromMs <= endedMs,
+  );
+  const losses = all.filter(({ fault }) => FORGETS.includes(fault.kind));
+  return lies.some((lie) =>
+    losses.some(({ fromMs, untilMs }) => fromMs <= lie.untilMs && untilMs <= endedMs),
+  );
 }
 
 async function judgeOutput(client, { file, versions, isPrefix = false }) {

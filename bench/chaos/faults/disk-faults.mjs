@@ -1,9 +1,10 @@
 // Faults of disks, and of what is on them.
+import { statSync } from "node:fs";
 import { open, rm, statfs } from "node:fs/promises";
 import { join } from "node:path";
 import { annotate } from "../cluster/chaos-process.mjs";
 import { damageFile } from "./damage-file.mjs";
-import { findStored, pickOne } from "./find-stored.mjs";
+import { findStored, isSealed, pickOne } from "./find-stored.mjs";
 import { NOT_HERE } from "./network-faults.mjs";
 import { killAlone } from "./process-faults.mjs";
 
@@ -54,8 +55,11 @@ async function corrupt(fault, context, kind) {
   const { target, isDown, durationMs } = fault;
   const server = context.serverOf(target);
   if (isDown) await killAlone(server, context);
-  const path = pickOne(findStored(context.storageOf(target), kind), fault.pick);
+  const stored = findStored(context.storageOf(target), kind);
+  const isLeftAlone = kind === "content" && !isDown ? isSealed : () => true;
+  const path = pickOne(stored.filter(isLeftAlone), fault.pick);
   const done = path === undefined ? "nothing is there" : await tryDamage(path, fault);
+  if (path !== undefined) await noteOutputs(path, context);
   const words = `${done}${path === undefined ? "" : ` in ${path.slice(path.lastIndexOf("/") + 1)}`}`;
   annotate(server.log, `${kind} of ${target}: ${words}`);
   if (isDown) {
@@ -63,6 +67,15 @@ async function corrupt(fault, context, kind) {
     await server.start();
   }
   return words;
+}
+
+/** What is done to content is done to an output that is the same file: its user cannot tell it from an edit of his own. */
+async function noteOutputs(path, { keptOutputs }) {
+  const ino = statSync(path, { throwIfNoEntry: false })?.ino;
+  for (const output of keptOutputs) {
+    const isSame = statSync(output.path, { throwIfNoEntry: false })?.ino === ino;
+    if (ino !== undefined && isSame && output.isEdited) await output.edit(async () => {});
+  }
 }
 
 /** A daemon that runs may remove a file, or put another in its place, at any moment. */

@@ -1,6 +1,7 @@
 // What a node has on its disk, found as an intruder finds it: by looking.
-import { readdirSync, statSync } from "node:fs";
+import { readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
+import { decodeJournal } from "../../../packages/storage/dist/journal-format.js";
 
 /** Paths of content files or journals, sorted by name, so that a fraction picks the same one of the same ones. */
 export function findStored(storage, kind) {
@@ -10,6 +11,16 @@ export function findStored(storage, kind) {
     .flatMap((prefix) => listIfThere(join(root, prefix)).map((name) => join(root, prefix, name)))
     .filter((path) => pattern.test(path.slice(path.lastIndexOf("/") + 1)) && lengthOf(path) > 0)
     .toSorted();
+}
+
+/** Whether the daemon that runs has written all that it will write of a content: what is done to it at that very time no stat can show. */
+export function isSealed(path) {
+  try {
+    return decodeJournal(readFileSync(`${path}.journal`)).state.sealed;
+  } catch (error) {
+    if (error.code === "ENOENT") return false;
+    throw error;
+  }
 }
 
 /** The one that a fraction stands for; undefined: there is none. */
