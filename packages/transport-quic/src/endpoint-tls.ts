@@ -78,6 +78,8 @@ export class EndpointTls {
       } catch (error) {
         const what = "Cannot use a new certificate over QUIC: the former one stays in use";
         this.#logger?.warn({ err: error }, what);
+        // Who has been revoked with it is out all the same.
+        endpoint.recheckPeers();
       }
     };
     // It may have changed while the endpoint was being opened.
@@ -90,8 +92,10 @@ export class EndpointTls {
     const { caCert, cert, key } = identity;
     if (caCert !== this.#authorities) this.#authoritiesChangedAtMs = Date.now();
     this.#authorities = caCert;
-    const trust = trustOf(identity);
-    return { caCert, cert, key, checkPeer: (peer) => this.#check(peer, trust) };
+    // What the source says at that time: this identity may stay in use when the endpoint cannot take the next one.
+    const checkPeer = (peer: QuicPeer): QuicPeerRefusal | undefined =>
+      this.#check(peer, trustOf(this.#source?.current ?? identity));
+    return { caCert, cert, key, checkPeer };
   }
 
   #check(peer: QuicPeer, trust: PeerTrust): QuicPeerRefusal | undefined {
