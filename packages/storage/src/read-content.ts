@@ -1,7 +1,10 @@
 import type { BufferPool } from "./buffer-pool.ts";
-import { toStorageError } from "./errors.ts";
+import { StorageError, toStorageError } from "./errors.ts";
 import { readFully } from "./file-io.ts";
 import type { TaskContent } from "./task-content.ts";
+
+/** How often a file may be shorter than it should be, with nothing that shows why, before it is believed. */
+const SHORT_COUNT_MAX = 3;
 
 export interface ByteRange {
   /** Bytes from the start. */
@@ -34,6 +37,7 @@ export async function* readContent(
   let epoch = content.epoch;
   let file = await content.acquire();
   let finished = false;
+  let shortCount = 0;
   try {
     for (let position = range.offset; position < end;) {
       const length = Math.min(buffer.byteLength, end - position);
@@ -41,11 +45,14 @@ export async function* readContent(
       await content.check();
       assertPresent({ offset: position, length });
       if (content.epoch !== epoch || count < length) {
+        shortCount = content.epoch === epoch ? shortCount + 1 : 0;
+        if (shortCount === SHORT_COUNT_MAX) throw endsEarly(position + count, end);
         file.release();
         epoch = content.epoch;
         file = await content.acquire();
         continue;
       }
+      shortCount = 0;
       yield buffer.subarray(0, length);
       position += length;
     }
@@ -57,6 +64,13 @@ export async function* readContent(
     // Only a consumer that asked for the end is known to be done with the last chunk.
     if (finished) pool.giveBack(buffer);
   }
+}
+
+function endsEarly(found: number, expected: number): StorageError {
+  return new StorageError(
+    "ERR_IO",
+    `Cannot read content: its file ends after ${found} bytes, expected were ${expected}`,
+  );
 }
 
 /** @throws {RangeError} unless the range lies within `length` bytes */
