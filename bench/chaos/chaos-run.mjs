@@ -132,6 +132,8 @@ export class ChaosRun {
     await Promise.all(last.map((download) => this.#ask(download)));
     await Promise.all([...this.#running].map(({ ended }) => ended));
     await Promise.all(this.#judging);
+    // As before the others: connections that are not used are closed meanwhile.
+    if (this.schedule.checkpoints.length > 0) await pause(CHECKPOINT_MS);
     await this.#checkpoint();
   }
 
@@ -322,9 +324,10 @@ export class ChaosRun {
     const [, middle] = looks.toSorted((a, b) => a.bytes - b.bytes);
     if (middle === undefined) return;
     this.checkpoints.push(middle);
-    const mib = (middle.bytes / 2 ** 20).toFixed(0);
+    const mib = (bytes) => (bytes / 2 ** 20).toFixed(0);
+    const parts = middle.processBytes.map(mib).join(" + ");
     this.say(
-      `checkpoint: ${this.schedule.steady} holds ${mib} MiB in ${middle.processCount} processes, ${middle.fileCount} descriptors; ${this.#running.size} downloads run`,
+      `checkpoint: ${this.schedule.steady} holds ${mib(middle.bytes)} MiB (${parts}), ${middle.fileCount} descriptors; ${this.#running.size} downloads run`,
     );
   }
 }

@@ -7,7 +7,7 @@ import { findProcesses } from "../cluster/marked-processes.mjs";
 const EVERY_MS = 5_000;
 
 export class UsageWatch {
-  /** `{ atMs, name, ageMs, bytes, fileCount, processCount }`, `atMs` by `Date.now()`. */
+  /** `{ atMs, name, ageMs, bytes, fileCount, processBytes }`, `atMs` by `Date.now()`; `processBytes` of each process. */
   samples = [];
 
   /** @param {{ servers: Map<string, object>, run: string }} options - servers by name, see server.mjs */
@@ -38,7 +38,7 @@ export class UsageWatch {
           ageMs: performance.now() - server.process.startedMs,
           bytes: sum(usages, "bytes"),
           fileCount: sum(usages, "fileCount"),
-          processCount: usages.length,
+          processBytes: usages.map(({ bytes }) => bytes),
         },
       ];
     });
