@@ -33,7 +33,7 @@ export class HandshakeRepeats {
     return AMPLIFICATION_MAX * this.#receivedLength - this.#sentLength;
   }
 
-  /** To be called with each datagram before it is decrypted. */
+  /** To be called with each datagram from the address that is answered, before it is decrypted. */
   onReceived(datagram: Uint8Array): void {
     this.#receivedLength += datagram.byteLength;
     if (this.#isDialler || !isInitial(datagram)) return;

@@ -84,11 +84,18 @@ describe("an address that is not proven", () => {
       await expect.poll(often.receivedLength).toBeGreaterThan(2 * count * again.byteLength);
       expect(often.receivedLength()).toBeLessThanOrEqual(3 * count * again.byteLength);
     }
+    // Nor does what others send in his place: this is the same packet, from another address.
+    const aside = await recordInitial({ tls: await authority.issue() });
+    const [quiet, other] = [await openVictim(server), await openVictim(server)];
+    await quiet.send(aside);
+    await expect.poll(quiet.receivedLength).toBeGreaterThan(2 * aside.byteLength);
+    for (let count = 0; count < 20; count++) await other.send(aside);
     // Everything else that the server repeats is over when it gives the handshakes up.
     await expect.poll(() => server.connectionCount, { timeout: 25_000 }).toBe(0);
     expect(once_.receivedLength()).toBeGreaterThan(2 * initial.byteLength);
     expect(once_.receivedLength()).toBeLessThanOrEqual(3 * initial.byteLength);
     expect(often.receivedLength()).toBeLessThanOrEqual(3 * 20 * again.byteLength);
+    expect(quiet.receivedLength()).toBeLessThanOrEqual(3 * aside.byteLength);
   }, 40_000);
 
   it.each<[string, (initial: Buffer) => Buffer, Partial<QuicEndpointOptions>]>([

@@ -401,7 +401,9 @@ export class QuicheConnection implements QuicConnection, StreamCarrier {
     if (this.#handshake.isRunning) {
       this.#handshakeLength += datagram.byteLength;
       if (this.#handshakeLength > HANDSHAKE_RECEIVED_MAX) return;
-      this.#repeats.onReceived(datagram);
+      // What somebody else sends earns the peer nothing that is sent to it.
+      const { remote } = this.#sender;
+      if (port === remote.port && ip === remote.ip) this.#repeats.onReceived(datagram);
     }
     if (this.#phase === "over") this.#answerOver();
     const firstByte = datagram[0] ?? 0; // changed by decryption
