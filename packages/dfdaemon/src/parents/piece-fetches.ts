@@ -132,6 +132,18 @@ export class PieceFetches {
     }
   }
 
+  /** Ends what is in flight and waits for the network. Those of whom it was asked are not asked for it again. */
+  giveUpAll(): void {
+    for (const run of this.#runs) {
+      if (run.isFetched && !run.stop.signal.aborted && run.view().isStarved) this.#giveUp(run);
+    }
+  }
+
+  /** Ends what is in flight; it is nobody's fault. */
+  stopAll(reason: Error): void {
+    for (const { stop } of this.#runs) stop.abort(reason);
+  }
+
   /** A parent has lied: nothing of what it has brought of pieces in flight can be relied on. */
   distrust(parent: Parent): void {
     for (const run of this.#runs)
@@ -408,11 +420,16 @@ export function isLie(code: string): boolean {
   return code === "ERR_PROTOCOL" || code === "ERR_PARENT_UNTRUSTED";
 }
 
-function stalled({ number, silentMs }: PieceRun, { candidate }: Parent): TransportError {
+function stalled(run: PieceRun, { candidate }: Parent): TransportError {
+  const { number, silentMs, position, length } = run;
   const seconds = Math.round(silentMs / 1000);
+  const what =
+    seconds > 0
+      ? `nothing came of it for ${seconds} s`
+      : `hardly anything comes of it, ${position} of ${length} bytes so far`;
   return new TransportError(
     "ERR_PARENT_STALLED",
-    `Cannot download piece ${number} from ${candidate.hostId}: nothing came of it for ${seconds} s`,
+    `Cannot download piece ${number} from ${candidate.hostId}: ${what}`,
   );
 }
 

@@ -54,6 +54,7 @@ export class Swarm implements AsyncDisposable {
   readonly #digests = new Map<number, PieceDigests>();
   readonly #running = new Set<Promise<void>>();
   #closed = false;
+  #isForsaken = false;
 
   constructor(options: SwarmOptions) {
     this.#options = options;
@@ -126,7 +127,7 @@ export class Swarm implements AsyncDisposable {
 
   /** Takes up parents not known yet, and whatever is new about the digests of pieces. Returns how many parents were new. */
   add(candidates: readonly CandidateParent[]): number {
-    if (this.#closed) return 0;
+    if (this.#closed || this.#isForsaken) return 0;
     let count = 0;
     for (const candidate of candidates) {
       for (const [number, digests] of candidate.digests) this.#digests.set(number, digests);
@@ -172,6 +173,28 @@ export class Swarm implements AsyncDisposable {
       const message = `Cannot go on with parent ${parent.candidate.hostId}: ${reason}`;
       this.#drop(parent, new DaemonError("ERR_PARENT", message, { cause: parent.failure }));
     }
+  }
+
+  get isForsaken(): boolean {
+    return this.#isForsaken;
+  }
+
+  /** As `PieceFetches.giveUpAll`. */
+  giveUpAll(): void {
+    this.#fetches.giveUpAll();
+  }
+
+  /** Takes nothing from parents any more, neither from those there are nor from any that come: none of them has done wrong. */
+  forsake(): void {
+    this.#isForsaken = true;
+    const message = "Cannot go on fetching: the file is read in one go";
+    const reason = new TransportError("ERR_CLOSED", message);
+    for (const [peerId, parent] of this.#parents) {
+      this.#parents.delete(peerId);
+      this.#options.queue.withdraw(parent);
+      this.#stops.get(parent)?.abort(reason);
+    }
+    this.#fetches.stopAll(reason);
   }
 
   /** Starts as many fetches as the parents and the limit allow. */

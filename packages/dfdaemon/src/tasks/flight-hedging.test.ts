@@ -39,7 +39,7 @@ describe("a flight whose pieces do not come", { timeout: 60_000 }, () => {
   /** A node that has everything, and sends as much of it as it is told to. */
   async function addParent(
     name: string,
-    options: { readonly sendsTo?: number | undefined } = {},
+    options: { readonly sendsTo?: number | undefined; readonly crawlMs?: number } = {},
   ): Promise<StallingSource> {
     let stalling: StallingSource | undefined;
     const corrupt = (source: PieceSource): PieceSource =>
@@ -278,5 +278,39 @@ describe("a flight whose pieces do not come", { timeout: 60_000 }, () => {
     });
     await child.download();
     await assertWhole(child);
+  });
+
+  it("reads what crawls where the origin serves no ranges, and the rest of a piece cannot be had", async () => {
+    cluster.origin.rangeable = false;
+    const crawling = await addParent("crawling", { sendsTo: 100, crawlMs: 200 });
+    const child = await cluster.addNode("child", {
+      script: (session) => {
+        toParents("crawling")(session);
+        session.onReschedule = () => session.say({ kind: "origin", reason: "it is your turn" });
+      },
+      limits: { hedgeMs: 300, hopelessMs: 500 },
+    });
+    await child.download();
+    await assertWhole(child);
+    expect(crawling.asked.length).toBeGreaterThan(0);
+    expect(child.sessions[0]?.pieces.map(([, from]) => from)).not.toContain("peer-crawling");
+  });
+
+  it("takes a file of which nobody can tell the version from one reading, and nothing of it from parents", async () => {
+    Object.assign(cluster.origin, { etag: "", lastModified: "", rangeable: false });
+    const crawling = await addParent("crawling", { sendsTo: 100, crawlMs: 200 });
+    const read = cluster.origin.servedLength;
+    const child = await cluster.addNode("child", { script: toParents("crawling") });
+    const download = child.download();
+    await expect.poll(() => crawling.asked.length, { timeout: 10_000 }).toBeGreaterThan(0);
+    const [session] = child.sessions;
+    session?.say({ kind: "origin", reason: "it is your turn" });
+    // They are told of once more, and it is no use.
+    toParents("crawling")(session!);
+    await download;
+    await assertWhole(child);
+    expect(cluster.origin.servedLength - read).toBe(LENGTH);
+    expect(new Set(session?.pieces.map(([, from]) => from))).toEqual(new Set(["origin"]));
+    expect(session?.reports.filter((report) => report.includes("failed"))).toEqual([]);
   });
 });

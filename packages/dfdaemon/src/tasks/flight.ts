@@ -106,6 +106,8 @@ export interface FlightLimits {
   readonly hedgeMs: number;
   /** All that comes is less than this for a while: the same. Bytes a millisecond. */
   readonly crawlRate: number;
+  /** While the origin is read, and no piece is whole for this long: what crawls is read there too, if it cannot go on there. Milliseconds. */
+  readonly hopelessMs: number;
   /** A download of which nothing comes for this long, whatever it waits for, turns to the origin, or fails. Milliseconds. */
   readonly taskStallMs: number;
   /** How often the scheduler hears that the origin still sends; well below any lease. Milliseconds. */
@@ -127,6 +129,7 @@ export const DEFAULT_FLIGHT_LIMITS: FlightLimits = {
   widenMs: 2_000,
   hedgeMs: 5_000,
   crawlRate: 64,
+  hopelessMs: 20_000,
   taskStallMs: 300_000,
   leaseRenewalMs: 2_000,
 };
@@ -226,6 +229,8 @@ export class Flight {
   #stepMs: number;
   /** When a byte last came; the start, if none has. */
   #movedMs: number;
+  /** When the last piece was whole, or else the origin turned to. */
+  #pieceMs = 0;
   /** When a parent was last named. */
   #namedMs: number;
   /** Bytes that have come, whatever became of them. */
@@ -441,14 +446,19 @@ export class Flight {
     if (this.#isHeldUp(now)) return;
     this.#swarm.pump();
     this.#swarm.watch(this.#originOffer(now));
+    if (this.#isHopeless(now)) this.#swarm.giveUpAll();
     this.#widen(now);
     this.#seekHelp(now);
     // What parents offer and do not bring, the origin may bring as well.
     const originCount = (this.#reader?.inFlight ?? 0) + this.#swarm.inFlightAtOrigin;
-    this.#reader?.pump({
-      offeredCount: this.#isStuck(now) ? Math.max(0, OFFERED_AT_ORIGIN_MAX - originCount) : 0,
-      atRandom: this.#isOneOfMany,
-    });
+    // What is still being given up would be read past.
+    const isEnding = this.#swarm.isForsaken && this.#swarm.inFlight > 0;
+    if (!isEnding) {
+      this.#reader?.pump({
+        offeredCount: this.#isStuck(now) ? Math.max(0, OFFERED_AT_ORIGIN_MAX - originCount) : 0,
+        atRandom: this.#isOneOfMany,
+      });
+    }
     if (this.#swarm.inFlight > 0 || (this.#reader?.inFlight ?? 0) > 0) return;
     // With a usable origin everything missing is on offer from parents that are busy, or the reader would have taken it.
     if (this.#reader !== undefined && this.#originError === undefined) return;
@@ -552,6 +562,21 @@ export class Flight {
     return left >= rate * CRAWL_LEFT_MS;
   }
 
+  /**
+   * Hardly anything comes from parents, for long, and the origin, which is read anyway, is not asked for it: its ranges have been tried in
+   * vain, or it serves none. What is in flight is better read there.
+   */
+  #isHopeless(now: number): boolean {
+    const isReading = this.#reader !== undefined && this.#originError === undefined;
+    if (
+      !isReading ||
+      this.#swarm.inFlight === 0 ||
+      now - this.#pieceMs < this.#options.limits.hopelessMs
+    )
+      return false;
+    return this.#reader?.inFlight === 0 && this.#swarm.inFlightAtOrigin === 0 && this.#isStuck(now);
+  }
+
   /** Who reads the origin without having been sent there may be one of many who do. */
   get #isOneOfMany(): boolean {
     return this.#options.scheduler !== undefined && !this.#hasTurn;
@@ -624,6 +649,8 @@ export class Flight {
       return;
     }
     logger.info({ taskId, reason }, "fetching from the origin");
+    // All of it comes from one reading, and nothing from others.
+    if (!isProvable(this.task.facts)) this.#swarm.forsake();
     this.#reader = new OriginReader({
       task: this.task,
       queue: this.#queue,
@@ -646,6 +673,7 @@ export class Flight {
       },
     });
     this.#readerSinceMs = this.#now();
+    this.#pieceMs = this.#readerSinceMs;
     this.#changed();
   }
 
@@ -833,6 +861,7 @@ export class Flight {
     this.#askPauseMs = 0;
     this.#helpPauseMs = 0;
     this.#fruitlessCount = 0;
+    this.#pieceMs = this.#now();
     this.#session?.pieceFinished(piece, parent);
     this.#options.observer?.piece(piece, originLength);
     this.#progressed(0);

@@ -140,10 +140,8 @@ export class OriginReader implements AsyncDisposable {
   /** One body from start to end: pieces that are wanted and free are written, the others read past. */
   async #readAll(): Promise<void> {
     const { dataPlane, request, task, queue, signal, events } = this.#options;
-    // What an earlier try wrote cannot be told from another version: see isProvable.
-    if (this.#sequentialAttempts > 0 && !isProvable(task.facts) && task.pieces.size > 0) {
-      throw new OriginMoved();
-    }
+    // What an earlier reading wrote, or others gave, cannot be told from another version: see isProvable.
+    if (!isProvable(task.facts) && task.pieces.size > 0) throw new OriginMoved();
     try {
       await using body = await dataPlane.readOrigin({
         request,
