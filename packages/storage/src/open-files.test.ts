@@ -2,8 +2,9 @@ import { constants } from "node:fs";
 import { mkdtemp, readdir, rename, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setImmediate } from "node:timers/promises";
 
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 
 import { readFully } from "./file-io.ts";
 import type { FileHandle } from "./file-system.ts";
@@ -25,6 +26,9 @@ afterEach(async () => {
   await files[Symbol.asyncDispose]();
   await rm(directory, { recursive: true });
 });
+
+/** A close that has begun is through with what comes before the next look at the disk. */
+const closing = (): Promise<void> => setImmediate();
 
 describe("OpenFiles", () => {
   it("shares one handle between users of a path, at once and one after the other", async () => {
@@ -49,6 +53,30 @@ describe("OpenFiles", () => {
     again.release();
     await expect(a.handle.stat({ bigint: true })).rejects.toMatchObject({ code: "EBADF" });
     await expect(b.handle.stat({ bigint: true })).rejects.toMatchObject({ code: "EBADF" });
+  });
+
+  it("keeps none that nobody has used for half a minute", async () => {
+    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+    try {
+      const used = await files.acquire(path("a"));
+      const idle = await files.acquire(path("b"));
+      idle.release();
+      vi.advanceTimersByTime(15_000);
+      (await files.acquire(path("b"))).release();
+      vi.advanceTimersByTime(15_000);
+      expect((await idle.handle.stat({ bigint: true })).size).toBe(1n);
+      vi.advanceTimersByTime(15_000);
+      await closing();
+      await expect(idle.handle.stat({ bigint: true })).rejects.toMatchObject({ code: "EBADF" });
+      expect((await used.handle.stat({ bigint: true })).size).toBe(1n);
+      used.release();
+      vi.advanceTimersByTime(30_000);
+      await closing();
+      await expect(used.handle.stat({ bigint: true })).rejects.toMatchObject({ code: "EBADF" });
+      expect(vi.getTimerCount()).toBe(0);
+    } finally {
+      vi.useRealTimers();
+    }
   });
 
   it("opens anew what was forgotten, while users keep what they have", async () => {

@@ -3,6 +3,9 @@ import { constants } from "node:fs";
 import { systemCode } from "./errors.ts";
 import type { FileHandle, FileSystem } from "./file-system.ts";
 
+/** What is not used from one sweep to the next but one is closed. Milliseconds. */
+const SWEEP_MS = 15_000;
+
 /** A file that is open for as long as somebody uses it. */
 export interface OpenFile {
   readonly handle: FileHandle;
@@ -14,7 +17,8 @@ export interface OpenFile {
 
 /**
  * One handle a path, shared by all its users and kept open a while after the last has gone: a piece a millisecond should not
- * cost an open and a close each. Descriptors are bounded by the files in use plus `idleCountMax`; the longest unused goes first.
+ * cost an open and a close each. Descriptors are bounded by the files in use plus `idleCountMax`; the longest unused goes first, and what
+ * nobody uses for half a minute goes, too: a daemon with nothing to do holds none.
  */
 export class OpenFiles implements AsyncDisposable {
   readonly #fileSystem: FileSystem;
@@ -24,6 +28,7 @@ export class OpenFiles implements AsyncDisposable {
   /** Out of the map, but still in use or closing. */
   readonly #leaving = new Set<Entry>();
   #closed = false;
+  #sweep: NodeJS.Timeout | undefined;
 
   readonly #onForget: ((path: string) => void) | undefined;
 
@@ -61,7 +66,9 @@ export class OpenFiles implements AsyncDisposable {
       opening: this.#open(path),
       users: 0,
       forgotten: false,
+      stale: false,
     };
+    entry.stale = false;
     this.#entries.delete(path);
     this.#entries.set(path, entry);
     entry.users++;
@@ -84,6 +91,7 @@ export class OpenFiles implements AsyncDisposable {
         entry.users--;
         if (entry.forgotten && entry.users === 0) void this.#close(entry);
         this.#closeSurplus();
+        this.#sweepLater();
       },
     };
   }
@@ -121,6 +129,7 @@ export class OpenFiles implements AsyncDisposable {
   /** Closes every handle once its running operation has ended; later operations of its users fail. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closed = true;
+    clearTimeout(this.#sweep);
     for (const path of this.#entries.keys()) this.#leave(path);
     await Promise.all([...this.#leaving].map((entry) => this.#close(entry)));
   }
@@ -134,6 +143,21 @@ export class OpenFiles implements AsyncDisposable {
       this.#leave(path);
       idleCount--;
     }
+  }
+
+  #sweepLater(): void {
+    if (this.#closed || this.#entries.size === 0) return;
+    this.#sweep ??= setTimeout(() => this.#closeStale(), SWEEP_MS).unref();
+  }
+
+  #closeStale(): void {
+    this.#sweep = undefined;
+    for (const [path, entry] of this.#entries) {
+      if (entry.users > 0) continue;
+      if (entry.stale) this.#leave(path);
+      else entry.stale = true;
+    }
+    this.#sweepLater();
   }
 
   #close(entry: Entry): Promise<void> {
@@ -150,6 +174,8 @@ interface Entry {
   readonly opening: Promise<Opened>;
   users: number;
   forgotten: boolean;
+  /** Nobody has used it since the last sweep. */
+  stale: boolean;
   closing?: Promise<void>;
 }
 
