@@ -30,11 +30,11 @@ const manager = {
   async *download({ tag }: { readonly tag: string }) {
     const facts = { contentLength: 1_000 * PIECE_LENGTH, responseHeader: {} };
     const bounds = (number: number) => ({ offset: number * PIECE_LENGTH, length: PIECE_LENGTH });
-    async function* content() {
+    const readPiece = async (): Promise<Uint8Array> => {
       usedLengthMax = Math.max(usedLengthMax, local.usedLength);
-      yield new Uint8Array(PIECE_LENGTH);
-    }
-    const task = { facts, bounds, read: content, complete: true };
+      return new Uint8Array(PIECE_LENGTH);
+    };
+    const task = { facts, bounds, readPiece, complete: true };
     yield { kind: "started", peerId: "peer", task, range: undefined, pieceNumbers: [] };
     for (let number = 0; number < Number(tag); number += 1) {
       const piece: PieceRecord = {
