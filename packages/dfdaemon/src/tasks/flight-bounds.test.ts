@@ -10,7 +10,8 @@ import type { ParentChannel } from "../parents/parent-channel.ts";
 import { ParentHosts } from "../parents/parent-host.ts";
 import type { CandidateParent, SchedulerLink } from "../scheduling/scheduler-link.ts";
 import { DEFAULT_REQUEST, FakeSession, TASK_ID } from "../testing/fake-cluster.ts";
-import { DEFAULT_FLIGHT_LIMITS, Flight, type FlightGuard } from "./flight.ts";
+import { DEFAULT_FLIGHT_LIMITS } from "./flight-limits.ts";
+import { Flight, type FlightGuard } from "./flight.ts";
 import { registrationOf } from "./registration-of.ts";
 
 const PIECE_LENGTH = 4 * 2 ** 20;

@@ -1,6 +1,5 @@
 import { setMaxListeners } from "node:events";
 import { StorageError, type PieceRecord, type StoredTask } from "@damselfly/storage";
-import { RpcError } from "@damselfly/rpc";
 import { DEFAULT_DOWNLOADER_TIMEOUTS } from "@damselfly/transport";
 import { codeOf } from "../code-of.ts";
 import type { DataPlane } from "../data-plane/data-plane.ts";
@@ -30,6 +29,7 @@ import type {
   ScheduleEvent,
   SchedulerLink,
 } from "../scheduling/scheduler-link.ts";
+import type { FlightLimits } from "./flight-limits.ts";
 import { type FlightReport, reportParent, reportRun } from "./flight-report.ts";
 import {
   describeWait,
@@ -41,6 +41,7 @@ import {
 import { isProvable, OriginMoved, OriginReader } from "./origin-reader.ts";
 import { OriginPause } from "./origin-pause.ts";
 import { RateWindow } from "./rate-window.ts";
+import { isRefusal, statusOf } from "./scheduler-refusal.ts";
 import { formatWait, type Wait, type WaitReason } from "./wait.ts";
 
 export interface FlightOptions {
@@ -75,64 +76,6 @@ export interface FlightObserver extends Partial<HedgeTally> {
   /** A piece is on disk and checked; so many bytes of it came from the origin, though it may count as a parent's. */
   piece(piece: PieceRecord, originLength: number): void;
 }
-
-export interface FlightLimits {
-  /** Pieces from parents at once. */
-  readonly concurrentPieceCount: number;
-  /** Pieces from the origin at once. */
-  readonly backToSourceConcurrentPieceCount: number;
-  /** A scheduler of ours that has been asked and says nothing for this long counts as gone. Milliseconds. */
-  readonly schedulerAnswerMs: number;
-  /** Likewise one of Dragonfly's, which keeps nobody waiting: it gives up after some five tries, half a second apart. Milliseconds. */
-  readonly dragonflyAnswerMs: number;
-  /** What the operator allows for an answer, if that is less. Milliseconds. */
-  readonly scheduleTimeoutMs: number;
-  /** Answers in a row that are of no use, after which no more are asked for. */
-  readonly scheduleCountMax: number;
-  /** How long a download without any source waits for a lost scheduler to come back. Milliseconds. */
-  readonly schedulerLostMs: number;
-  /** Parents that bring nothing for this long are reported to the scheduler. Milliseconds. */
-  readonly idleMs: number;
-  /** The same if all of them have failed this daemon of late. Milliseconds. */
-  readonly suspectIdleMs: number;
-  /** Between two questions to a scheduler whose answers help nothing, at first; it doubles, up to twenty times as much. Milliseconds. */
-  readonly askPauseMs: number;
-  /** Behind Dragonfly's scheduler: how soon it is asked for more parents than it first named; later and later if there are none. Milliseconds. */
-  readonly widenMs: number;
-  /**
-   * With pieces in flight of which nothing comes for this long, and no parent left that could be asked, the scheduler is asked for help; offered
-   * pieces are asked of the origin too, if we read it anyway. Milliseconds.
-   */
-  readonly hedgeMs: number;
-  /** All that comes is less than this for a while: the same. Bytes a millisecond. */
-  readonly crawlRate: number;
-  /** While the origin is read, and no piece is whole for this long: what crawls is read there too, if it cannot go on there. Milliseconds. */
-  readonly hopelessMs: number;
-  /** A download of which nothing comes for this long, whatever it waits for, turns to the origin, or fails. Milliseconds. */
-  readonly taskStallMs: number;
-  /** How often the scheduler hears that the origin still sends; well below any lease. Milliseconds. */
-  readonly leaseRenewalMs: number;
-}
-
-export const DEFAULT_FLIGHT_LIMITS: FlightLimits = {
-  concurrentPieceCount: 8,
-  backToSourceConcurrentPieceCount: 8,
-  schedulerAnswerMs: 30_000,
-  dragonflyAnswerMs: 10_000,
-  scheduleTimeoutMs: 10_800_000,
-  // With the pauses between them, some ten seconds.
-  scheduleCountMax: 5,
-  schedulerLostMs: 3_000,
-  idleMs: 30_000,
-  suspectIdleMs: 5_000,
-  askPauseMs: 250,
-  widenMs: 2_000,
-  hedgeMs: 5_000,
-  crawlRate: 64,
-  hopelessMs: 20_000,
-  taskStallMs: 300_000,
-  leaseRenewalMs: 2_000,
-};
 
 /** The scheduler's patience with a reader of the origin: 4 MiB a second. */
 const ORIGIN_BYTES_PER_MS_MIN = (4 << 20) / 1000;
@@ -912,31 +855,3 @@ async function settledWithin(work: Promise<void>, ms: number): Promise<void> {
 
 /** Peers of these priorities may not make a task be fetched that nobody has (common.v2.Priority). */
 const FORBIDDING_PRIORITIES: ReadonlySet<string> = new Set(["LEVEL1", "LEVEL2"]);
-
-/** A status that is an answer, and would be the same again; others say that the scheduler, or our place at it, is lost. */
-function isRefusal(error: unknown, priority: string): boolean {
-  const status = statusOf(error);
-  // What a scheduler has not found may be a peer to fetch from, for those who may only have what others have.
-  if (status === "NOT_FOUND") return priority === "LEVEL2" && !isHostUnknown(error);
-  return status !== undefined && REFUSALS.has(status);
-}
-
-function isHostUnknown(error: unknown): boolean {
-  return causeOf(error)?.reason.startsWith("host ") === true;
-}
-
-function statusOf(error: unknown): string | undefined {
-  return causeOf(error)?.code;
-}
-
-function causeOf(error: unknown): RpcError | undefined {
-  const cause = error instanceof DaemonError ? error.cause : undefined;
-  return cause instanceof RpcError ? cause : undefined;
-}
-
-const REFUSALS: ReadonlySet<string> = new Set([
-  "FAILED_PRECONDITION",
-  "INVALID_ARGUMENT",
-  "PERMISSION_DENIED",
-  "UNIMPLEMENTED",
-]);

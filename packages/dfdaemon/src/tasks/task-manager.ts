@@ -17,13 +17,8 @@ import { piecesOfRange, type ByteRange } from "./byte-range.ts";
 import { DigestCheck, type DigestCheckOptions } from "./digest-check.ts";
 import { DownloadCall } from "./download-call.ts";
 import type { DownloadRequest } from "./download-request.ts";
-import {
-  DEFAULT_FLIGHT_LIMITS,
-  Flight,
-  type FlightGuard,
-  type FlightLimits,
-  type FlightObserver,
-} from "./flight.ts";
+import { DEFAULT_FLIGHT_LIMITS, type FlightLimits } from "./flight-limits.ts";
+import { Flight, type FlightGuard, type FlightObserver } from "./flight.ts";
 import { followPieces } from "./follow-pieces.ts";
 import { TaskHistory } from "./task-history.ts";
 import { reportTask, type RunningCall, type TaskReport } from "./task-report.ts";

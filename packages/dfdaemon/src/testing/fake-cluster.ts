@@ -28,7 +28,8 @@ import type {
   SchedulerLink,
 } from "../scheduling/scheduler-link.ts";
 import type { DownloadRequest } from "../tasks/download-request.ts";
-import type { FlightGuard, FlightLimits } from "../tasks/flight.ts";
+import type { FlightLimits } from "../tasks/flight-limits.ts";
+import type { FlightGuard } from "../tasks/flight.ts";
 import { followPieces } from "../tasks/follow-pieces.ts";
 import { TaskManager, type DownloadEvent, type TaskManagerOptions } from "../tasks/task-manager.ts";
 
