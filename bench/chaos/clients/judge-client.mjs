@@ -2,9 +2,8 @@
 import { existsSync, readdirSync } from "node:fs";
 import { compareContent } from "../checks/compare-content.mjs";
 import { judgeFailure } from "../checks/judge-failure.mjs";
+import { mayBelieve } from "../checks/may-believe.mjs";
 
-/** After these a scheduler knows nothing of before. */
-const FORGETS = ["kill-scheduler", "restart-scheduler"];
 /** What went wrong just before a download may still be felt. Milliseconds. */
 const SETTLE_MS = 3_000;
 
@@ -55,21 +54,6 @@ export async function judgeClient(client, { file, incidents }) {
   if (outcome !== "success") problems.push(...(await judgeRest(client, { file, versions })));
   problems.push(...judgeLeftovers(client));
   return problems;
-}
-
-/**
- * A scheduler that starts anew knows no digests. Where somebody lies about a file, and is the first that it hears of who has it, he is
- * believed: docs/reliability.md says so, under what is not promised.
- */
-function mayBelieve({ download, endedMs }, { all }) {
-  const lies = all.filter(
-    ({ fault, fromMs }) =>
-      fault.kind === "lie" && fault.target === download.file && fromMs <= endedMs,
-  );
-  const losses = all.filter(({ fault }) => FORGETS.includes(fault.kind));
-  return lies.some((lie) =>
-    losses.some(({ fromMs, untilMs }) => fromMs <= lie.untilMs && untilMs <= endedMs),
-  );
 }
 
 async function judgeOutput(client, { file, versions, isPrefix = false }) {
