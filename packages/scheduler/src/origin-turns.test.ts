@@ -137,6 +137,20 @@ describe("the turn at the origin", () => {
     expect(changed.kinds).toEqual(["origin"]);
   });
 
+  it("is not a seed's that has the whole task and has failed all who want it: it would say again and again that it has it", () => {
+    const cluster = new TestCluster();
+    cluster.seed("seed");
+    const child = cluster.join("a");
+    const holds = (): void => cluster.scheduling.seedHolds("task", { hostId: "seed", peerId: "s" });
+    holds();
+    expect(child.lastParents).toEqual(["s"]);
+    cluster.scheduling.pieceFailed(child.peer, { parentId: "s", temporary: false });
+    for (let asked = 1; asked < Math.min(cluster.seedsAsked.length, 100); asked += 1) holds();
+    cluster.advance(1_000);
+    expect(cluster.seedsAsked).toEqual(["seed"]);
+    expect(child.kinds).toEqual(["parents", "origin"]);
+  });
+
   it("comes to a peer without the extension when it asks", () => {
     const cluster = new TestCluster();
     const reader = cluster.join("a");

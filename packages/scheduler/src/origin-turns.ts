@@ -154,11 +154,7 @@ export class OriginTurns {
 
   /** A seed did not take the task: others come first for a while. */
   passOver(task: Task, hostId: string): void {
-    const [oldest] = task.seedsAside.keys();
-    if (task.seedsAside.size >= SEEDS_ASIDE_MAX && oldest !== undefined) {
-      task.seedsAside.delete(oldest);
-    }
-    task.seedsAside.set(hostId, this.#options.now() + this.#options.config.seedAsideMs);
+    this.leaveAside(task, hostId);
     if (task.seedAsked?.host.id !== hostId) return;
     const { cancel } = task.seedAsked;
     task.seedAsked = undefined;
@@ -174,6 +170,15 @@ export class OriginTurns {
       { task: task.id, peer: peer.id, host: peer.host.id },
       "peer reads the origin",
     );
+  }
+
+  /** A seed has said what it had to say about the task: it is not asked again for a while. */
+  leaveAside(task: Task, hostId: string): void {
+    const [oldest] = task.seedsAside.keys();
+    if (task.seedsAside.size >= SEEDS_ASIDE_MAX && oldest !== undefined) {
+      task.seedsAside.delete(oldest);
+    }
+    task.seedsAside.set(hostId, this.#options.now() + this.#options.config.seedAsideMs);
   }
 
   /** Something arrived at a peer: its lease is renewed, or, if nobody else has it, found again. A seed is not needed then. */

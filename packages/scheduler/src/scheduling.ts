@@ -464,6 +464,8 @@ export class Scheduling {
     const host = this.#hosts.get(options.hostId);
     if (task === undefined || host === undefined) return;
     if (task.seedAsked?.host === host) task.seedAsked = undefined;
+    // Those who want the task may have found it to be of no use: asked for their sake it would say the same, as fast as it is asked.
+    this.#turns.leaveAside(task, host.id);
     // Its own word, if it gave one, is better.
     if (![...host.peers].some((peer) => peer.task === task) && !task.peers.has(options.peerId)) {
       const download = { ...task.download, range: null };
@@ -471,7 +473,7 @@ export class Scheduling {
       try {
         this.#room.makeRoom({ host, task, address });
       } catch {
-        return; // it is asked again, or says so itself
+        return; // it says so itself, or is asked again later
       }
       const peer = new Peer({
         id: options.peerId,
