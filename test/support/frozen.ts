@@ -34,7 +34,7 @@ export async function tasksOf(statsPort: number): Promise<readonly TaskReport[]>
 }
 
 /**
- * Lets a parent send, for a moment at a time, until it has sent a part of a piece and no more; then it stands still.
+ * Lets a parent send, for a moment at a time, until it has sent a part of every piece in flight and no more; then it stands still.
  *
  * @param statsPort of the child, whose only download it is
  * @returns bytes of pieces in flight that the child has
@@ -56,7 +56,8 @@ export async function freezeMidPiece(parent: RunningDaemon, statsPort: number): 
       const begun = pieces.filter(
         ({ receivedLength, length }) => receivedLength > 0 && receivedLength < length,
       );
-      if (begun.length === 0) return undefined;
+      // One that is not announced would be what the child says it waits for.
+      if (begun.length === 0 || begun.length < pieces.length) return undefined;
       return begun.reduce((sum, { receivedLength }) => sum + receivedLength, 0);
     }
   });
