@@ -1,5 +1,6 @@
 import { X509Certificate } from "node:crypto";
 import { isIP } from "node:net";
+import { parseCertificate } from "./parse-certificate.ts";
 import { formatSerial, NODE_CERTIFICATE_NAME, type TlsIdentity } from "./tls-identity.ts";
 
 /** Certificates as a peer showed them, DER, leaf first. Plain data. Of a resumed connection only the leaf may be known. */
@@ -123,7 +124,7 @@ function printable(text: string, length = 64): string {
 
 function parseChain(chain: CertificateChain): X509Certificate[] | undefined {
   try {
-    return chain.map((der) => new X509Certificate(der));
+    return chain.map(parseCertificate);
   } catch {
     return undefined;
   }
