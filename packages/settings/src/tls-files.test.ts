@@ -71,6 +71,19 @@ describe("openTlsFiles", () => {
     ]);
   });
 
+  it("tells of its certificates what the files say now", async () => {
+    const first = await authority.issue();
+    await put(first);
+    const files = await open();
+    const serialOfOwn = (): string | undefined => files.certificates[0]?.serial;
+    expect(serialOfOwn()).toBe(serialOf(first));
+    expect(serialOfOwn()).toBe(serialOf(first));
+    const second = await authority.issue();
+    await put(second);
+    await files.look();
+    expect(serialOfOwn()).toBe(serialOf(second));
+  });
+
   it("refuses a certificate that is on the list already, naming both files", async () => {
     const node = await authority.issue();
     await put(node);

@@ -78,6 +78,7 @@ class WatchedTlsFiles implements TlsFiles {
   readonly #complaints = new Map<string, Complaint>();
   /** When it was last said that a certificate runs out, by serial number. */
   readonly #warnedAtMs = new Map<string, number>();
+  readonly #known = new WeakMap<TlsIdentity, readonly CertificateInUse[]>();
   #serials: readonly string[] = [];
   #taken = 0;
   #refused = 0;
@@ -102,10 +103,20 @@ class WatchedTlsFiles implements TlsFiles {
   }
 
   get certificates(): readonly CertificateInUse[] {
-    return [...this.#stores].flatMap(([name, { current }]) => [
-      ...expiriesOf(current.cert).map((one) => ({ ...one, setting: `${name}.cert` })),
-      ...expiriesOf(current.caCert).map((one) => ({ ...one, setting: `${name}.caCert` })),
-    ]);
+    return [...this.#stores].flatMap(([name, { current }]) => this.#certificatesOf(name, current));
+  }
+
+  /** Read once for each identity: metrics ask again and again. */
+  #certificatesOf(section: string, identity: TlsIdentity): readonly CertificateInUse[] {
+    let certificates = this.#known.get(identity);
+    if (certificates === undefined) {
+      certificates = [
+        ...expiriesOf(identity.cert).map((one) => ({ ...one, setting: `${section}.cert` })),
+        ...expiriesOf(identity.caCert).map((one) => ({ ...one, setting: `${section}.caCert` })),
+      ];
+      this.#known.set(identity, certificates);
+    }
+    return certificates;
   }
 
   source(section: string): TlsSource | undefined {
