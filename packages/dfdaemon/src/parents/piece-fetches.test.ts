@@ -257,6 +257,7 @@ describe("PieceFetches", () => {
     fetching.wait(6_000);
     fetches.watch(undefined);
     expect(fetching.offered).toEqual([]);
+    pass(200);
     fetches.watch(ORIGIN);
     expect(fetching.offered).toEqual([{ id: 1, kind: "origin", ...ORIGIN }]);
     expect(fetches.originCount).toBe(1);

@@ -21,6 +21,8 @@ const PIECES_PER_PARENT_MAX = 4;
 const STRIKES_MAX = 2;
 /** A parent offers what it has. One that does not announce it for so long never will. Milliseconds. */
 export const UNANNOUNCED_MS_MAX = 30_000;
+/** Between two looks at what is in flight; every change brings one, and there may be thousands a second. Milliseconds. */
+const WATCH_MS = 200;
 /** Times that somebody else is asked for a piece of a download: so many, and once for every so many pieces. */
 const HEDGE_COUNT_MIN = 16;
 const PIECES_A_HEDGE = 4;
@@ -86,6 +88,7 @@ export class PieceFetches {
   readonly #unmixable = new Set<number>();
   readonly #working = new Set<Promise<void>>();
   #hedgeCount = 0;
+  #watchedMs = Number.NEGATIVE_INFINITY;
   #isClosed = false;
 
   constructor(options: PieceFetchesOptions) {
@@ -117,11 +120,14 @@ export class PieceFetches {
   }
 
   /**
-   * Looks whether what is in flight comes, and has it asked of others if not. Call it a few times a second.
+   * Looks whether what is in flight comes, and has it asked of others if not: a few times a second, however often it is called.
    *
    * @param origin absent: it may not be asked at this moment
    */
   watch(origin: OriginOffer | undefined): void {
+    const nowMs = this.#options.now();
+    if (nowMs - this.#watchedMs < WATCH_MS) return;
+    this.#watchedMs = nowMs;
     const runs = [...this.#runs].toSorted((one, other) => other.silentMs - one.silentMs);
     for (const run of runs) {
       run.look();
