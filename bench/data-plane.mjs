@@ -66,7 +66,7 @@ for (let round = 0; round < rounds; round += 1) {
     const sample = await measure(variant, round);
     samples.push(sample);
     console.log(
-      `  round ${round + 1}, ${variant.name}: cold ${sample.cold.seconds.toFixed(2)} s, peer to peer ${sample.peer.seconds.toFixed(2)} s, health p99 ${sample.healthP99Ms.toFixed(0)} ms`,
+      `  round ${round + 1}, ${variant.name}: cold ${sample.cold.seconds.toFixed(2)} s, peer to peer ${sample.peer.seconds.toFixed(2)} s (${formatReceived(sample.peer)}), health p99 ${sample.healthP99Ms.toFixed(0)} ms`,
     );
   }
 }
@@ -124,12 +124,20 @@ async function measure(variant, round) {
     const pids = [seed, child].flatMap((daemon) => treeOf(daemon.child.pid));
     const usage = watchUsage(Object.fromEntries(pids.map((pid) => [pid, pid])));
     const output = join(work, `${node.name}.out`);
+    const before = await node.metrics();
     const { seconds } = await download(node, { url: origin.url, output }).done;
     const { cpuSeconds, peakBytes } = usage.take();
     await assertSha256(output, origin.sha256);
     rmSync(output);
+    const { received } = await node.metrics();
     return {
       seconds,
+      received: Object.fromEntries(
+        [...received].map(([protocol, count]) => [
+          protocol,
+          count - (before.received.get(protocol) ?? 0),
+        ]),
+      ),
       cpuSeconds: sum(Object.values(cpuSeconds)),
       peakBytes: sum(Object.values(peakBytes)) / 2,
     };
@@ -215,6 +223,14 @@ function format() {
     `${length / MIB} MiB, ${given.protocol}, mutual TLS, medians of ${rounds} rounds, ${given.first ? "daemons that have just started" : "daemons that have done it before"}; CPU and memory of both daemons with their processes`,
     ...formatTable([header, ...rows]),
   ];
+}
+
+/** `1024 MiB over tcp`. */
+function formatReceived({ received }) {
+  return Object.entries(received)
+    .filter(([, count]) => count > 0)
+    .map(([protocol, count]) => `${(count / MIB).toFixed(0)} MiB over ${protocol}`)
+    .join(", ");
 }
 
 function sum(values) {
