@@ -296,7 +296,8 @@ function watchHedges(answers: Readonly<Record<number, Supplier>> = {}) {
       told.push("began");
       offers.push(offer);
     },
-    lost: () => void told.push("lost"),
+    lost: (nextId) => void told.push(`lost, ${nextId} next`),
+    passedOver: (id) => void told.push(`${id} passed over`),
     tookOver: (id, { offset, doubled }) => {
       told.push(`${id} from ${offset}`);
       state.doubled += doubled;
@@ -829,9 +830,9 @@ describe("a data plane in processes", () => {
     two.sendsTo = 200_000;
     const watch = watchHedges();
     let received = 0;
-    const lost = (): void => {
+    const lost = (nextId: number): void => {
       received = 0;
-      watch.hedging.lost();
+      watch.hedging.lost(nextId);
     };
     const record = child.dataPlane.fetchPiece({
       task,
@@ -849,7 +850,7 @@ describe("a data plane in processes", () => {
     await expect.poll(() => received).toBe(200_000);
     watch.offer(three.supplier);
     await record;
-    expect(watch.told.slice(3)).toEqual(["lost", "began", "1 from 0", "2 from 200000"]);
+    expect(watch.told.slice(3)).toEqual(["lost, 1 next", "began", "1 from 0", "2 from 200000"]);
     expect([one.asked, two.asked, three.asked]).toEqual([
       ["0 from 0"],
       ["0 from 100000", "0 from 0"],

@@ -51,8 +51,8 @@ export interface PieceHedging extends HedgeObserver {
    * when everything begins anew, because the process that fetched it has ended.
    */
   began(offer: (supplier: Supplier) => void): void;
-  /** The process that fetched it has ended: until `began`, nobody fetches it. */
-  lost(): void;
+  /** The process that fetched it has ended: until `began`, nobody fetches it; then it is asked of this supplier alone. */
+  lost(nextId: number): void;
 }
 
 /** A body to read from an origin. */

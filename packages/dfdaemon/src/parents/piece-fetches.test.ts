@@ -2,6 +2,7 @@ import { StorageError, type PieceRecord, type StoredTask } from "@damselfly/stor
 import { TransportError, type TransportErrorCode } from "@damselfly/transport";
 import { describe, expect, it } from "vitest";
 import type { PieceFetch } from "../data-plane/data-plane.ts";
+import type { Takeover } from "../data-plane/relay/hedged-piece.ts";
 import type { Supplier } from "../data-plane/relay/supplier.ts";
 import { DaemonError } from "../errors.ts";
 import { SILENT_LOGGER } from "../logger.ts";
@@ -42,8 +43,12 @@ class FakeFetch {
   }
 
   /** The supplier of that number sends from here on. */
-  takeOver(id: number, offset: number, doubled = 0): void {
-    this.fetch.hedging?.tookOver(id, { offset, doubled });
+  takeOver(
+    id: number,
+    offset: number,
+    { doubled = 0, latestId = this.offered.length }: Partial<Takeover> = {},
+  ): void {
+    this.fetch.hedging?.tookOver(id, { offset, doubled, latestId });
   }
 
   receive(length: number): void {
@@ -191,7 +196,7 @@ describe("PieceFetches", () => {
     expect(fetching.offered).toEqual([{ id: 1, kind: "parent", address: b.address }]);
     expect([a.inFlight, b.inFlight]).toEqual([1, 1]);
     fetches.watch(undefined); // once is enough
-    fetching.takeOver(1, MIB, 17);
+    fetching.takeOver(1, MIB, { doubled: 17 });
     expect([a.inFlight, b.inFlight]).toEqual([0, 1]);
     fetching.receive(3 * MIB);
     fetching.end();
@@ -468,7 +473,7 @@ describe("PieceFetches", () => {
     const fetching = begin();
     fetching.takeOver(0, 0);
     fetching.receive(MIB);
-    fetching.fetch.hedging?.lost();
+    fetching.fetch.hedging?.lost(0);
     pass(10_000);
     fetches.watch(ORIGIN);
     expect(events).toEqual([]);
@@ -478,6 +483,62 @@ describe("PieceFetches", () => {
     fetching.takeOver(0, 0);
     fetching.receive(2 * MIB);
     expect([...run!.lengths]).toEqual([[a, 2 * MIB]]);
+  });
+
+  it("counts on those who were asked when another one took over as long as it is not said that they are not", () => {
+    const { a, b, fetches, begin, pass } = open();
+    const fetching = begin();
+    pass(3_000);
+    fetching.wait(3_000);
+    fetches.watch(undefined);
+    const [run] = fetches.runs;
+    expect(run!.asked).toEqual([a, b]);
+    // The first has announced it before the process has heard of the second.
+    fetching.takeOver(0, 0, { latestId: 0 });
+    expect([run!.source, run!.asked]).toEqual([a, [a, b]]);
+    fetching.receive(MIB);
+    fetching.takeOver(1, MIB);
+    fetching.receive(MIB);
+    expect([run!.source, run!.asked]).toEqual([b, [b]]);
+    expect([...run!.lengths]).toEqual([
+      [a, MIB],
+      [b, MIB],
+    ]);
+    expect([a.inFlight, b.inFlight]).toEqual([0, 1]);
+  });
+
+  it("lets go of one who was named too late", () => {
+    const { a, b, fetches, begin, pass } = open();
+    const fetching = begin();
+    pass(3_000);
+    fetching.wait(3_000);
+    fetches.watch(undefined);
+    fetching.takeOver(0, 0, { latestId: 0 });
+    fetching.fetch.hedging?.passedOver(1);
+    const [run] = fetches.runs;
+    expect(run!.asked).toEqual([a]);
+    expect([a.inFlight, b.inFlight]).toEqual([1, 0]);
+    // Of whom it comes is no word of that kind.
+    fetching.fetch.hedging?.passedOver(0);
+    expect(run!.source).toBe(a);
+  });
+
+  it("has it asked of one alone when its process has ended, though that one has failed before", async () => {
+    const { a, b, fetches, begin, pass } = open();
+    const fetching = begin();
+    pass(3_000);
+    fetching.wait(3_000);
+    fetches.watch(undefined);
+    const [run] = fetches.runs;
+    fetching.fetch.hedging?.failed(0, new TransportError("ERR_PARENT_FAILED", "broken"));
+    expect(run!.asked).toEqual([b]);
+    fetching.fetch.hedging?.lost(0);
+    expect(run!.asked).toEqual([a]);
+    fetching.begin();
+    fetching.takeOver(0, 0);
+    fetching.receive(MIB);
+    expect([...run!.lengths]).toEqual([[a, MIB]]);
+    expect([a.inFlight, b.inFlight]).toEqual([1, 0]);
   });
 
   it("takes a failure of the disk for nobody's fault", async () => {

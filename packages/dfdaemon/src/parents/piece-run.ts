@@ -1,4 +1,5 @@
 import type { PieceHedging } from "../data-plane/data-plane.ts";
+import type { Takeover } from "../data-plane/relay/hedged-piece.ts";
 import type { Supplier } from "../data-plane/relay/supplier.ts";
 import type { Parent } from "./parent.ts";
 import type { PieceView } from "./judge-hedge.ts";
@@ -63,11 +64,12 @@ export class PieceRun implements PieceHedging {
   readonly #now: () => number;
   readonly #events: PieceRunEvents;
   readonly #asked = new Map<number, Asked>();
+  /** All that have ever been asked, by their numbers. */
+  readonly #sources: Source[] = [];
   readonly #tried = new Set<Source>();
   /** Bytes of the piece by who brought them. */
   readonly #lengths = new Map<Source, number>();
   #failureCount = 0;
-  #lastId = -1;
   #current: number | undefined;
   #offer: ((supplier: Supplier) => void) | undefined;
   #position = 0;
@@ -156,12 +158,9 @@ export class PieceRun implements PieceHedging {
 
   /** A source is asked. Returns the number that it goes under. */
   ask(source: Source): number {
-    const id = (this.#lastId += 1);
-    const release = source === "origin" ? () => {} : engage(source);
-    const concurrency = source === "origin" ? 1 : source.inFlight;
-    this.#askedMs = this.#now();
-    this.#asked.set(id, { source, askedMs: this.#askedMs, concurrency, release });
+    const id = this.#sources.push(source) - 1;
     this.#tried.add(source);
+    this.#engage(id, source);
     return id;
   }
 
@@ -221,10 +220,13 @@ export class PieceRun implements PieceHedging {
     this.#events.changed();
   }
 
-  lost(): void {
+  lost(nextId: number): void {
     this.#offer = undefined;
-    // Whoever is asked in its place has announced nothing yet.
     this.#current = undefined;
+    for (const id of this.#asked.keys()) if (id !== nextId) this.#letGo(id);
+    const next = this.#sources[nextId];
+    // It may have failed before.
+    if (next !== undefined && !this.#asked.has(nextId)) this.#engage(nextId, next);
     // It is written from its start again.
     this.#movedMs = this.#now();
     this.#position = 0;
@@ -235,15 +237,12 @@ export class PieceRun implements PieceHedging {
     this.#events.changed();
   }
 
-  tookOver(id: number, { doubled }: { readonly doubled: number }): void {
-    const next = this.#asked.get(id);
-    if (next === undefined) return;
+  tookOver(id: number, { doubled, latestId }: Takeover): void {
+    if (!this.#asked.has(id)) return;
     const left = this.#current === id ? undefined : this.#share();
-    // All others that were asked have been let go of.
-    for (const [other, { release }] of this.#asked) {
-      if (other === id) continue;
-      this.#asked.delete(other);
-      release();
+    // Those who were asked since then have not been let go of.
+    for (const other of this.#asked.keys()) {
+      if (other !== id && other <= latestId) this.#letGo(other);
     }
     this.#current = id;
     this.#takenAt = this.#position;
@@ -255,11 +254,16 @@ export class PieceRun implements PieceHedging {
     this.#events.tookOver({ left, doubled });
   }
 
+  passedOver(id: number): void {
+    if (!this.#asked.has(id) || this.#current === id) return;
+    this.#letGo(id);
+    this.#events.changed();
+  }
+
   failed(id: number, error: Error): Supplier | undefined {
     const asked = this.#asked.get(id);
     if (asked === undefined) return undefined;
-    this.#asked.delete(id);
-    asked.release();
+    this.#letGo(id);
     if (this.#current === id) this.#current = undefined;
     this.#failureCount += 1;
     return this.#events.failed(asked.source, error);
@@ -268,6 +272,18 @@ export class PieceRun implements PieceHedging {
   waited(ms: number): void {
     this.#silentMs += ms;
     this.#waitedMs += ms;
+  }
+
+  #engage(id: number, source: Source): void {
+    const release = source === "origin" ? () => {} : engage(source);
+    const concurrency = source === "origin" ? 1 : source.inFlight;
+    this.#askedMs = this.#now();
+    this.#asked.set(id, { source, askedMs: this.#askedMs, concurrency, release });
+  }
+
+  #letGo(id: number): void {
+    this.#asked.get(id)?.release();
+    this.#asked.delete(id);
   }
 
   #share(): Share | undefined {

@@ -245,7 +245,7 @@ describe("a flight that waits", () => {
       onSession: (session) => session.say({ kind: "parents", parents: [parent(1)] }),
       fetchPiece: (fetch) => {
         fetch.hedging?.began(() => {});
-        fetch.hedging?.tookOver(0, { offset: 0, doubled: 0 });
+        fetch.hedging?.tookOver(0, { offset: 0, doubled: 0, latestId: 0 });
         fetch.onBytes?.(1_000);
         return new Promise(() => {});
       },
@@ -272,7 +272,7 @@ describe("a flight that waits", () => {
       },
       fetchPiece: ({ hedging, onBytes, signal }) => {
         hedging?.began(() => {});
-        hedging?.tookOver(0, { offset: 0, doubled: 0 });
+        hedging?.tookOver(0, { offset: 0, doubled: 0, latestId: 0 });
         // A hundred bytes a second, of four MiB.
         const timer = setInterval(() => {
           hedging?.waited(waitedMs);

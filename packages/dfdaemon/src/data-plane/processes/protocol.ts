@@ -7,7 +7,7 @@ import type { ProxySettings } from "../../origins/proxies.ts";
 import type { ContentLimitsInit, ContentRates } from "../content-limits.ts";
 import type { WantedPiece } from "../assert-announced.ts";
 import type { OriginRead, TransportOffer } from "../data-plane.ts";
-import type { Announcement } from "../relay/hedged-piece.ts";
+import type { Announcement, Takeover } from "../relay/hedged-piece.ts";
 import type { Supplier } from "../relay/supplier.ts";
 import type { TransportReport } from "../transport-report.ts";
 import type { Fault } from "./link/fault.ts";
@@ -22,7 +22,7 @@ export const PROTOCOL_VERSION = 1;
 export type WorkerMethods = {
   /** The first call of all. Resolves when every server listens. */
   start(init: WorkerInit): WorkerReady;
-  /** Asks for a piece; resolves when it has been announced, and is what is wanted. Every content that opened is to be closed. */
+  /** Asks for a piece; resolves when it has been announced, and is what is wanted. Every content that opened is to be closed, unless all of it was received. */
   openPiece(params: {
     /** Chosen by the caller, for what follows. */
     readonly content: number;
@@ -44,7 +44,7 @@ export type WorkerMethods = {
     readonly path: string;
     readonly length: number;
   }): void;
-  /** Writes the next bytes of a content, or all that is left, to their place; answers with their digests. */
+  /** Writes the next bytes of a content to their place, or all that is left, and then closes it; answers with their digests. */
   receive(params: {
     readonly content: number;
     readonly target: PieceTarget;
@@ -88,12 +88,9 @@ export type ControlMethods = {
   }): Supplier | null;
   /** Notes: */
   /** As `HedgeObserver.tookOver`. */
-  tookOver(params: {
-    readonly content: number;
-    readonly supplier: number;
-    readonly offset: number;
-    readonly doubled: number;
-  }): void;
+  tookOver(params: { readonly content: number; readonly supplier: number } & Takeover): void;
+  /** As `HedgeObserver.passedOver`. */
+  passedOver(params: { readonly content: number; readonly supplier: number }): void;
   /** Nobody reads a located piece any more; `length` bytes of it have been handed on. */
   ended(params: {
     readonly lease: number;

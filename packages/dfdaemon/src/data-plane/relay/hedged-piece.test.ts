@@ -42,8 +42,9 @@ function openPiece(isPlain: readonly boolean[] = []) {
       },
     },
     observer: {
-      tookOver: (id, { offset, doubled }) =>
-        void told.push(`${id} from ${offset}, ${doubled} twice`),
+      tookOver: (id, { offset, doubled, latestId }) =>
+        void told.push(`${id} of ${latestId} from ${offset}, ${doubled} twice`),
+      passedOver: (id) => void told.push(`${id} passed over`),
       failed: (id) => void told.push(`${id} failed`),
       waited: (ms) => {
         waitedMs += ms;
@@ -106,7 +107,33 @@ describe("HedgedPiece", () => {
     await vi.advanceTimersByTimeAsync(0);
     expect(await take(2, 20)).toBe(20);
     expect(requests.map(({ range }) => range?.offset)).toEqual([undefined, 100, 160]);
-    expect(told).toEqual(["0 from 0, 0 twice", "1 from 150, 50 twice", "2 from 160, 160 twice"]);
+    expect(told).toEqual([
+      "0 of 0 from 0, 0 twice",
+      "1 of 1 from 150, 50 twice",
+      "2 of 2 from 160, 160 twice",
+    ]);
+    await piece[Symbol.asyncDispose]();
+  });
+
+  it("says who is let go of, and who was named too late", async () => {
+    const { piece, requests, announce, send, told, supplier } = openPiece();
+    const opening = piece.open(supplier(0));
+    announce[0]!();
+    await opening;
+    const content = piece.content[Symbol.asyncIterator]();
+    piece.offer(supplier(1));
+    piece.offer(supplier(2));
+    await vi.advanceTimersByTimeAsync(0);
+    announce[1]!();
+    await vi.advanceTimersByTimeAsync(0);
+    // The one that has announced it goes on with the next byte.
+    piece.offer(supplier(3));
+    const reading = content.next();
+    await vi.advanceTimersByTimeAsync(0);
+    send[1]!(10);
+    await reading;
+    expect(requests).toHaveLength(3);
+    expect(told).toEqual(["0 of 0 from 0, 0 twice", "3 passed over", "1 of 3 from 0, 0 twice"]);
     await piece[Symbol.asyncDispose]();
   });
 });

@@ -19,8 +19,10 @@ const LOOK_MS_MAX = 2 * LOOK_MS;
 
 /** Who decides whom a piece comes from hears through it how that goes. */
 export interface HedgeObserver {
-  /** The piece, or its rest from `offset` on, comes from this supplier now; `doubled` bytes of it come a second time. */
-  tookOver(id: number, about: { readonly offset: number; readonly doubled: number }): void;
+  /** The piece, or its rest from `offset` on, comes from this supplier now; all others up to `about.latestId` have been let go of. */
+  tookOver(id: number, about: Takeover): void;
+  /** A supplier that was named is not asked: another one had announced the piece, or nothing of it was missing. */
+  passedOver(id: number): void;
   /**
    * A supplier was asked in vain, or broke off. What is returned is asked next; with nobody left who is asked, the piece has failed, with
    * what the last one said.
@@ -30,9 +32,19 @@ export interface HedgeObserver {
   waited(ms: number): void;
 }
 
+export interface Takeover {
+  /** The first byte of the piece that the supplier is to bring. */
+  readonly offset: number;
+  /** So many bytes before it come a second time. */
+  readonly doubled: number;
+  /** The highest number of a supplier that was known here by then: who is named meanwhile will be asked. */
+  readonly latestId: number;
+}
+
 /** Nobody decides: it comes from the first one, or not at all. */
 export const NO_HEDGING: HedgeObserver = {
   tookOver() {},
+  passedOver() {},
   failed: () => undefined,
   waited() {},
 };
@@ -73,6 +85,7 @@ export class HedgedPiece implements AsyncDisposable {
   #announced: Announcement | undefined;
   #announcedAt: number | undefined;
   #toldWaitedMs = 0;
+  #latestId = -1;
 
   constructor(init: HedgedPieceInit) {
     this.#init = init;
@@ -85,7 +98,8 @@ export class HedgedPiece implements AsyncDisposable {
       signal: init.signal,
       now: this.#now,
       ask: (supplier, range, signal) => this.#ask(supplier, range, signal),
-      failed: (supplier, error) => observer.failed(supplier.id, toError(error)),
+      failed: (supplier, error) => this.#failed(supplier, toError(error)),
+      passedOver: ({ id }) => observer.passedOver(id),
       tookOver: (leg) => this.#tookOver(leg),
       ended: () => {
         clearInterval(this.#timer);
@@ -102,6 +116,7 @@ export class HedgedPiece implements AsyncDisposable {
    * @throws what the last supplier said that was asked in vain; the signal's reason
    */
   async open(first: Supplier): Promise<Announcement> {
+    this.#know(first);
     await this.#relay.open(first);
     return this.announcement;
   }
@@ -113,6 +128,7 @@ export class HedgedPiece implements AsyncDisposable {
 
   /** Somebody else who has the piece is asked, too, for what is missing of it. */
   offer(supplier: Supplier): void {
+    this.#know(supplier);
     this.#relay.ask(supplier);
   }
 
@@ -186,6 +202,16 @@ export class HedgedPiece implements AsyncDisposable {
     };
   }
 
+  async #failed(supplier: Supplier, error: Error): Promise<Supplier | undefined> {
+    const other = await this.#init.observer.failed(supplier.id, error);
+    if (other !== undefined) this.#know(other);
+    return other;
+  }
+
+  #know({ id }: Supplier): void {
+    this.#latestId = Math.max(this.#latestId, id);
+  }
+
   #tookOver({ source: supplier, offset, download }: Leg<Supplier>): void {
     this.#tellWaited();
     this.#announced ??= { piece: download.piece, supplier };
@@ -193,7 +219,11 @@ export class HedgedPiece implements AsyncDisposable {
     // Who knows no ranges sends all of it again.
     const isWhole = supplier.kind === "parent" && supplier.address.plain === true;
     const doubled = this.#relay.position - (isWhole ? 0 : offset);
-    this.#init.observer.tookOver(supplier.id, { offset: this.#relay.position, doubled });
+    this.#init.observer.tookOver(supplier.id, {
+      offset: this.#relay.position,
+      doubled,
+      latestId: this.#latestId,
+    });
   }
 
   /** Until the announcement everybody waits; from then on, whoever reads says so. */

@@ -54,7 +54,9 @@ export interface RelayedContentInit<Source> {
   ) => Source | undefined | PromiseLike<Source | undefined>;
   /** Called now and then while it is read. */
   readonly look?: () => void;
-  /** From the next byte on everything comes from this leg. */
+  /** A source that was named is not asked: another one has announced the rest, or there is none, or all is over. */
+  readonly passedOver?: (source: Source) => void;
+  /** From the next byte on everything comes from this leg; all others that were asked are let go of. */
   readonly tookOver?: (leg: Leg<Source>) => void;
   readonly legEnded?: (end: LegEnd<Source>) => void;
   /** Bytes came a second time. */
@@ -166,9 +168,9 @@ export class RelayedContent<Source> implements AsyncIterableIterator<Uint8Array,
 
   /** Has the rest asked for elsewhere too: whoever of all that are asked announces it first goes on. Nothing if there is no rest. */
   ask(source: Source): void {
-    if (this.remaining === 0 && this.#leg !== undefined) return;
-    if (this.#over !== undefined || this.#arrived !== undefined) return;
-    if (this.#init.signal.aborted) return;
+    const isWhole = this.remaining === 0 && this.#leg !== undefined;
+    const isOver = this.#over !== undefined || this.#init.signal.aborted;
+    if (isWhole || isOver || this.#arrived !== undefined) return this.#init.passedOver?.(source);
     const asking = { controller: new AbortController() };
     this.#askings.add(asking);
     void this.#ask(source, asking);
@@ -263,7 +265,10 @@ export class RelayedContent<Source> implements AsyncIterableIterator<Uint8Array,
       if (signal.aborted) return;
       this.#failure = error;
       const other = await this.#whoElse(source, error, { isCurrent: false });
-      if (signal.aborted) return;
+      if (signal.aborted) {
+        if (other !== undefined) this.#init.passedOver?.(other);
+        return;
+      }
       if (other !== undefined) this.ask(other);
       this.#askings.delete(asking);
     }

@@ -103,7 +103,7 @@ export class RemoteDataPlane implements DataPlane {
         return await this.#fetch(worker, fetch, lead);
       } catch (error) {
         if (codeOf(error) !== "ERR_DATA_PLANE_LOST" || attempt === ATTEMPTS_MAX) throw error;
-        hedging?.lost();
+        hedging?.lost(lead.supplier.id);
         const { taskId } = task.facts;
         this.#init.logger.debug({ taskId, piece: pieceNumber }, "piece is asked for again");
       }
@@ -263,6 +263,7 @@ class Lead {
         this.#supplier = this.#suppliers.get(id) ?? this.#supplier;
         hedging.tookOver(id, about);
       },
+      passedOver: (id) => hedging.passedOver(id),
       failed: async (id, error) => {
         const other = await hedging.failed(id, error);
         if (other !== undefined) this.know(other);

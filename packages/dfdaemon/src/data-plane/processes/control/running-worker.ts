@@ -84,8 +84,10 @@ export class RunningWorker {
         moved: (moved) => {
           this.#moved = moved;
         },
-        tookOver: ({ content, supplier, offset, doubled }) =>
-          this.#listeners.get(content)?.hedging?.tookOver(supplier, { offset, doubled }),
+        tookOver: ({ content, supplier, ...about }) =>
+          this.#listeners.get(content)?.hedging?.tookOver(supplier, about),
+        passedOver: ({ content, supplier }) =>
+          this.#listeners.get(content)?.hedging?.passedOver(supplier),
         progress: (progress) => this.#progressed(progress),
         beat: () => this.#heartbeat?.beat(),
         log: ({ level, fields, message }) => logger[level](fields, message),

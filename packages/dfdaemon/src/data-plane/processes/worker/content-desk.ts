@@ -112,9 +112,12 @@ export class ContentDesk implements AsyncDisposable {
     { content: id, target, length }: Params<"receive">,
     signal: AbortSignal,
   ): Promise<readonly string[]> {
-    return await this.#with(id, signal, ({ stream }) =>
+    const digests = await this.#with(id, signal, ({ stream }) =>
       this.#files.receive(target, sliceOf(stream, length).content),
     );
+    // It is all there, whatever its source says at the end of it.
+    if (length === "all") await this.close({ content: id }).catch(() => undefined);
+    return digests;
   }
 
   async skip({ content: id, length }: Params<"skip">, signal: AbortSignal): Promise<void> {
@@ -151,6 +154,7 @@ export class ContentDesk implements AsyncDisposable {
         this.#progress.flush(); // what came before came from another one
         this.#link.note("tookOver", { content, supplier, ...about });
       },
+      passedOver: (supplier) => this.#link.note("passedOver", { content, supplier }),
       failed: async (supplier, error) => {
         this.#progress.flush(); // what came decides whether there is a rest for others, and who may be to blame
         const fault = encodeFault(error);
