@@ -3,6 +3,7 @@ import { fileURLToPath } from "node:url";
 import { openLog } from "@damselfly/settings";
 import { loadConfig } from "./config/load-config.ts";
 import type { RunOptions } from "./config/parse-arguments.ts";
+import { countWorkers } from "./data-plane/count-workers.ts";
 import { spawnWorker } from "./data-plane/processes/control/worker-process.ts";
 import { messageOf } from "./message-of.ts";
 import type { ProxySettings } from "./origins/proxies.ts";
@@ -11,7 +12,6 @@ import { tuneCollector } from "./tune-collector.ts";
 
 /** `dfdaemon` with nothing but flags: runs the daemon until a signal stops it; resolves with the exit code. */
 export async function runCommand(options: RunOptions): Promise<number> {
-  tuneCollector();
   const stop = new AbortController();
   for (const signal of ["SIGINT", "SIGTERM", "SIGQUIT"] as const) {
     process.on(signal, () => {
@@ -33,6 +33,8 @@ export async function runCommand(options: RunOptions): Promise<number> {
       env: process.env,
       flags: options.flags,
     });
+    // Where content does not come through this process, it is collected as any other.
+    if (countWorkers(config) === 0) tuneCollector();
     const logger = openLog({
       name: "dfdaemon",
       level: options.logLevel,

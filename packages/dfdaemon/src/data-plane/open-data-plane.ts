@@ -1,4 +1,3 @@
-import { availableParallelism } from "node:os";
 import { createIdentity } from "@damselfly/quinn";
 import { openStorage, type StorageOptions } from "@damselfly/storage";
 import type { Config } from "../config/config.ts";
@@ -10,6 +9,7 @@ import { registerDataPlaneMetrics } from "../metrics/data-plane-metrics.ts";
 import { MeteredSource } from "../metrics/metered-source.ts";
 import type { Metrics } from "../metrics/metrics.ts";
 import type { Origin } from "../origins/origin.ts";
+import { countWorkers } from "./count-workers.ts";
 import { ContentLimits, type ContentLimitsInit } from "./content-limits.ts";
 import type { DataPlane } from "./data-plane.ts";
 import { InProcessDataPlane } from "./in-process-data-plane.ts";
@@ -63,7 +63,7 @@ export async function openDataPlane(
   });
   // The data plane owns the storage, and closes it; until there is one, nobody else would.
   try {
-    const count = workerCount(config);
+    const count = countWorkers(config);
     if (spawn === undefined || count === 0) return await openInProcess(config, options, storage);
     const { meter, metrics } = options;
     remote = await openRemoteDataPlane({
@@ -132,16 +132,4 @@ function commonOptions(
     announceMs: config.download.pieceTimeout,
     logger,
   };
-}
-
-/** Of them, one moves as much as two where there are two cores: the control process and the system want the rest. */
-const CORES_PER_WORKER = 4;
-const AUTO_COUNT_MAX = 4;
-
-function workerCount({ dataPlane: { workers } }: Config): number {
-  if (workers !== "auto") return workers;
-  return Math.min(
-    AUTO_COUNT_MAX,
-    Math.max(1, Math.floor(availableParallelism() / CORES_PER_WORKER)),
-  );
 }

@@ -8,6 +8,8 @@ export class RemoteContent implements ContentStream {
   readonly #content: number;
   readonly #release: () => void;
   readonly #signal: AbortSignal | undefined;
+  /** It has been closed over there. */
+  #isClosed = false;
   #closing: Promise<void> | undefined;
 
   constructor(options: {
@@ -52,6 +54,7 @@ export class RemoteContent implements ContentStream {
 
   async #close(): Promise<void> {
     this.#release();
+    if (this.#isClosed) return;
     try {
       await this.#worker.link.call("close", { content: this.#content });
     } catch {
@@ -66,9 +69,11 @@ export class RemoteContent implements ContentStream {
     const content: ContentSender = {
       sendTo: async (target, options) => {
         isTaken = true;
-        return await this.#call(options.signal, (signal) =>
+        const digests = await this.#call(options.signal, (signal) =>
           link.call("receive", { content: id, target, length }, { signal }),
         );
+        this.#isClosed = length === "all";
+        return digests;
       },
       async close() {},
     };
