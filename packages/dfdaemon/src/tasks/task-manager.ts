@@ -14,15 +14,17 @@ import { toError } from "../to-error.ts";
 import { announceHolding } from "./announce-holding.ts";
 import { mayDoBetter, PeersLied, pieceMissing, whyAnew } from "./begin-anew.ts";
 import { piecesOfRange, type ByteRange } from "./byte-range.ts";
+import { deliver } from "./deliver.ts";
 import { DigestCheck, type DigestCheckOptions } from "./digest-check.ts";
 import { DownloadCall } from "./download-call.ts";
 import type { DownloadRequest } from "./download-request.ts";
 import { DEFAULT_FLIGHT_LIMITS, type FlightLimits } from "./flight-limits.ts";
 import { Flight, type FlightGuard, type FlightObserver } from "./flight.ts";
 import { followPieces } from "./follow-pieces.ts";
+import { type SharedFlight, TaskFlights } from "./task-flights.ts";
 import { TaskHistory } from "./task-history.ts";
 import { reportTask, type RunningCall, type TaskReport } from "./task-report.ts";
-import { TaskPreparer, type RunningFlight } from "./task-preparer.ts";
+import { TaskPreparer } from "./task-preparer.ts";
 import { registrationOf } from "./registration-of.ts";
 import { skipsScheduler } from "./skips-scheduler.ts";
 import { joinSignals } from "../join-signals.ts";
@@ -84,7 +86,7 @@ export class TaskManager implements AsyncDisposable {
   readonly #options: TaskManagerOptions;
   readonly #limits: FlightLimits;
   readonly #hosts = new ParentHosts();
-  readonly #flights = new Map<string, Shared>();
+  readonly #flights: TaskFlights;
   readonly #preparer: TaskPreparer;
   readonly #digestCheck: DigestCheck | undefined;
   readonly #background = new Set<Promise<void>>();
@@ -98,10 +100,11 @@ export class TaskManager implements AsyncDisposable {
     this.#options = options;
     this.#limits = { ...DEFAULT_FLIGHT_LIMITS, ...options.limits };
     const { dataPlane, origin, logger, observer } = options;
+    this.#flights = new TaskFlights((shared) => this.#flightDone(shared));
     this.#preparer = new TaskPreparer({
       dataPlane,
       origin,
-      flightOf: (taskId) => this.#flightOf(taskId),
+      flightOf: (taskId) => this.#flights.running(taskId),
       closing: this.#closing.signal,
       logger,
       ...(observer === undefined ? {} : { observer }),
@@ -137,7 +140,7 @@ export class TaskManager implements AsyncDisposable {
 
   /** Whether a download of this task is under way. */
   isActive(taskId: string): boolean {
-    return this.#flights.has(taskId);
+    return this.#flights.get(taskId) !== undefined;
   }
 
   /** Resolves when the download of this task under way ends, with its failure if it fails; `undefined` if there is none. */
@@ -145,20 +148,13 @@ export class TaskManager implements AsyncDisposable {
     return this.#flights.get(taskId)?.ended;
   }
 
-  /**
-   * A child waits for pieces of the download of this task under way. One that was begun for others than this node's own programs goes on
-   * for its sake when whoever asked for it is gone: a scheduler that was killed must not take the seed with it. Call what is returned when
-   * the child leaves.
-   */
+  /** A child waits for pieces of the download of this task under way; see `TaskFlights`. Call what is returned when it leaves. */
   attend(taskId: string): () => void {
-    const shared = this.#flights.get(taskId);
+    const leave = this.#flights.attend(taskId);
     this.#childCount += 1;
-    if (shared !== undefined) shared.childCount += 1;
     return () => {
       this.#childCount -= 1;
-      if (shared === undefined) return;
-      shared.childCount -= 1;
-      endUnlessWanted(shared);
+      leave();
     };
   }
 
@@ -218,9 +214,7 @@ export class TaskManager implements AsyncDisposable {
     this.#closing.abort(
       new DaemonError("ERR_CLOSED", "Cannot go on downloading: the daemon is stopping"),
     );
-    for (const { flight } of this.#flights.values())
-      flight.abort(toError(this.#closing.signal.reason));
-    await Promise.all([...this.#flights.values()].map((shared) => shared.ended));
+    await this.#flights.abort(toError(this.#closing.signal.reason));
     await Promise.all(this.#background);
   }
 
@@ -295,7 +289,8 @@ export class TaskManager implements AsyncDisposable {
       }
       call.enter("output");
       await this.#digestCheck?.assertGood(task, request, { isNews });
-      await this.#deliver(request, task, range, signal);
+      const { storage } = this.#options.dataPlane;
+      await deliver(request, { task, range, storage, signal });
     } finally {
       release();
     }
@@ -342,10 +337,9 @@ export class TaskManager implements AsyncDisposable {
       return (await this.#options.makeRoom?.({ bytes, of: "disk" })) === true;
     };
     for (;;) {
-      const shared = this.#board(request, trip);
-      shared.riderCount += 1;
-      shared.forOthers ||= request.forOthers === true;
-      shared.flight.want(pieceNumbers);
+      const { shared, leave } = this.#flights.board(request, task, pieceNumbers, () =>
+        this.#openFlight(request, trip),
+      );
       call.board(shared.flight);
       try {
         const untold = pieceNumbers.filter((number) => !told.has(number));
@@ -360,34 +354,22 @@ export class TaskManager implements AsyncDisposable {
         // Whoever began the download may not ask the origin, or has not the right to: our own request may do better.
         if (!mayDoBetter(request, shared.request, error) && !(await hasRoomNow(error))) throw error;
       } finally {
-        shared.riderCount -= 1;
-        endUnlessWanted(shared);
+        leave();
       }
       call.enter("former");
       await shared.ended;
     }
   }
 
-  #board(
+  #openFlight(
     request: DownloadRequest,
     trip: { readonly task: StoredTask; readonly rangeable: boolean; readonly peerId: string },
-  ): Shared {
+  ): Flight {
     const { task, rangeable, peerId } = trip;
-    const { taskId } = task.facts;
-    const present = this.#flights.get(taskId);
-    // One that is ending may not take our pieces up any more.
-    if (
-      present !== undefined &&
-      present.flight.task === task &&
-      !present.ending &&
-      !present.flight.over
-    ) {
-      return present;
-    }
     const { dataPlane, scheduler, channel, host, logger, observer } = this.#options;
     const skips =
       scheduler !== undefined && skipsScheduler(request, task.facts.contentLength, scheduler);
-    const flight = new Flight({
+    return new Flight({
       task,
       registration: registrationOf(request, task, peerId, this.#limits.concurrentPieceCount),
       originRequest: request.origin,
@@ -403,41 +385,14 @@ export class TaskManager implements AsyncDisposable {
       logger,
       ...(observer === undefined ? {} : { observer }),
     });
-    const started = Date.now();
-    // Pieces are wanted before `run` looks: an empty queue would end at once.
-    const ended = Promise.resolve().then(async () => {
-      try {
-        await flight.run();
-        this.#log(flight, started);
-        // Nobody is left who would.
-        if (shared.riderCount === 0 && !shared.ending && task.complete && !task.sealed)
-          this.#inBackground(this.#sealIfGood(task, request), "could not seal the task");
-        return undefined;
-      } catch (error) {
-        return toError(error);
-      } finally {
-        shared.ending = true;
-        if (this.#flights.get(taskId) === shared) this.#flights.delete(taskId);
-      }
-    });
-    const shared: Shared = {
-      request,
-      flight,
-      riderCount: 0,
-      childCount: 0,
-      forOthers: false,
-      ending: false,
-      ended,
-    };
-    this.#flights.set(taskId, shared);
-    return shared;
   }
 
-  #flightOf(taskId: string): RunningFlight | undefined {
-    const shared = this.#flights.get(taskId);
-    if (shared === undefined) return undefined;
-    const { flight, ended } = shared;
-    return { task: flight.task, abort: (reason) => flight.abort(reason), ended };
+  #flightDone({ flight, request, riderCount, ending, startedMs }: SharedFlight): void {
+    const { task } = flight;
+    this.#log(flight, startedMs);
+    // Nobody is left who would.
+    if (riderCount === 0 && !ending && task.complete && !task.sealed)
+      this.#inBackground(this.#sealIfGood(task, request), "could not seal the task");
   }
 
   async #announceHolding(
@@ -462,42 +417,6 @@ export class TaskManager implements AsyncDisposable {
   async #sealIfGood(task: StoredTask, request: DownloadRequest): Promise<void> {
     await this.#digestCheck?.assertGood(task, request, { isNews: false });
     await task.seal();
-  }
-
-  /** The last steps: the digest, and the file where the user wants it. */
-  async #deliver(
-    request: DownloadRequest,
-    task: StoredTask,
-    range: ByteRange | undefined,
-    signal: AbortSignal,
-  ): Promise<void> {
-    const { output } = request;
-    // A digest is one of the whole file.
-    const digest = range === undefined ? request.digest : undefined;
-    try {
-      if (output !== undefined) {
-        await task.output(output.path, {
-          overwrite: output.overwrite,
-          forceHardLink: output.forceHardLink,
-          ...(range === undefined ? {} : { range }),
-          ...(digest === undefined ? {} : { digest }),
-          signal,
-        });
-      } else if (digest !== undefined) {
-        const actual = await task.digest(digest.slice(0, digest.indexOf(":")));
-        if (actual !== digest) {
-          const message = `Cannot deliver the file: its digest is ${actual}, expected ${digest}`;
-          throw new DaemonError("ERR_DIGEST_MISMATCH", message);
-        }
-      }
-    } catch (error) {
-      if (codeOf(error) !== "ERR_DIGEST_MISMATCH" || request.needBackToSource) throw error;
-      const fromPeers = [...task.pieces.values()].some(({ parentId }) => parentId !== "");
-      if (!fromPeers || request.disableBackToSource) throw error;
-      // Every piece was what its parent said it was: so a parent lied, or its copy is of another file. The origin decides.
-      await this.#options.dataPlane.storage.deleteTask(task.facts.taskId);
-      throw new PeersLied(error);
-    }
   }
 
   #log(flight: Flight, startedMs: number): void {
@@ -526,30 +445,6 @@ export class TaskManager implements AsyncDisposable {
 export interface PrefetchObserver {
   started(): void;
   failed(): void;
-}
-
-interface Shared {
-  /** Of the caller who began it: whom it asks, and with what rights. */
-  readonly request: DownloadRequest;
-  readonly flight: Flight;
-  /** Callers that wait for it. */
-  riderCount: number;
-  /** Children that are told of its pieces. */
-  childCount: number;
-  /** Somebody off this node asked for it: then its children count, too. */
-  forOthers: boolean;
-  /** It was told to end, or has ended. */
-  ending: boolean;
-  /** Resolves when the flight has ended, with its failure if it failed. */
-  readonly ended: Promise<Error | undefined>;
-}
-
-function endUnlessWanted(shared: Shared): void {
-  if (shared.riderCount > 0 || (shared.forOthers && shared.childCount > 0)) return;
-  shared.ending = true;
-  shared.flight.abort(
-    new DaemonError("ERR_CLOSED", "Cannot go on: nobody waits for the download any more"),
-  );
 }
 
 /** What is wrong with the place or the digest that one caller named says nothing about the task. */

@@ -1,0 +1,51 @@
+import type { Storage, StoredTask } from "@damselfly/storage";
+import { codeOf } from "../code-of.ts";
+import { DaemonError } from "../errors.ts";
+import { PeersLied } from "./begin-anew.ts";
+import type { ByteRange } from "./byte-range.ts";
+import type { DownloadRequest } from "./download-request.ts";
+
+/**
+ * The last steps of a download: the digest that its caller named, and the file where he wants it.
+ *
+ * @throws {PeersLied} the digest is another one, and a part of the file came from peers: the task is deleted
+ * @throws {StorageError | DaemonError} why it cannot be done; `ERR_DIGEST_MISMATCH` where only the origin can have been wrong
+ */
+export async function deliver(
+  request: DownloadRequest,
+  options: {
+    readonly task: StoredTask;
+    readonly range: ByteRange | undefined;
+    readonly storage: Pick<Storage, "deleteTask">;
+    readonly signal: AbortSignal;
+  },
+): Promise<void> {
+  const { task, range, storage, signal } = options;
+  const { output } = request;
+  // A digest is one of the whole file.
+  const digest = range === undefined ? request.digest : undefined;
+  try {
+    if (output !== undefined) {
+      await task.output(output.path, {
+        overwrite: output.overwrite,
+        forceHardLink: output.forceHardLink,
+        ...(range === undefined ? {} : { range }),
+        ...(digest === undefined ? {} : { digest }),
+        signal,
+      });
+    } else if (digest !== undefined) {
+      const actual = await task.digest(digest.slice(0, digest.indexOf(":")));
+      if (actual !== digest) {
+        const message = `Cannot deliver the file: its digest is ${actual}, expected ${digest}`;
+        throw new DaemonError("ERR_DIGEST_MISMATCH", message);
+      }
+    }
+  } catch (error) {
+    if (codeOf(error) !== "ERR_DIGEST_MISMATCH" || request.needBackToSource) throw error;
+    const fromPeers = [...task.pieces.values()].some(({ parentId }) => parentId !== "");
+    if (!fromPeers || request.disableBackToSource) throw error;
+    // Every piece was what its parent said it was: so a parent lied, or its copy is of another file. The origin decides.
+    await storage.deleteTask(task.facts.taskId);
+    throw new PeersLied(error);
+  }
+}
