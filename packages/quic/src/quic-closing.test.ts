@@ -1,5 +1,5 @@
 import { performance } from "node:perf_hooks";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, onTestFinished, vi } from "vitest";
 import { openQuicEndpoint } from "./quiche-endpoint.ts";
 import { LOOPBACK, pairOver } from "./testing/open-pair.ts";
 import { UDP_KINDS } from "./testing/udp-kinds.ts";
@@ -59,6 +59,23 @@ describe.each(UDP_KINDS)("A connection over %s whose close is lost", (udp) => {
       for (const until = performance.now() + HELD_UP_MS; performance.now() < until;);
       await stream.end(Buffer.from("more"));
       expect(await dialled.closed).toMatchObject({ by: "peer", code: 7, text: "enough" });
+    });
+  });
+});
+
+describe.each(UDP_KINDS)("A connection over %s that was closed here", (udp) => {
+  it("is forgotten also when timers are ahead of the clock", async () => {
+    await pairOver(udp)({}, async ({ dialled, client }) => {
+      const stream = dialled.openStream();
+      await stream.end(Buffer.from("hello"));
+      dialled.close(0);
+      expect(client.stats().drainingConnectionCount).toBe(1);
+      // From now on every timer looks as if it came so much too early, which is what Node does to a fraction of a millisecond.
+      const now = performance.now.bind(performance);
+      const spy = vi.spyOn(performance, "now").mockImplementation(() => now() - 50);
+      onTestFinished(() => spy.mockRestore());
+      const stats = (): number => client.stats().drainingConnectionCount;
+      await expect.poll(stats, { timeout: 10_000 }).toBe(0);
     });
   });
 });

@@ -200,6 +200,8 @@ export interface QuicConnectionStats {
 
 export interface QuicEndpointStats {
   readonly connectionCount: number;
+  /** Of those that are over, those that are still remembered, so that a peer who goes on hears of it. */
+  readonly drainingConnectionCount: number;
   readonly dialledCount: number;
   readonly acceptedCount: number;
   /** Turned away at the connection limit. */

@@ -735,7 +735,15 @@ export class QuicheConnection implements QuicConnection, StreamCarrier {
     if (!native.isClosed()) return;
     const restMs = this.#closingUntil - performance.now();
     if (restMs <= 0) this.#remove();
-    else this.#closingTimer ??= setTimeout(() => this.touch(), restMs);
+    else this.#armClosingTimer(restMs);
+  }
+
+  #armClosingTimer(restMs: number): void {
+    this.#closingTimer ??= setTimeout(() => {
+      // Its clock is not quite that of `performance`: when it is early, it has to be set again.
+      this.#closingTimer = undefined;
+      this.touch();
+    }, Math.ceil(restMs));
   }
 
   #closeNow(reason: QuicCloseReason): void {

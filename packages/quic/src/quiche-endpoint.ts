@@ -158,6 +158,7 @@ class QuicheEndpoint implements QuicEndpoint, ConnectionHost, ArrivalsHost, Outg
     const { counters } = this.socket;
     return {
       connectionCount: this.#connections.size,
+      drainingConnectionCount: this.#draining.size,
       dialledCount: this.#dialledCount,
       acceptedCount: this.#acceptedCount,
       refusedCount: this.#refusedCount,

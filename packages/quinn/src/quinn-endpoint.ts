@@ -137,6 +137,7 @@ class NativeQuinnEndpoint implements QuinnEndpoint, QuinnConnectionHost {
     const { traffic } = this;
     return {
       connectionCount: this.#connections.size,
+      drainingConnectionCount: this.#lingering.size,
       dialledCount: this.#dialledCount,
       acceptedCount: this.#acceptedCount,
       refusedCount: this.#refusedCount,

@@ -19,6 +19,7 @@ const PARENT: ParentReport = {
 
 const TOTALS = {
   connectionCount: 3,
+  drainingConnectionCount: 0,
   handshakeCount: 2,
   handshakeMs: 100,
   earlyAcceptedCount: 1,
