@@ -115,16 +115,25 @@ class SessionFuzz implements OpenTarget {
     const isQuiet = (): boolean =>
       this.#server.requestCount === 0 &&
       this.#source.openCount === 0 &&
-      this.#server.stats().connectionCount <= 1;
+      this.#server.stats().connectionCount <= 1 &&
+      this.#hostiles.every((hostile) => hostile.stats().drainingConnectionCount === 0);
     for (const endMs = Date.now() + SETTLE_MS; !isQuiet() && Date.now() < endMs;) {
       await setTimeout(50);
     }
-    const { connectionCount } = this.#server.stats();
-    assertHolds(
-      isQuiet(),
-      () =>
-        `${this.#server.requestCount} requests, ${this.#source.openCount} pieces and ${connectionCount} connections are left over`,
-    );
+    assertHolds(isQuiet(), () => this.#describeRest());
+  }
+
+  #describeRest(): string {
+    const { requestCount } = this.#server;
+    const { connectionCount, ...stats } = this.#server.stats();
+    const hostiles = this.#hostiles.map((hostile) => hostile.stats());
+    const about = {
+      good: this.#good.connectionCount,
+      hostile: hostiles.reduce((sum, each) => sum + each.connectionCount, 0),
+      closing: hostiles.reduce((sum, each) => sum + each.drainingConnectionCount, 0),
+      ...stats,
+    };
+    return `${requestCount} requests, ${this.#source.openCount} pieces and ${connectionCount} connections are left over (${JSON.stringify(about)})`;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
