@@ -1,8 +1,9 @@
 // Whether a download went as it may: the right bytes, or an error that what went wrong explains, and nothing left behind.
 import { existsSync, readdirSync } from "node:fs";
+import { believableLies } from "../checks/believable-lies.mjs";
 import { compareContent } from "../checks/compare-content.mjs";
+import { isLiarsWork } from "../checks/is-liars-work.mjs";
 import { judgeFailure } from "../checks/judge-failure.mjs";
-import { mayBelieve } from "../checks/may-believe.mjs";
 
 /** What went wrong just before a download may still be felt. Milliseconds. */
 const SETTLE_MS = 3_000;
@@ -23,7 +24,13 @@ export async function judgeClient(client, { file, incidents }) {
     // What the origin no longer had when it was asked is not current.
     const allowed = download.revalidates ? versions.filter((version) => !isOld(version)) : versions;
     const wrong = await judgeOutput(client, { file, versions: allowed });
-    client.believesLiar = wrong.length > 0 && mayBelieve(client, incidents);
+    client.believesLiar =
+      wrong.length > 0 &&
+      (await believesLiar(client, {
+        file,
+        versions: allowed,
+        hows: believableLies(client, incidents),
+      }));
     if (!client.believesLiar) problems.push(...wrong);
   } else if (outcome === "error") {
     const reason = judgeFailure(
@@ -58,8 +65,15 @@ export async function judgeClient(client, { file, incidents }) {
 
 async function judgeOutput(client, { file, versions, isPrefix = false }) {
   if (!client.hasOutput) return ["succeeded, and there is no file"];
-  const { mode, range } = client.download;
-  const candidates = versions
+  const candidates = candidatesOf(client, { file, versions });
+  const { matches, description } = await compareContent(client.output, candidates, { isPrefix });
+  client.versions = matches.map(({ content }) => content.version);
+  return matches.length > 0 ? [] : [`WRONG BYTES: ${description}`];
+}
+
+/** What the file may be: as much of each version as was asked for. */
+function candidatesOf({ download: { mode, range } }, { file, versions }) {
+  return versions
     .map((version) => file.content(version))
     .filter((content) => mode !== "range" || range.from < content.length)
     .map((content) => ({
@@ -67,9 +81,14 @@ async function judgeOutput(client, { file, versions, isPrefix = false }) {
       from: mode === "range" ? range.from : 0,
       end: mode === "range" ? Math.min(range.to + 1, content.length) : content.length,
     }));
-  const { matches, description } = await compareContent(client.output, candidates, { isPrefix });
-  client.versions = matches.map(({ content }) => content.version);
-  return matches.length > 0 ? [] : [`WRONG BYTES: ${description}`];
+}
+
+/** Whether all that is wrong is what a liar said whom nobody could contradict. */
+async function believesLiar(client, { file, versions, hows }) {
+  if (!client.hasOutput || hows.length === 0) return false;
+  for (const candidate of candidatesOf(client, { file, versions }))
+    if (await isLiarsWork(client.output, candidate, { start: file.start, hows })) return true;
+  return false;
 }
 
 /** One that did not succeed leaves no file, or one that was just complete; what was written to standard output is right as far as it goes. */

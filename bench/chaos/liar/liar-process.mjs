@@ -19,7 +19,7 @@ import { serveGrpc } from "@damselfly/transport-grpc";
 import { serveQuic } from "@damselfly/transport-quic";
 import { serveTcp } from "@damselfly/transport-tcp";
 import { createContent } from "../schedule/content.mjs";
-import { createLyingSource, describePieces, PIECE_LENGTH } from "./lying-source.mjs";
+import { createLyingSource, createOther, describePieces, PIECE_LENGTH } from "./lying-source.mjs";
 
 const UPLOAD_PORT = 4000;
 const ANNOUNCE_MS = 600_000;
@@ -74,7 +74,7 @@ async function servePieces() {
 
 function begin({ id, how, url, taskId, file, version, length, contentVersion }) {
   const content = createContent({ start, name: file, version, length });
-  const other = createContent({ start, name: `not ${file}`, version, length });
+  const other = createOther({ start, content });
   const stop = new AbortController();
   const pieces = describePieces(content);
   const lie = { id, how, content, other, contentVersion, pieces, url, taskId, stop };

@@ -3,10 +3,16 @@ import { once } from "node:events";
 import { setTimeout as pause } from "node:timers/promises";
 import { crc32 } from "node:zlib";
 import { TransportError } from "@damselfly/transport";
+import { createContent } from "../schedule/content.mjs";
 
 /** As everybody cuts files of this length: see choosePieceLength. */
 export const PIECE_LENGTH = 4 * 2 ** 20;
 const CRAWL_MS = 300;
+
+/** The file that a liar has in place of another one. */
+export function createOther({ start, content: { name, version, length } }) {
+  return createContent({ start, name: `not ${name}`, version, length });
+}
 
 /** What it says that it has: the truth. @returns pieces as they are announced */
 export function describePieces(content) {
@@ -42,7 +48,12 @@ export function createLyingSource({ find, signal: closing, onAsked }) {
   };
 }
 
-function bytesOf(content, number) {
+/** What comes of a piece in the end, where it is one whose digest is told with it. */
+export function bytesOfLie({ how, content, other }, number) {
+  return distort({ how, other }, number, bytesOf(content, number)).bytes;
+}
+
+export function bytesOf(content, number) {
   const offset = number * PIECE_LENGTH;
   const end = Math.min(offset + PIECE_LENGTH, content.length);
   return Buffer.concat([...content.parts(offset, end)]);

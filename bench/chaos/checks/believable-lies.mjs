@@ -11,8 +11,9 @@ const FORGETS = ["kill-scheduler", "restart-scheduler"];
  *
  * @param {{ download: object, endedMs: number }} client - that has ended
  * @param {{ all: object[] }} incidents
+ * @returns {string[]} how the liars lied whom it may have believed
  */
-export function mayBelieve({ download, endedMs }, { all }) {
+export function believableLies({ download, endedMs }, { all }) {
   const lies = all.filter(
     ({ fault, fromMs }) =>
       fault.kind === "lie" &&
@@ -21,7 +22,7 @@ export function mayBelieve({ download, endedMs }, { all }) {
       fromMs <= endedMs,
   );
   const losses = all.filter(({ fault }) => FORGETS.includes(fault.kind));
-  return lies.some((lie) =>
-    losses.some(({ fromMs, untilMs }) => fromMs <= lie.untilMs && untilMs <= endedMs),
-  );
+  const isBelievable = (lie) =>
+    losses.some(({ fromMs, untilMs }) => fromMs <= lie.untilMs && untilMs <= endedMs);
+  return [...new Set(lies.filter(isBelievable).map(({ fault }) => fault.how))];
 }
