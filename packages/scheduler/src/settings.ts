@@ -1,5 +1,5 @@
 import { isIP } from "node:net";
-import { duration } from "@damselfly/settings";
+import { duration, timerDuration } from "@damselfly/settings";
 import * as z from "zod";
 
 /** Paths of PEM files; empty: none. */
@@ -113,7 +113,7 @@ export const settingsSchema: z.ZodType<SchedulerSettings> = z.object({
       insecure: z.boolean().default(false),
       plainPeers: z.boolean().default(false),
       revoked: z.string().default(""),
-      reloadInterval: duration({ minMs: 1_000 }).default(10_000),
+      reloadInterval: timerDuration({ minMs: 1_000 }).default(10_000),
     })
     .prefault({}),
   manager: inert,

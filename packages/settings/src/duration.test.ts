@@ -1,6 +1,6 @@
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { duration, formatDuration, parseDuration } from "./duration.ts";
+import { duration, formatDuration, parseDuration, timerDuration } from "./duration.ts";
 
 describe("parseDuration", () => {
   it.each([
@@ -67,5 +67,16 @@ describe("duration", () => {
       "a duration of 1s or more",
     );
     expect(duration({ minMs: 1000 }).parse("1s")).toBe(1000);
+  });
+});
+
+describe("timerDuration", () => {
+  it("takes what no timer can hold for the longest that one can, and otherwise what duration takes", () => {
+    const schema = timerDuration({ minMs: 1 });
+    expect(schema.parse("90s")).toBe(90_000);
+    expect(schema.parse("24d")).toBe(24 * 86_400_000);
+    expect(schema.parse("30d")).toBe(2 ** 31 - 1);
+    expect(schema.parse("1000y")).toBe(2 ** 31 - 1);
+    expect(() => schema.parse("0")).toThrow("a duration of 1ms or more");
   });
 });

@@ -5,7 +5,7 @@ import * as z from "zod";
  * the Rust library humantime, a month being 30.44 days and a year 365.25. A bare number other than 0 is refused: Dragonfly's parts do
  * not agree on what it would mean.
  *
- * Timers of Node hold at most 2^31 - 1 ms (24.8 days): who sets one with a longer duration has to cut it.
+ * Timers of Node hold at most 2^31 - 1 ms (24.8 days), and fire at once when they are set to more: `timerDuration` is for those.
  *
  * @param options.minMs - the least duration accepted; 0 unless given
  */
@@ -24,6 +24,15 @@ export function duration(
     return z.NEVER;
   });
 }
+
+/** The same for what a timer is set with: what is longer than one can hold, 24.8 days, counts as that. */
+export function timerDuration(
+  options: { readonly minMs?: number } = {},
+): z.ZodType<number, string | number> {
+  return duration(options).transform((ms) => Math.min(ms, TIMER_MS_MAX));
+}
+
+const TIMER_MS_MAX = 2 ** 31 - 1;
 
 /** Milliseconds, or undefined if the text is no duration. */
 export function parseDuration(text: string): number | undefined {

@@ -21,7 +21,7 @@ import {
 import type { QuicPeerStats, QuicTotals } from "./connection-ledger.ts";
 import { ConnectionPool, type QuicParentStats } from "./connection-pool.ts";
 import { Dialler, type Target } from "./dialler.ts";
-import type { EndpointTuning } from "./endpoint-tuning.ts";
+import { IDLE_MS_MAX, type EndpointTuning } from "./endpoint-tuning.ts";
 import { type Answer, type AskContext, PieceAsker } from "./piece-asker.ts";
 import { PathMemory } from "./path-memory.ts";
 import { RANGE_LENGTH, RangedContent } from "./ranged-content.ts";
@@ -123,7 +123,7 @@ class PooledDownloader implements QuicDownloader {
       // Early enough to go on elsewhere before the piece counts as stalled.
       deadAfterMs: Math.max(DEAD_AFTER_MIN_MS, this.#timeouts.stallMs / 2),
       // The pool closes idle connections, and says so to the parent; this one is for connections it lost.
-      idleTimeoutMs: idleTimeoutMs + 2 * this.#timeouts.stallMs,
+      idleTimeoutMs: Math.min(idleTimeoutMs + 2 * this.#timeouts.stallMs, IDLE_MS_MAX),
       connectionCountMax: 2 * capacity, // evicted ones that are still in use count too
       earlyData: this.#backend === "quiche" && (options.earlyData ?? true),
     });

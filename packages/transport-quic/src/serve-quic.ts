@@ -15,7 +15,7 @@ import { ConnectionPlaces } from "./connection-places.ts";
 import { PieceHandler, REFUSED_STREAM_COUNT } from "./piece-handler.ts";
 import { RedialWatch } from "./redial-watch.ts";
 import { EndpointTls } from "./endpoint-tls.ts";
-import { type EndpointTuning, openerOf, tuningOf } from "./endpoint-tuning.ts";
+import { type EndpointTuning, IDLE_MS_MAX, openerOf, tuningOf } from "./endpoint-tuning.ts";
 
 export interface ServeQuicOptions extends EndpointTuning {
   readonly source: PieceSource;
@@ -69,7 +69,8 @@ const UNPLACED_CONNECTION_COUNT = 1024 + 100;
  * @throws {QuicError} `ERR_QUIC_UNAVAILABLE`, `ERR_TLS_CONFIG`, `ERR_ADDRESS`
  */
 export async function serveQuic(options: ServeQuicOptions): Promise<QuicPieceServer> {
-  const { source, address, closeMs = 5_000, idleTimeoutMs = 300_000 } = options;
+  const { source, address, closeMs = 5_000 } = options;
+  const idleTimeoutMs = Math.min(options.idleTimeoutMs ?? 300_000, IDLE_MS_MAX);
   const limits = { ...DEFAULT_SERVER_LIMITS, ...options.limits };
   // Another backend has one congestion control, and an operator's choice stands.
   const isByPath =

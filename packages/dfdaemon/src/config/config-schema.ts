@@ -1,5 +1,5 @@
 import { hostname } from "node:os";
-import { duration, size } from "@damselfly/settings";
+import { duration, size, timerDuration } from "@damselfly/settings";
 import * as z from "zod";
 import { findLocalAddress } from "../identity/local-address.ts";
 import type { Config } from "./config.ts";
@@ -54,8 +54,8 @@ const downloadSection = z.object({
   protocol: z.enum(["tcp", "quic"]).optional(),
   bandwidthLimit: bandwidth(),
   backToSourceBandwidthLimit: bandwidth(),
-  pieceTimeout: duration({ minMs: 1 }).default(360_000),
-  collectedPieceTimeout: duration({ minMs: 1 }).default(360_000),
+  pieceTimeout: timerDuration({ minMs: 1 }).default(360_000),
+  collectedPieceTimeout: timerDuration({ minMs: 1 }).default(360_000),
   concurrentPieceCount: count().default(8),
   backToSourceConcurrentPieceCount: count().default(8),
   rateLimit: inert(UNHEEDED),
@@ -84,7 +84,7 @@ const schedulerSection = z.object({
   addrs: z.array(hostAndPort()).default([]),
   embedded: z.union([z.boolean(), z.literal("auto")]).default("auto"),
   port: port().default(8002),
-  announceInterval: duration({ minMs: 1 }).default(300_000),
+  announceInterval: timerDuration({ minMs: 1 }).default(300_000),
   scheduleTimeout: duration({ minMs: 1 }).default(10_800_000),
   maxScheduleCount: count().default(5),
   ...tlsFiles,
@@ -96,7 +96,7 @@ const quicSection = z.object({
   backend: z.enum(["auto", "quiche", "quinn"]).default("auto"),
   quinnPort: port().default(4008),
   bufferSize: size({ max: 2 ** 31 - 1 }).default(4 * 2 ** 20),
-  idleTimeout: duration({ minMs: 1 }).default(300_000),
+  idleTimeout: timerDuration({ minMs: 1 }).default(300_000),
   maxConnections: count().default(1000),
   congestionControl: z.enum(["auto", "cubic", "bbr", "reno"]).default("auto"),
   udp: z.enum(["auto", "gso", "dgram"]).default("auto"),
@@ -152,7 +152,7 @@ const backendSection = z.object({
 const percent = z.int().min(1).max(99).optional();
 const threshold = size().optional();
 const gcSection = z.object({
-  interval: duration({ minMs: 1 }).default(900_000),
+  interval: timerDuration({ minMs: 1 }).default(900_000),
   policy: z
     .object({
       taskTTL: duration({ minMs: 1 }).default(30 * 86_400_000),
@@ -227,7 +227,7 @@ const settings = z.object({
   dynconfig: z
     .object({
       path: z.string().min(1).default(DEFAULT_DYNCONFIG_PATH),
-      refreshInterval: duration({ minMs: 1 }).default(60_000),
+      refreshInterval: timerDuration({ minMs: 1 }).default(60_000),
     })
     .prefault({}),
   storage: storageSection.prefault({}),
@@ -246,7 +246,7 @@ const settings = z.object({
       insecure: z.boolean().default(false),
       plainPeers: z.boolean().default(false),
       revoked: z.string().default(""),
-      reloadInterval: duration({ minMs: 1_000 }).default(10_000),
+      reloadInterval: timerDuration({ minMs: 1_000 }).default(10_000),
       enable: inert("TLS is on when security.caCert, cert and key are given"),
     })
     .prefault({}),
