@@ -287,7 +287,8 @@ export class PieceFetches {
     const { queue, events, logger, task } = this.#options;
     const code = codeOf(error);
     if (code === "ERR_PARENT_BUSY") {
-      setTimeout(() => events.changed(), parent.pause() + 1).unref();
+      // Timers may be early by a part of a millisecond, and a look that comes too soon changes nothing.
+      setTimeout(() => events.changed(), Math.ceil(parent.pause()) + 1).unref();
       return;
     }
     const { hostId } = parent.candidate;

@@ -200,10 +200,13 @@ export class RunningWorker {
 
   async #watchEnd(): Promise<ProcessEnd> {
     let timer: NodeJS.Timeout | undefined;
+    let isOver = false;
     void this.#process.channel.closed.then(() => {
+      if (isOver) return;
       timer = setTimeout(() => this.kill("closed its channel"), CLOSED_MS_MAX);
     });
     const end = await this.#process.ended;
+    isOver = true;
     clearTimeout(timer);
     this.#heartbeat?.stop();
     // Of one that was killed for a reason, that is the reason.
