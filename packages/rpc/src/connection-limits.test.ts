@@ -143,6 +143,20 @@ describe("connections", () => {
     await expect.poll(() => ask(address)).toBe("SERVING");
   });
 
+  it("that are refused do not stay, however they ping", async () => {
+    const address = await serve({ limits: { connectionCountMax: 1 } });
+    await hold(open(address));
+    const refused = await RawHttp2.greet(address);
+    const ping = frame(FrameType.Ping, { payload: Buffer.alloc(8) });
+    const pinging = setInterval(() => void refused.write(ping), 300);
+    try {
+      await expect.poll(() => refused.count(FrameType.Ping), { timeout: 5_000 }).toBeGreaterThan(2);
+      await expect.poll(() => refused.isClosed, { timeout: 15_000 }).toBe(true);
+    } finally {
+      clearInterval(pinging);
+    }
+  });
+
   it("from one address are held to its share", async () => {
     const address = await serve({
       address: { ip: "0.0.0.0", port: 0 },
