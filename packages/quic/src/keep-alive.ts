@@ -1,5 +1,7 @@
 /** Two pings may be lost before patience runs out. */
 const PINGS_PER_PATIENCE = 3;
+/** However short an idle timeout the peer names: pings cost packets. Milliseconds. */
+const INTERVAL_MS_MIN = 10;
 
 export interface KeepAliveInit {
   /** Silence that is borne, in milliseconds. */
@@ -18,7 +20,7 @@ export class KeepAlive {
   constructor({ patienceMs, countReceived, ping, onSilence }: KeepAliveInit) {
     let seenCount = countReceived();
     let silentCount = 0;
-    const intervalMs = Math.max(1, Math.floor(patienceMs / PINGS_PER_PATIENCE));
+    const intervalMs = Math.max(INTERVAL_MS_MIN, Math.floor(patienceMs / PINGS_PER_PATIENCE));
     this.#timer = setInterval(() => {
       const count = countReceived();
       silentCount = count === seenCount ? silentCount + 1 : 0;
