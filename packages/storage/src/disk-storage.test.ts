@@ -1,4 +1,5 @@
 import { readdir, readFile, statfs } from "node:fs/promises";
+import { setImmediate } from "node:timers/promises";
 
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 
@@ -85,6 +86,22 @@ describe("createTask", () => {
     { pieceLength: 0 },
   ])("refuses %j", async (changes) => {
     await expect(storage.createTask(factsOf(CONTENT, changes))).rejects.toThrow(RangeError);
+  });
+
+  it("lets nobody see the version that is being replaced", async () => {
+    const old = await storage.createTask(factsOf(CONTENT));
+    await fill(old, CONTENT);
+    const creating = storage.createTask(factsOf(CONTENT, { contentVersion: "v2" }));
+    const outcomes: Promise<unknown>[] = [];
+    for (let turn = 0; turn < 200; turn += 1) {
+      outcomes.push(storage.openTask(TASK_ID));
+      await setImmediate();
+    }
+    const created = await creating;
+    const opened = await Promise.all(outcomes);
+    expect(opened.at(-1)).toBe(created);
+    const possible = new Set<unknown>([old, undefined, created]);
+    expect(opened.filter((task) => !possible.has(task))).toEqual([]);
   });
 
   it("refuses what the disk cannot hold, and leaves nothing", async () => {

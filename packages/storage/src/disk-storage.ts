@@ -56,9 +56,16 @@ export class DiskStorage implements Storage {
 
   async openTask(taskId: string): Promise<StoredTask | undefined> {
     assertTaskId(taskId);
-    const task = await this.#load(taskId);
-    await task?.check();
-    return task;
+    for (;;) {
+      const task = await this.#load(taskId);
+      try {
+        await task?.check();
+        return task;
+      } catch (error) {
+        // It was removed meanwhile: what has taken its place?
+        if (task?.isGone !== true) throw error;
+      }
+    }
   }
 
   async createTask(facts: TaskFacts): Promise<StoredTask> {
@@ -245,7 +252,9 @@ export class DiskStorage implements Storage {
   async #load(taskId: string): Promise<TaskOnDisk | undefined> {
     this.#assertOpen();
     const loaded = this.#tasks.get(taskId);
-    if (loaded !== undefined || !this.#taskIds.has(taskId)) return loaded;
+    const isThere = loaded !== undefined && !loaded.isGone;
+    if (isThere || (loaded === undefined && !this.#taskIds.has(taskId))) return loaded;
+    // One that is being removed is waited for, and for what takes its place.
     return await this.#step(taskId, () => this.#loadInStep(taskId));
   }
 

@@ -347,6 +347,11 @@ export class TaskOnDisk implements StoredTask, ContentOwner, VerifiedTask {
     this.#assertPresent({ offset: 0, length: this.length });
   }
 
+  /** It was abandoned: every method throws. */
+  get isGone(): boolean {
+    return this.#gone !== undefined;
+  }
+
   assertUsable(): void {
     if (this.#gone !== undefined) throw this.#gone;
   }
