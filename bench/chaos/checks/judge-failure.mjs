@@ -20,6 +20,8 @@ const MESSAGE_LENGTH_MAX = 2_000;
 const AWAY = ["kill-daemon", "kill-tree", "restart-daemon"];
 /** Content that is handed on as it comes cannot be taken back when the file changes. */
 const STREAMED = ["stdout", "range", "transfer"];
+/** A piece was damaged, and was found to be by somebody else and dropped, just before it was to be handed on. */
+const DROPPED = /piece \d+ of \d+ is not here/;
 
 /**
  * @param {{ download: object, error: object }} failure - `error`: what dfget printed last
@@ -48,7 +50,8 @@ function isExplained({ download, error }, { incidents, wasDamaged, changeCount, 
   const hasNoWay = [...own, ...related("origin"), ...related("everybody")].some((fault) =>
     ["cut", "split", "origin-error"].includes(fault.kind),
   );
-  const isDamaged = wasDamaged && /does not match its digest/.test(error.message);
+  const isDropped = STREAMED.includes(mode) && DROPPED.test(error.message);
+  const isDamaged = wasDamaged && (isDropped || /does not match its digest/.test(error.message));
   switch (error.code) {
     case "ERR_DAEMON_UNREACHABLE":
       return isAway;

@@ -75,6 +75,14 @@ describe("judgeFailure", () => {
     expect(judge(error, { wasDamaged: true })).toBeUndefined();
     expect(judge(error)).toBe("nothing explains it");
     expect(judge({ code: "ERR_DOWNLOAD" }, { wasDamaged: true })).toBe("nothing explains it");
+    const dropped = {
+      code: "ERR_DOWNLOAD",
+      message: "Cannot read task 1: piece 3 of 5 is not here",
+    };
+    expect(judge(dropped, { wasDamaged: true }, { mode: "transfer" })).toBeUndefined();
+    expect(judge(dropped, {}, { mode: "transfer" })).toBe("nothing explains it");
+    // A file is put in place when it is whole: what was dropped is fetched again.
+    expect(judge(dropped, { wasDamaged: true })).toBe("nothing explains it");
   });
 
   it("wants a code that there is and a sentence, whatever went wrong", () => {
