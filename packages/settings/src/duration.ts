@@ -32,7 +32,8 @@ export function timerDuration(
   return duration(options).transform((ms) => Math.min(ms, TIMER_MS_MAX));
 }
 
-const TIMER_MS_MAX = 2 ** 31 - 1;
+/** The longest that a timer of Node can be set to, 24.8 days. Milliseconds. */
+export const TIMER_MS_MAX: number = 2 ** 31 - 1;
 
 /** Milliseconds, or undefined if the text is no duration. */
 export function parseDuration(text: string): number | undefined {

@@ -1,4 +1,10 @@
-export { duration, formatDuration, parseDuration, timerDuration } from "./duration.ts";
+export {
+  duration,
+  formatDuration,
+  parseDuration,
+  TIMER_MS_MAX,
+  timerDuration,
+} from "./duration.ts";
 export { SettingsError, type SettingsErrorCode } from "./errors.ts";
 export { knownSettings, settingPaths, valuesOf, type KnownSetting } from "./known-settings.ts";
 export { loadSettings, type LoadedSettings, type LoadSettingsOptions } from "./load-settings.ts";

@@ -4,11 +4,9 @@ import {
   type ListTaskEntriesRequest__Output,
   type ListTaskEntriesResponse,
 } from "@damselfly/rpc";
+import { TIMER_MS_MAX } from "@damselfly/settings";
 import type { Origin } from "../origins/origin.ts";
 import { decodeOrigin } from "./decode-origin.ts";
-
-/** The longest a timer can run. Milliseconds. */
-const TIMER_MS_MAX = 2 ** 31 - 1;
 
 /**
  * What the origin says of a URL. HTTP knows no directories: of a file there are no entries, as Dragonfly's daemons answer, and a URL that

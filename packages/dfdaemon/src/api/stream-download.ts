@@ -3,6 +3,7 @@ import {
   type DownloadTaskRequest__Output,
   type DownloadTaskResponse,
 } from "@damselfly/rpc";
+import { TIMER_MS_MAX } from "@damselfly/settings";
 import type { StoredTask } from "@damselfly/storage";
 import { DaemonError } from "../errors.ts";
 import { encodePiece } from "../piece-message.ts";
@@ -12,9 +13,6 @@ import { decodeDownload, type DecodedDownload } from "./decode-download.ts";
 import { leaveSomethingToRemove } from "./leave-something-to-remove.ts";
 import type { LocalContent } from "./local-content.ts";
 import { withWaits } from "./with-waits.ts";
-
-/** The longest a timer can run. Milliseconds. */
-const TIMER_MS_MAX = 2 ** 31 - 1;
 
 export interface StreamDownloadOptions {
   readonly hostId: string;
