@@ -184,6 +184,17 @@ function open({ pieceCount = 8, parentNames = ["a", "b"] } = {}) {
 const broken = (code: TransportErrorCode): TransportError => new TransportError(code, code);
 const wrong = (): StorageError => new StorageError("ERR_DIGEST_MISMATCH", "wrong bytes");
 
+/** A piece that `a` has not announced for so long that `b` was asked, too. */
+function openHedged() {
+  const { fetches, begin, pass, ...rest } = open();
+  const fetching = begin();
+  pass(3_000);
+  fetching.wait(3_000);
+  fetches.watch(undefined);
+  const [run] = fetches.runs;
+  return { ...rest, fetching, run: run! };
+}
+
 describe("PieceFetches", () => {
   it("has a silent piece go on from another parent that offers it, and counts each one's bytes as his", async () => {
     const { a, b, fetches, begin, pass, settled, events, fetched, doubled } = open();
@@ -486,21 +497,16 @@ describe("PieceFetches", () => {
   });
 
   it("counts on those who were asked when another one took over as long as it is not said that they are not", () => {
-    const { a, b, fetches, begin, pass } = open();
-    const fetching = begin();
-    pass(3_000);
-    fetching.wait(3_000);
-    fetches.watch(undefined);
-    const [run] = fetches.runs;
-    expect(run!.asked).toEqual([a, b]);
+    const { a, b, fetching, run } = openHedged();
+    expect(run.asked).toEqual([a, b]);
     // The first has announced it before the process has heard of the second.
     fetching.takeOver(0, 0, { latestId: 0 });
-    expect([run!.source, run!.asked]).toEqual([a, [a, b]]);
+    expect([run.source, run.asked]).toEqual([a, [a, b]]);
     fetching.receive(MIB);
     fetching.takeOver(1, MIB);
     fetching.receive(MIB);
-    expect([run!.source, run!.asked]).toEqual([b, [b]]);
-    expect([...run!.lengths]).toEqual([
+    expect([run.source, run.asked]).toEqual([b, [b]]);
+    expect([...run.lengths]).toEqual([
       [a, MIB],
       [b, MIB],
     ]);
@@ -508,36 +514,26 @@ describe("PieceFetches", () => {
   });
 
   it("lets go of one who was named too late", () => {
-    const { a, b, fetches, begin, pass } = open();
-    const fetching = begin();
-    pass(3_000);
-    fetching.wait(3_000);
-    fetches.watch(undefined);
+    const { a, b, fetching, run } = openHedged();
     fetching.takeOver(0, 0, { latestId: 0 });
     fetching.fetch.hedging?.passedOver(1);
-    const [run] = fetches.runs;
-    expect(run!.asked).toEqual([a]);
+    expect(run.asked).toEqual([a]);
     expect([a.inFlight, b.inFlight]).toEqual([1, 0]);
     // Of whom it comes is no word of that kind.
     fetching.fetch.hedging?.passedOver(0);
-    expect(run!.source).toBe(a);
+    expect(run.source).toBe(a);
   });
 
   it("has it asked of one alone when its process has ended, though that one has failed before", async () => {
-    const { a, b, fetches, begin, pass } = open();
-    const fetching = begin();
-    pass(3_000);
-    fetching.wait(3_000);
-    fetches.watch(undefined);
-    const [run] = fetches.runs;
+    const { a, b, fetching, run } = openHedged();
     fetching.fetch.hedging?.failed(0, new TransportError("ERR_PARENT_FAILED", "broken"));
-    expect(run!.asked).toEqual([b]);
+    expect(run.asked).toEqual([b]);
     fetching.fetch.hedging?.lost(0);
-    expect(run!.asked).toEqual([a]);
+    expect(run.asked).toEqual([a]);
     fetching.begin();
     fetching.takeOver(0, 0);
     fetching.receive(MIB);
-    expect([...run!.lengths]).toEqual([[a, MIB]]);
+    expect([...run.lengths]).toEqual([[a, MIB]]);
     expect([a.inFlight, b.inFlight]).toEqual([1, 0]);
   });
 

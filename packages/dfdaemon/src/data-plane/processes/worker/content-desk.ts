@@ -84,7 +84,10 @@ export class ContentDesk implements AsyncDisposable {
   }
 
   hedge({ content, supplier }: Params<"hedge">): void {
-    this.#pieces.get(content)?.offer(supplier);
+    const piece = this.#pieces.get(content);
+    // There is none yet where it waits for room, and none any more where it is over.
+    if (piece === undefined) this.#link.note("passedOver", { content, supplier: supplier.id });
+    else piece.offer(supplier);
   }
 
   async openOrigin(
