@@ -319,13 +319,17 @@ describe.skipIf(UNAVAILABLE)("QuinnStream", () => {
       const incoming = createQueue<QuicStream>();
       accepted.onStream = incoming.push;
       const streams = Array.from({ length: 6 }, () => dialled.openStream());
-      const endings = await Promise.allSettled(streams.map((each) => each.end(Buffer.from("go"))));
+      const endings = await Promise.allSettled(
+        streams.map((each, index) => each.end(Buffer.from(String(index)))),
+      );
       expect(endings.filter(({ status }) => status === "fulfilled")).toHaveLength(4);
-      expect(endings[5]).toMatchObject({ reason: { code: "ERR_STREAM_LIMIT" } });
+      for (const ending of endings.filter(({ status }) => status === "rejected"))
+        expect(ending).toMatchObject({ reason: { code: "ERR_STREAM_LIMIT" } });
+      // Quinn's threads open what is asked for at once in an order of their own.
       const first = await incoming.shift();
-      await readAll(first);
+      const index = Number(await readAll(first));
       await first.end(Buffer.from("done"));
-      expect((await readAll(streams[0]!)).toString()).toBe("done");
+      expect((await readAll(streams[index]!)).toString()).toBe("done");
       const next = dialled.openStream();
       await next.end(Buffer.from("go"));
     });
