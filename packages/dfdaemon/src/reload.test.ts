@@ -2,7 +2,7 @@ import { X509Certificate } from "node:crypto";
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { createDfdaemonDownloadClient, createHealthClient } from "@damselfly/rpc";
-import type { TlsIdentity } from "@damselfly/transport";
+import { formatSerial, type TlsIdentity } from "@damselfly/transport";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { openOriginServer, seededContent, type OriginServer } from "./testing/origin-server.ts";
 import {
@@ -26,7 +26,7 @@ afterAll(async () => {
 });
 
 const serialOf = ({ cert }: Pick<TlsIdentity, "cert">): string =>
-  new X509Certificate(cert).serialNumber;
+  formatSerial(new X509Certificate(cert).serialNumber);
 const pathOf = (name: string, field: string): string =>
   join(bench.directory, "certs", `${name}-${field}.pem`);
 
@@ -39,7 +39,7 @@ async function replaceFiles(name: string, identity: TlsIdentity): Promise<void> 
 async function shownBy(daemon: DaemonInTest): Promise<string> {
   await using client = createHealthClient(daemon.upload, { tls: await bench.identity("looker") });
   await client.check({ service: "" });
-  return new X509Certificate(client.serverCertificates![0]!).serialNumber;
+  return formatSerial(new X509Certificate(client.serverCertificates![0]!).serialNumber);
 }
 
 /** Downloads a file of its own name. @returns from whom its pieces came; empty texts for the origin */

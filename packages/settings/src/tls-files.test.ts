@@ -3,7 +3,7 @@ import { mkdir, mkdtemp, rename, rm, symlink, unlink, writeFile } from "node:fs/
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createTestAuthority, type TestAuthority } from "@damselfly/transport/testing";
-import type { TlsIdentity } from "@damselfly/transport";
+import { formatSerial, type TlsIdentity } from "@damselfly/transport";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { openTlsFiles, type TlsFiles, type TlsFilesOptions } from "./tls-files.ts";
 
@@ -57,7 +57,8 @@ async function open(options: Partial<TlsFilesOptions> = {}): Promise<TlsFiles> {
   return files;
 }
 
-const serialOf = ({ cert }: TlsIdentity): string => new X509Certificate(cert).serialNumber;
+const serialOf = ({ cert }: TlsIdentity): string =>
+  formatSerial(new X509Certificate(cert).serialNumber);
 const current = (files: TlsFiles): TlsIdentity => files.source("security")!.current;
 
 describe("openTlsFiles", () => {
