@@ -241,6 +241,8 @@ export class Swarm implements AsyncDisposable {
         signal,
       };
       for await (const event of channel.syncPieces(parent.candidate, query)) {
+        // Dropped while this was on its way: what it offers does not count any more.
+        if (signal.aborted) return;
         if (event.kind === "address") {
           parent.address = event.address;
           parent.host.answered();

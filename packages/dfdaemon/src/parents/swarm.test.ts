@@ -1,0 +1,97 @@
+import type { StoredTask } from "@damselfly/storage";
+import { describe, expect, it } from "vitest";
+import { SILENT_LOGGER } from "../logger.ts";
+import type { ParentEvent } from "./parent-channel.ts";
+import { ParentHosts } from "./parent-host.ts";
+import type { Parent } from "./parent.ts";
+import { PieceQueue } from "./piece-queue.ts";
+import { Swarm } from "./swarm.ts";
+
+const PIECE_LENGTH = 4 << 20;
+const PARENT = {
+  peerId: "peer-a",
+  hostId: "a",
+  hostname: "a",
+  ip: "192.0.2.1",
+  port: 1,
+  digests: new Map(),
+};
+
+/** A swarm whose one parent says what a test lets it say, whether or not anybody listens any more. */
+function open() {
+  const said: ((event: ParentEvent) => void)[] = [];
+  const next = (): Promise<ParentEvent> => new Promise((resolve) => said.push(resolve));
+  const queue = new PieceQueue<Parent>();
+  const now = (): number => 1_000_000;
+  const bounds = (number: number) => ({ offset: number * PIECE_LENGTH, length: PIECE_LENGTH });
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- as much of a task as is looked at
+  const task = {
+    facts: {
+      taskId: "t",
+      pieceLength: PIECE_LENGTH,
+      url: "http://origin.test/",
+      contentVersion: "v",
+    },
+    pieceCount: 2,
+    bounds,
+  } as unknown as StoredTask;
+  const nothing = (): void => {};
+  const swarm = new Swarm({
+    task,
+    queue,
+    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- nothing is fetched
+    dataPlane: {} as never,
+    channel: {
+      async *syncPieces() {
+        for (;;) yield await next();
+      },
+    },
+    hostId: "self",
+    hosts: new ParentHosts({ now, random: () => 0.5 }),
+    concurrentPieceCount: 8,
+    logger: SILENT_LOGGER,
+    now,
+    random: () => 0.5,
+    events: {
+      changed: nothing,
+      progressed: nothing,
+      fetched: nothing,
+      pieceFailed: nothing,
+      originFailed: nothing,
+      hedged: nothing,
+      doubled: nothing,
+      broke: nothing,
+    },
+  });
+  const say = async (event: ParentEvent): Promise<void> => {
+    said.shift()!(event);
+    await new Promise((resolve) => setImmediate(resolve));
+  };
+  const offer = (number: number): Promise<void> =>
+    say({ kind: "piece", number, ...bounds(number) });
+  return { swarm, queue, offer };
+}
+
+describe("Swarm", () => {
+  it("takes up what a parent offers", async () => {
+    const { swarm, queue, offer } = open();
+    for (const number of [0, 1]) queue.want(number);
+    expect(swarm.add([PARENT])).toBe(1);
+    await offer(0);
+    expect([...queue.holders(0)]).toEqual(swarm.parents);
+  });
+
+  it("takes up nothing that a parent offers after it was dropped", async () => {
+    const { swarm, queue, offer } = open();
+    for (const number of [0, 1]) queue.want(number);
+    swarm.add([PARENT]);
+    await offer(0);
+    swarm.dropIdle("in a test");
+    expect(swarm.parents).toEqual([]);
+    await offer(1);
+    expect(queue.hasOffers).toBe(false);
+    // What nobody offers, the origin is asked for.
+    expect(queue.takeUnoffered()).toBe(0);
+    expect(queue.takeUnoffered()).toBe(1);
+  });
+});
