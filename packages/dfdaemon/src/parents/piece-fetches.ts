@@ -113,6 +113,10 @@ export class PieceFetches {
     const { queue, concurrentPieceCount } = this.#options;
     const terms = this.#terms();
     while (!this.#isClosed && this.#runs.size < concurrentPieceCount) {
+      // As at most changes: to find that out piece by piece takes long where there are thousands.
+      const isFree = (parent: Parent): boolean =>
+        parent.cost({ ...terms, isAlone: true }) !== undefined;
+      if (!this.#options.parents().some(isFree)) return;
       const taken = queue.take((parent, isAlone) => parent.cost({ ...terms, isAlone }));
       if (taken === undefined) return;
       this.#start(taken.number, taken.source);

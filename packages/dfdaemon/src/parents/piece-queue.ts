@@ -8,8 +8,9 @@
  */
 export class PieceQueue<Source> {
   readonly #pieces = new Map<number, Piece<Source>>();
+  /** Those that are missing: only they are looked through, again and again, for the next one. */
+  readonly #missing = new Map<number, Piece<Source>>();
   readonly #random: () => number;
-  #missingCount = 0;
   #doneCount = 0;
 
   constructor(options: { readonly random?: () => number } = {}) {
@@ -19,12 +20,13 @@ export class PieceQueue<Source> {
   /** Adds a piece to fetch; one that is already wanted stays as it is. */
   want(number: number): void {
     if (this.#pieces.has(number)) return;
-    this.#pieces.set(number, { state: "missing", holders: new Set(), refused: new Set() });
-    this.#missingCount += 1;
+    const piece: Piece<Source> = { state: "missing", holders: new Set(), refused: new Set() };
+    this.#pieces.set(number, piece);
+    this.#missing.set(number, piece);
   }
 
   get missingCount(): number {
-    return this.#missingCount;
+    return this.#missing.size;
   }
 
   /** Every wanted piece is there. */
@@ -78,9 +80,7 @@ export class PieceQueue<Source> {
 
   /** Whether any missing piece can be had from one of its holders. */
   get hasOffers(): boolean {
-    for (const piece of this.#pieces.values()) {
-      if (piece.state === "missing" && piece.holders.size > 0) return true;
-    }
+    for (const { holders } of this.#missing.values()) if (holders.size > 0) return true;
     return false;
   }
 
@@ -95,8 +95,8 @@ export class PieceQueue<Source> {
     const [alone, shared] = [rateOnce(cost, true), rateOnce(cost, false)];
     let best: { number: number; piece: Piece<Source>; source: Source; rarity: number } | undefined;
     let equals = 0;
-    for (const [number, piece] of this.#pieces) {
-      if (piece.state !== "missing" || piece.holders.size === 0) continue;
+    for (const [number, piece] of this.#missing) {
+      if (piece.holders.size === 0) continue;
       const rarity = piece.holders.size;
       if (best !== undefined && rarity > best.rarity) continue;
       const source = cheapest(piece.holders, rarity === 1 ? alone : shared);
@@ -106,7 +106,7 @@ export class PieceQueue<Source> {
       if (this.#random() * equals < 1) best = { number, piece, source, rarity };
     }
     if (best === undefined) return undefined;
-    this.#take(best.piece);
+    this.#take(best.number, best.piece);
     return { number: best.number, source: best.source };
   }
 
@@ -117,31 +117,30 @@ export class PieceQueue<Source> {
   takeUnoffered({ atRandom = false }: { readonly atRandom?: boolean } = {}): number | undefined {
     let chosen: number | undefined;
     let count = 0;
-    for (const [number, piece] of this.#pieces) {
-      if (piece.state !== "missing" || piece.holders.size > 0) continue;
+    for (const [number, { holders }] of this.#missing) {
+      if (holders.size > 0) continue;
       count += 1;
       const isBetter = atRandom ? this.#random() * count < 1 : number < (chosen ?? Infinity);
       if (isBetter) chosen = number;
     }
-    if (chosen !== undefined) this.#take(this.#pieces.get(chosen)!);
+    if (chosen !== undefined) this.takeNumber(chosen);
     return chosen;
   }
 
   /** Takes the lowest missing piece, whoever offers it. */
   takeLowest(): number | undefined {
     let lowest: number | undefined;
-    for (const [number, { state }] of this.#pieces) {
-      if (state === "missing" && (lowest === undefined || number < lowest)) lowest = number;
-    }
+    for (const number of this.#missing.keys())
+      if (lowest === undefined || number < lowest) lowest = number;
     if (lowest !== undefined) this.takeNumber(lowest);
     return lowest;
   }
 
   /** Takes this very piece. False if it is not wanted, in flight or there. */
   takeNumber(number: number): boolean {
-    const piece = this.#pieces.get(number);
-    if (piece === undefined || piece.state !== "missing") return false;
-    this.#take(piece);
+    const piece = this.#missing.get(number);
+    if (piece === undefined) return false;
+    this.#take(number, piece);
     return true;
   }
 
@@ -149,7 +148,7 @@ export class PieceQueue<Source> {
   done(number: number): void {
     const piece = this.#pieces.get(number);
     if (piece === undefined || piece.state === "done") return;
-    if (piece.state === "missing") this.#missingCount -= 1;
+    this.#missing.delete(number);
     piece.state = "done";
     this.#doneCount += 1;
   }
@@ -158,8 +157,7 @@ export class PieceQueue<Source> {
   fail(number: number, source?: Source): void {
     const piece = this.#pieces.get(number);
     if (piece === undefined || piece.state !== "taken") return;
-    piece.state = "missing";
-    this.#missingCount += 1;
+    this.#miss(number, piece);
     if (source !== undefined) this.refuse(number, source);
   }
 
@@ -167,14 +165,18 @@ export class PieceQueue<Source> {
   lose(number: number): void {
     const piece = this.#pieces.get(number);
     if (piece === undefined || piece.state !== "done") return;
-    piece.state = "missing";
     this.#doneCount -= 1;
-    this.#missingCount += 1;
+    this.#miss(number, piece);
   }
 
-  #take(piece: Piece<Source>): void {
+  #take(number: number, piece: Piece<Source>): void {
     piece.state = "taken";
-    this.#missingCount -= 1;
+    this.#missing.delete(number);
+  }
+
+  #miss(number: number, piece: Piece<Source>): void {
+    piece.state = "missing";
+    this.#missing.set(number, piece);
   }
 }
 

@@ -352,8 +352,7 @@ export class RelayedContent<Source> implements AsyncIterableIterator<Uint8Array,
   }
 
   #endAskings(): void {
-    const reason = new TransportError("ERR_CLOSED", "The piece comes another way");
-    for (const { controller } of this.#askings) controller.abort(reason);
+    for (const { controller } of this.#askings) controller.abort(ELSEWHERE);
     this.#askings.clear();
   }
 
@@ -396,7 +395,7 @@ export class RelayedContent<Source> implements AsyncIterableIterator<Uint8Array,
   }
 
   #discard({ controller, download }: Leg<Source>): void {
-    controller.abort(new TransportError("ERR_CLOSED", "The piece comes another way"));
+    controller.abort(ELSEWHERE);
     // What its close says is of no interest: it is nobody's any more.
     const discard = Promise.resolve(download[Symbol.asyncDispose]()).catch(() => undefined);
     this.#discards.push(discard);
@@ -416,6 +415,9 @@ interface Consumer {
 }
 
 const DONE: IteratorResult<Uint8Array, undefined> = { done: true, value: undefined };
+
+/** Made once: every piece ends what else was asked for it, and nobody looks where that was. */
+const ELSEWHERE = new TransportError("ERR_CLOSED", "The piece comes another way");
 
 function closed(pieceNumber: number): TransportError {
   return new TransportError("ERR_CLOSED", `Cannot read piece ${pieceNumber}: it was given up`);
