@@ -24,6 +24,7 @@ if (!existsSync(stampPath) || readFileSync(stampPath, "utf8") !== stamp) {
 }
 console.log("setup: building");
 run(process.execPath, [join(root, "node_modules", "typescript", "bin", "tsc"), "-b"]);
+run(process.execPath, [join(root, "scripts", "bundle.mjs")]);
 console.log("setup: ready");
 
 /** Changes whenever an install could change anything: the lockfile, a manifest, the Node version. */

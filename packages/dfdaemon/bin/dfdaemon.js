@@ -1,3 +1,5 @@
 #!/usr/bin/env node
 // A committed shim: package managers link a bin only if it exists before the build.
-import "../dist/main.js";
+import { locateProgram } from "../../../scripts/bundle/locate-program.mjs";
+
+await import(locateProgram("dfdaemon"));

@@ -45,8 +45,7 @@ async function load(): Promise<Libc> {
   if (platform() !== "linux" || endianness() !== "LE" || !ARCHITECTURES.includes(arch())) {
     throw new Error(`Cannot use UDP offloads: this is ${platform()}-${arch()}, not 64-bit Linux`);
   }
-  const carrier: string = "koffi";
-  const loaded: unknown = await import(carrier);
+  const loaded: unknown = await import("koffi");
   if (!hasKoffi(loaded)) throw new Error("Cannot use UDP offloads: what is called koffi is not");
   const koffi = loaded.default;
   const library = koffi.load(null); // what the process has loaded already, be it glibc or musl

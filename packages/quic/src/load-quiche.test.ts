@@ -9,7 +9,11 @@ describe("loadQuiche", () => {
   });
 
   it("says for which platform no binding loads, and why", async () => {
-    expect(await failureOf(loadFirst(["@nowhere/quic", "node:path"]))).toMatchObject({
+    expect(
+      await failureOf(
+        loadFirst({ "@nowhere/quic": nowhere, "node:path": () => import("node:path") }),
+      ),
+    ).toMatchObject({
       code: "ERR_QUIC_UNAVAILABLE",
       message: expect.stringMatching(
         `${platform()}-${arch()}.*@nowhere/quic.*node:path: not the quiche`,
@@ -18,8 +22,12 @@ describe("loadQuiche", () => {
   });
 
   it("goes on to the next candidate", async () => {
-    expect(await loadFirst(["@nowhere/quic", "@matrixai/quic/native/quiche.js"])).toBe(
+    expect(await loadFirst({ "@nowhere/quic": nowhere, quiche: loadQuiche })).toBe(
       await loadQuiche(),
     );
   });
 });
+
+function nowhere(): Promise<unknown> {
+  return Promise.reject(new Error("Cannot find package"));
+}

@@ -2,11 +2,13 @@ import { arch, platform } from "node:os";
 import type { QuicheBinding } from "./binding.ts";
 import { QuicError } from "./errors.ts";
 
-/**
- * Packages that carry the native binding, tried in this order. Named by strings, not by import statements:
- * they are optional, and a build must pass without them.
- */
-const CARRIERS: readonly string[] = ["@matrixai/quic/native/quiche.js"];
+/** By name, how to load it. */
+export type Carriers = Readonly<Record<string, () => Promise<unknown>>>;
+
+/** Packages that carry the native binding, tried in this order. Written out in the import, so that a bundler sees what is loaded. */
+const CARRIERS: Carriers = {
+  "@matrixai/quic": () => import("@matrixai/quic/native/quiche.js"),
+};
 
 let loading: Promise<QuicheBinding> | undefined;
 
@@ -22,12 +24,12 @@ export function loadQuiche(): Promise<QuicheBinding> {
 }
 
 /** The loading itself, without the memory of `loadQuiche`. */
-export async function loadFirst(carriers: readonly string[]): Promise<QuicheBinding> {
+export async function loadFirst(carriers: Carriers): Promise<QuicheBinding> {
   const answers: string[] = [];
   let cause: unknown;
-  for (const carrier of carriers) {
+  for (const [carrier, load] of Object.entries(carriers)) {
     try {
-      const loaded: unknown = await import(carrier);
+      const loaded = await load();
       const binding = hasDefault(loaded) ? loaded.default : loaded;
       if (isBinding(binding) && binding.versionIsSupported(1)) return binding;
       answers.push(`${carrier}: not the quiche binding, or not one for QUIC version 1`);
