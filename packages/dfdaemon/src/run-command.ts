@@ -5,9 +5,9 @@ import { loadConfig } from "./config/load-config.ts";
 import type { RunOptions } from "./config/parse-arguments.ts";
 import { countWorkers } from "./data-plane/count-workers.ts";
 import { spawnWorker } from "./data-plane/processes/control/worker-process.ts";
+import { WorkersAhead } from "./data-plane/processes/control/workers-ahead.ts";
 import { messageOf } from "./message-of.ts";
 import type { ProxySettings } from "./origins/proxies.ts";
-import { runDaemon } from "./run.ts";
 import { tuneCollector } from "./tune-collector.ts";
 
 /** `dfdaemon` with nothing but flags: runs the daemon until a signal stops it; resolves with the exit code. */
@@ -33,8 +33,14 @@ export async function runCommand(options: RunOptions): Promise<number> {
       env: process.env,
       flags: options.flags,
     });
+    const workerCount = countWorkers(config);
     // Where content does not come through this process, it is collected as any other.
-    if (countWorkers(config) === 0) tuneCollector();
+    if (workerCount === 0) tuneCollector();
+    using workers = new WorkersAhead(workerCount, () =>
+      spawnWorker(WORKER_PATH, config.storage.dir),
+    );
+    // Most of what a daemon is made of: it loads while they do.
+    const { runDaemon } = await import("./run.ts");
     const logger = openLog({
       name: "dfdaemon",
       level: options.logLevel,
@@ -58,7 +64,7 @@ export async function runCommand(options: RunOptions): Promise<number> {
       signal: stop.signal,
       proxy: proxySettings(process.env),
       instanceName: podName(process.env),
-      spawnWorker: (directory) => spawnWorker(WORKER_PATH, directory),
+      spawnWorker: () => workers.take(),
       onReady: (daemon) => {
         reload = () => void daemon.reload();
       },

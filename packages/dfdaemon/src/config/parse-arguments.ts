@@ -58,7 +58,7 @@ export async function parseArguments(
     last(name) ?? nonEmpty(env[`DFDAEMON_${name.replaceAll("-", "_").toUpperCase()}`]);
   const configPath = lastOrVariable("config");
   const dynconfig = nonEmpty(env["DFDAEMON_DYNCONFIG"]);
-  const { parseSize } = await import("@damselfly/settings");
+  const { parseSize } = await import("./flag-values.ts");
   return {
     kind: "run",
     options: {
@@ -142,7 +142,7 @@ async function readFlag(
 ): Promise<GivenFlag> {
   const flag = FLAGS.find((one) => one.name === name);
   if (flag === undefined) {
-    const { nearestName } = await import("@damselfly/settings");
+    const { nearestName } = await import("./flag-values.ts");
     const nearest = nearestName(
       name,
       FLAGS.map((one) => one.name),
