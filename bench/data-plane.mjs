@@ -1,8 +1,8 @@
 // What the data plane's processes cost and bring: a file from an origin to a seed, and from there to another daemon, over mutual TLS, for
 // several ways to run a daemon, taking turns. Meanwhile both daemons are asked for their health. Daemons run for weeks, so each has done
-// the same once before; --first measures daemons that have just started. Linux only.
+// the same a few times before, until its code is compiled; --warm-ups 0 measures daemons that have just started. Linux only.
 //
-//   node bench/data-plane.mjs [--rounds 5] [--file MIB] [--workers 0,1,2] [--against DIR] [--protocol auto|tcp|quic|grpc] [--first] [--json FILE]
+//   node bench/data-plane.mjs [--rounds 5] [--file MIB] [--workers 0,1,2] [--against DIR] [--protocol auto|tcp|quic|grpc] [--warm-ups 4] [--json FILE]
 //
 // `--against` compares with another checkout, set up and built, as it is by default.
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
@@ -37,11 +37,12 @@ const { values: given } = parseArgs({
     workers: { type: "string", default: "0,1,2" },
     against: { type: "string" },
     protocol: { type: "string", default: "auto" },
-    first: { type: "boolean", default: false },
+    "warm-ups": { type: "string", default: "4" },
     json: { type: "string" },
   },
 });
 const rounds = Number(given.rounds);
+const warmUps = Number(given["warm-ups"]);
 const length = Number(given.file) * MIB;
 const variants = [
   ...(given.against === undefined ? [] : [{ name: "before", root: given.against, sections: {} }]),
@@ -108,15 +109,13 @@ async function measure(variant, round) {
       root: variant.root,
     });
   const [seed, child] = await Promise.all([start("seed"), start("child")]);
-  // Another task of the same bytes.
-  const warmUp = async (node) => {
-    const output = join(work, "warm-up.out");
-    await download(node, { url: `${origin.url}?warm-up`, output }).done;
-    rmSync(output);
-  };
-  if (!given.first) {
-    await warmUp(seed);
-    await warmUp(child);
+  // Other tasks of the same bytes.
+  for (let count = 0; count < warmUps; count += 1) {
+    for (const node of [seed, child]) {
+      const output = join(work, "warm-up.out");
+      await download(node, { url: `${origin.url}?warm-up=${count}`, output }).done;
+      rmSync(output);
+    }
   }
   const probes = [seed, child].map(({ healthPort }) => probe(healthPort));
   const transfer = async (node) => {
@@ -220,9 +219,14 @@ function format() {
   ];
   return [
     "",
-    `${length / MIB} MiB, ${given.protocol}, mutual TLS, medians of ${rounds} rounds, ${given.first ? "daemons that have just started" : "daemons that have done it before"}; CPU and memory of both daemons with their processes`,
+    `${length / MIB} MiB, ${given.protocol}, mutual TLS, medians of ${rounds} rounds, ${describeWarmth()}; CPU and memory of both daemons with their processes`,
     ...formatTable([header, ...rows]),
   ];
+}
+
+function describeWarmth() {
+  if (warmUps === 0) return "daemons that have just started";
+  return `daemons that have done it ${warmUps === 1 ? "once" : `${warmUps} times`} before`;
 }
 
 /** `1024 MiB over tcp`. */
