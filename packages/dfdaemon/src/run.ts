@@ -1,12 +1,11 @@
 import { arch, platform, totalmem } from "node:os";
-import { readFile } from "node:fs/promises";
 import { serveRpc, type RequestLimits } from "@damselfly/rpc";
-import { SettingsError } from "@damselfly/settings";
 import { createCacheService } from "./api/cache-service.ts";
 import { LocalContent } from "./api/local-content.ts";
 import { createDownloadService, createUploadService, type ServiceParts } from "./api/services.ts";
 import type { Config, ServerConfig, RequestRateConfig } from "./config/config.ts";
 import { certificateWarnings } from "./config/certificate-warnings.ts";
+import { createOriginInit } from "./config/create-origin-init.ts";
 import { listenPolicy } from "./config/listen-policy.ts";
 import { namingSetting } from "./config/naming-setting.ts";
 import { openIdentities } from "./config/open-identities.ts";
@@ -17,17 +16,14 @@ import type { DataPlane } from "./data-plane/data-plane.ts";
 import { guardDataPlane } from "./data-plane/guarded-data-plane.ts";
 import { openDataPlane } from "./data-plane/open-data-plane.ts";
 import type { WorkerProcess } from "./data-plane/processes/control/worker-process.ts";
-import type { WorkerOriginInit } from "./data-plane/processes/protocol.ts";
 import type { TransportReport } from "./data-plane/transport-report.ts";
+import { createHostFacts } from "./host/create-host-facts.ts";
 import { describeHost, HostFigures } from "./host/describe-host.ts";
-import { findLinkSpeed } from "./host/link-speed.ts";
 import { TrafficMeter } from "./host/traffic-meter.ts";
-import { formatHostId } from "./identity/host-id.ts";
 import { watchIdle } from "./idle-watch.ts";
 import { CacheGc } from "./gc/cache-gc.ts";
 import { ScrubLoop } from "./gc/scrub-loop.ts";
 import type { Logger } from "./logger.ts";
-import { messageOf } from "./message-of.ts";
 import { registerCacheMetrics } from "./metrics/cache-metrics.ts";
 import { registerHedgeMetrics } from "./metrics/hedge-metrics.ts";
 import { createMetrics } from "./metrics/metrics.ts";
@@ -105,15 +101,7 @@ export async function runDaemon(config: Config, options: RunOptions): Promise<vo
     storageDirectory: config.storage.dir,
   });
   const contentLimits = contentLimitsOf(config, usableMemory());
-  const originInit: WorkerOriginInit = {
-    userAgent: `damselfly/${VERSION}`,
-    requestHeader: config.backend.requestHeader,
-    ...(config.backend.caCert === ""
-      ? {}
-      : { caCert: await readAuthorities(config.backend.caCert) }),
-    insecure: config.backend.insecureSkipVerify,
-    ...(options.proxy === undefined ? {} : { proxy: options.proxy }),
-  };
+  const originInit = await createOriginInit(config.backend, options.proxy);
   await using reader = openHttpOrigin({
     ...originInit,
     asksForDigests: config.backend.verifyDigest,
@@ -141,28 +129,11 @@ export async function runDaemon(config: Config, options: RunOptions): Promise<vo
     logger,
   });
 
-  const { hostname } = config.host;
-  const seed = config.seedPeer.enable;
-  const ip = policy.announceIp;
-  const linkBitsPerSecond = await findLinkSpeed(ip);
-  const host = {
-    id: formatHostId({ ip, hostname, seed }),
-    hostname,
-    ip,
-    /** Known once the server listens; nobody is told before. */
-    port: 0,
-    seed,
-    idc: config.host.idc,
-    location: config.host.location,
-    schedulerClusterId: config.host.schedulerClusterID,
-    disableShared: config.upload.disableShared,
-    storageDirectory: config.storage.dir,
-    name: options.instanceName ?? hostname,
-    // Children of Dragonfly's choose parents by it.
-    maxRxBitsPerSecond: Math.min(linkBitsPerSecond, 8 * contentLimits.downloadRate),
-    maxTxBitsPerSecond: Math.min(linkBitsPerSecond, 8 * contentLimits.uploadRate),
-    version: VERSION,
-  };
+  const host = await createHostFacts(config, {
+    ip: policy.announceIp,
+    instanceName: options.instanceName,
+    limits: contentLimits,
+  });
   const figures = new HostFigures(config.storage.dir);
   await using schedulers = await openSchedulers(config, {
     host,
@@ -414,18 +385,6 @@ function tcpPortOf({ offers }: DataPlane): number {
   const [port] = offers.find(({ protocol }) => protocol === "tcp")?.ports ?? [];
   if (port === undefined) throw new TypeError("Vortex is always served over TCP");
   return port;
-}
-
-async function readAuthorities(path: string): Promise<string> {
-  try {
-    return await readFile(path, "utf8");
-  } catch (error) {
-    throw new SettingsError(
-      "ERR_SETTINGS_FILE",
-      `Cannot read the authorities of origins (backend.caCert): ${messageOf(error)}`,
-      { cause: error },
-    );
-  }
 }
 
 async function aborted(signal: AbortSignal): Promise<void> {
