@@ -3,6 +3,7 @@ import {
   type AnyDefinition,
   type MethodDefinition,
   type Options,
+  type PackageDefinition,
   type ServiceDefinition,
 } from "@grpc/proto-loader";
 import { fileURLToPath } from "node:url";
@@ -101,8 +102,17 @@ const loadOptions: Options = {
   includeDirs: [protoDirectory],
 };
 
+/** By file: two services of one file, and what they have in common, are read and compiled once. */
+const packages = new Map<string, PackageDefinition>();
+
+function loadPackage(file: string): PackageDefinition {
+  const loaded = packages.get(file) ?? loadSync(file, loadOptions);
+  packages.set(file, loaded);
+  return loaded;
+}
+
 function load(name: ServiceName): LoadedService {
-  const definition = loadSync(protoFiles[name], loadOptions)[name];
+  const definition = loadPackage(protoFiles[name])[name];
   if (!isService(definition)) throw new Error(`Cannot load ${name}: ${protoFiles[name]} lacks it`);
   const guarded = guardMessages(definition, {
     countMax: PART_COUNTS_MAX[name],
