@@ -75,7 +75,10 @@ export class RpcPeerSession implements PeerSession {
 
   holds(pieces: Iterable<PieceRecord>): void {
     for (const piece of pieces) {
-      const { parentId: _, ...local } = encodePiece({ ...piece, trafficType: "LOCAL_PEER" });
+      const { parentId: _, ...held } = encodePiece(piece);
+      // Only ours has a use for who read a piece at the origin: to Dragonfly's it would look like an origin read twice.
+      const isTold = this.dialect === "damselfly" && piece.trafficType === "BACK_TO_SOURCE";
+      const local = isTold ? held : { ...held, trafficType: "LOCAL_PEER" as const };
       this.#send({ downloadPieceFinishedRequest: { piece: local } });
     }
   }

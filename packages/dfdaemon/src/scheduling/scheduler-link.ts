@@ -75,7 +75,10 @@ export interface PeerSession extends AsyncDisposable {
   readonly dialect: SchedulerDialect;
   /** Ends when the scheduler ends the stream. Can be iterated once. @throws {DaemonError} `ERR_SCHEDULER` */
   readonly events: AsyncIterable<ScheduleEvent>;
-  /** Pieces that were on disk before the conversation began: others may be sent here for them. */
+  /**
+   * Pieces that were on disk before the conversation began: others may be sent here for them. A scheduler of ours hears which of them were
+   * read at the origin; from a seed it takes their digests for what they should be.
+   */
   holds(pieces: Iterable<PieceRecord>): void;
   started(from: "parents" | "origin"): void;
   /** `parent` is who it came from; absent: the origin. */

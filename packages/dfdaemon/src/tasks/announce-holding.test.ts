@@ -33,8 +33,17 @@ it("a seed that is asked for a task it has tells the scheduler so, and only then
   expect(events[0]).toMatchObject({ kind: "started", finished: true });
   const [, session] = seed.sessions;
   expect(session?.registration).toMatchObject({ metadataOnly: true, needBackToSource: false });
+  expect(session?.held).toEqual([0, 1, 2]);
   expect(session?.reports).toEqual(["started from parents", "finished from parents"]);
   expect(events).toHaveLength(4);
+});
+
+it("a scheduler of Dragonfly's hears nothing of pieces that would look like a second download", async () => {
+  const seed = await cluster.addNode("seed", { script, dialect: "dragonfly" });
+  await seed.download({ forOthers: true });
+  await seed.download({ forOthers: true });
+  const session = seed.sessions.find(({ registration }) => registration.metadataOnly);
+  expect([session?.held, session?.reports.length]).toEqual([[], 2]);
 });
 
 it("a program on this node that asks for what is here troubles no scheduler", async () => {

@@ -406,7 +406,8 @@ export class TaskManager implements AsyncDisposable {
     const registration = registrationOf(request, task, peerId, this.#limits.concurrentPieceCount);
     const patience = AbortSignal.timeout(ANNOUNCE_HOLDING_MS);
     try {
-      await announceHolding(scheduler, registration, AbortSignal.any([signal, patience]));
+      const either = AbortSignal.any([signal, patience]);
+      await announceHolding(scheduler, registration, task.pieces.values(), either);
     } catch (error) {
       signal.throwIfAborted();
       const { taskId } = request;
