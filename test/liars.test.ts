@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { status } from "@damselfly/rpc";
+import type { PieceInfo } from "@damselfly/transport";
 import {
   sha256,
   useCluster,
@@ -295,5 +296,35 @@ describe("a parent that says it has", () => {
     const got = await cluster.fetch(options.url, { daemon });
     expect(got).toMatchObject({ sha256: SHA256, fromOrigin: LENGTH, fromParents: {} });
     expect(droppings(daemon, liar.hostId)[0]?.msg).toMatch(reason);
+  });
+});
+
+describe("a scheduler that was restarted", () => {
+  /** To match what the liar of this test sends. */
+  async function* tellOfWrongBytes(pieces: readonly PieceInfo[]): AsyncGenerator<PieceInfo> {
+    for (const piece of pieces) {
+      const { offset, length } = piece;
+      yield { ...piece, digest: digestOf(flipped(CONTENT.subarray(offset, offset + length))) };
+    }
+  }
+
+  it("names nobody who says that he has a file before the seed has told what it read, whoever comes first", async () => {
+    const former = await cluster.startScheduler();
+    const settings = { scheduler: former.address };
+    const seed = await cluster.startDaemon({ name: "seed", seed: true, ...settings });
+    const daemon = await cluster.startDaemon({ name: "child", ...settings });
+    const options = { ...about(wrongBytesWithTheirDigest), tell: tellOfWrongBytes, isSilent: true };
+    await cluster.fetch(options.url, { daemon: seed });
+
+    await former.child.end();
+    const restarted = await cluster.startScheduler({ port: former.port });
+    await using liar = await openLiar({ ...options, scheduler: restarted });
+    await untilAnnounced(restarted, [seed, daemon]);
+    const got = await cluster.fetch(options.url, { daemon });
+    expect(got).toMatchObject({ sha256: SHA256, fromOrigin: 0 });
+    expect(got.fromParents).toEqual({ [seed.hostId]: LENGTH });
+    for (const { msg } of droppings(daemon, liar.hostId))
+      expect(msg).toMatch(/it says piece \d is crc32:\d+, who read the origin says crc32:\d+/);
+    expect(origin.bodyBytes(options.path)).toBe(LENGTH);
   });
 });

@@ -46,6 +46,8 @@ export interface LiarOptions {
   readonly content: Uint8Array;
   readonly pieceLength: number;
   readonly lie: Lie;
+  /** Says that it has the file without a word of who read it, or of digests. */
+  readonly isSilent?: boolean;
   /** What it says it has, in place of the truth. */
   readonly tell?: ((pieces: readonly PieceInfo[]) => AsyncIterable<SyncPiecesResponse>) | undefined;
 }
@@ -168,9 +170,9 @@ async function answer(
   }
 }
 
-/** Registers a host, and a peer of it that reads the origin to the end, and keeps the digests it told: those are true. */
+/** Registers a host, and a peer of it that reads the origin to the end, and keeps the digests it told: those are true. Or one that just has it. */
 async function boast(
-  { name, scheduler, url, content, pieceLength }: LiarOptions,
+  { name, scheduler, url, content, pieceLength, isSilent = false }: LiarOptions,
   self: {
     readonly hostId: string;
     readonly port: number;
@@ -193,8 +195,11 @@ async function boast(
     actualPieceLength: pieceLength,
     actualPieceCount: pieces.length,
   };
-  await say({ registerPeerRequest: { download: { url, ...actual } } });
-  for await (const { needBackToSourceResponse } of peer) {
+  await say({
+    registerPeerRequest: { download: { url, ...actual, metadataOnly: isSilent } },
+  });
+  for await (const { needBackToSourceResponse, metadataOnlyResponse } of peer) {
+    if (metadataOnlyResponse) await say({ downloadPeerFinishedRequest: {} });
     if (!needBackToSourceResponse) continue;
     await say({ downloadPeerBackToSourceStartedRequest: {} });
     for (const piece of pieces) {

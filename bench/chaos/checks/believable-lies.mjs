@@ -6,8 +6,8 @@ const CONSISTENT = ["wrong bytes and their digest", "another file"];
 const FORGETS = ["kill-scheduler", "restart-scheduler"];
 
 /**
- * A scheduler that starts anew knows no digests. Where somebody lies about a file, and is the first that it hears of who has it, he is
- * believed.
+ * A scheduler that starts anew knows no digests. Where somebody lies about a file, is the first that it hears of who has it, and no seed
+ * that has read it says so in time, he is believed.
  *
  * @param {{ download: object, endedMs: number }} client - that has ended
  * @param {{ all: object[] }} incidents

@@ -40,14 +40,14 @@ export class Host {
     return this.facts.port === 0;
   }
 
-  /** Whether daemons of these two hosts can give each other pieces: Dragonfly's know nothing but plain TCP. */
-  canExchangeWith(other: Host): boolean {
-    return (this.#isOurs && other.#isOurs) || (this.#isPlain && other.#isPlain);
+  /** Otherwise it is one of Dragonfly's. */
+  get isOurs(): boolean {
+    return this.facts.extension !== null;
   }
 
-  /** Otherwise it is one of Dragonfly's. */
-  get #isOurs(): boolean {
-    return this.facts.extension !== null;
+  /** Whether daemons of these two hosts can give each other pieces: Dragonfly's know nothing but plain TCP. */
+  canExchangeWith(other: Host): boolean {
+    return (this.isOurs && other.isOurs) || (this.#isPlain && other.#isPlain);
   }
 
   get #isPlain(): boolean {

@@ -143,7 +143,7 @@ export class OriginTurns {
       // Whoever has a part reads less from the origin than a seed that begins with nothing.
       if (other.wants && (other.pieces.size > 0 || other.host.isSeed)) return false;
     }
-    const seed = this.#chooseSeed(peer);
+    const seed = this.chooseSeed(peer);
     if (seed === undefined) return false;
     const cancel = askSeed(seed, task, peer.download);
     if (cancel === undefined) return false;
@@ -229,7 +229,7 @@ export class OriginTurns {
   }
 
   /** The same one for the same task as long as it is there, for it may still have a copy (rendezvous hashing). */
-  #chooseSeed(peer: Peer): Host | undefined {
+  chooseSeed(peer: Peer): Host | undefined {
     const { task } = peer;
     const nowMs = this.#options.now();
     let [chosen, best]: [Host | undefined, string] = [undefined, ""];

@@ -1,5 +1,10 @@
 import { type Clock, SYSTEM_CLOCK, TokenBucket } from "@damselfly/limits";
-import type { AnnouncePeerRequest__Output, AnnouncePeerResponse, DuplexCall } from "@damselfly/rpc";
+import type {
+  AnnouncePeerRequest__Output,
+  AnnouncePeerResponse,
+  DuplexCall,
+  Piece__Output,
+} from "@damselfly/rpc";
 import { answerStatus } from "./answer-status.ts";
 import { describePeer } from "./describe.ts";
 import { SchedulerError } from "./errors.ts";
@@ -248,17 +253,14 @@ class PeerStream implements PeerVoice {
         return scheduling.originStarted(peer);
       case "downloadPieceFinishedRequest": {
         const piece = assertPiece(message.downloadPieceFinishedRequest?.piece ?? null);
-        return scheduling.pieceFinished(peer, piece.number, piece.parentId);
+        if (piece.parentId !== undefined || piece.trafficType === "REMOTE_PEER")
+          return scheduling.pieceFinished(peer, piece.number, piece.parentId);
+        const isRead = piece.trafficType === "BACK_TO_SOURCE";
+        return scheduling.pieceHeld(peer, piece.number, isRead ? factsOf(piece) : undefined);
       }
       case "downloadPieceBackToSourceFinishedRequest": {
         const piece = assertPiece(message.downloadPieceBackToSourceFinishedRequest?.piece ?? null);
-        return scheduling.originPieceFinished(peer, {
-          number: piece.number,
-          offset: piece.offset,
-          length: piece.length,
-          digest: piece.digest,
-          ...(piece.strongDigest !== "" && { strongDigest: piece.strongDigest }),
-        });
+        return scheduling.originPieceFinished(peer, factsOf(piece));
       }
       case "downloadPieceFailedRequest": {
         const parentId = message.downloadPieceFailedRequest?.parentId ?? "";
@@ -286,6 +288,10 @@ class PeerStream implements PeerVoice {
         return undefined;
     }
   }
+}
+
+function factsOf({ number, offset, length, digest, strongDigest }: Piece__Output): PieceFacts {
+  return { number, offset, length, digest, ...(strongDigest !== "" && { strongDigest }) };
 }
 
 function toResponse(message: Message): AnnouncePeerResponse {

@@ -4,6 +4,7 @@ import { SchedulerError } from "./errors.ts";
 import type { OriginTurns } from "./origin-turns.ts";
 import type { Peer } from "./peer.ts";
 import type { SchedulerConfig } from "./scheduler-config.ts";
+import type { SeedsWord } from "./seeds-word.ts";
 import { spreadMesh } from "./spread-mesh.ts";
 import type { Task } from "./task.ts";
 
@@ -14,6 +15,7 @@ export interface PlacementOptions {
   /** In [0, 1). */
   readonly random: () => number;
   readonly turns: OriginTurns;
+  readonly seedsWord: SeedsWord;
   /** Once it is spent, peers wait for the next tick. */
   readonly looks: LookBudget;
 }
@@ -32,12 +34,14 @@ export class Placement {
   readonly #options: PlacementOptions;
   readonly #config: SchedulerConfig;
   readonly #turns: OriginTurns;
+  readonly #seedsWord: SeedsWord;
   readonly #looks: LookBudget;
 
   constructor(options: PlacementOptions) {
     this.#options = options;
     this.#config = options.config;
     this.#turns = options.turns;
+    this.#seedsWord = options.seedsWord;
     this.#looks = options.looks;
   }
 
@@ -96,9 +100,16 @@ export class Placement {
       task.meshDirty = false;
       task.spreadAtMs = nowMs;
       this.#looks.spend(CHOICE_LOOKS * task.peers.size);
-      spreadMesh(task, { config: this.#config, nowMs, random: this.#options.random });
+      this.#spread(task, nowMs);
     }
     this.#push(task, nowMs);
+  }
+
+  #spread(task: Task, nowMs: number): void {
+    const peer = [...task.peers.values()].find(({ wants, takesPushes }) => wants && takesPushes);
+    if (peer === undefined) return;
+    const servers = this.#seedsWord.nameable(this.#serversOf(task), peer);
+    spreadMesh(task, { servers, config: this.#config, nowMs, random: this.#options.random });
   }
 
   /** Makes a peer the one that reads the origin. */
@@ -138,7 +149,8 @@ export class Placement {
       this.sendToOrigin(peer, "it is still this peer's turn");
       return;
     }
-    if (this.#turns.isReaderWantedFor(peer, servers)) {
+    const isAwaiting = this.#seedsWord.nameable(servers, peer) !== servers;
+    if (!isAwaiting && this.#turns.isReaderWantedFor(peer, servers)) {
       this.#looks.spend(task.peers.size);
       if (this.#turns.hasRunOut(task)) this.#turns.revoke(task);
       if (!this.#turns.askSeed(peer)) {
@@ -148,6 +160,8 @@ export class Placement {
       }
     }
     if (this.#handOut(peer, this.#choose(peer, servers))) return;
+    // A seed's word comes soon.
+    if (isAwaiting) return;
     const nowMs = this.#options.now();
     if (nowMs - waiting.sinceMs >= this.#config.retryIntervalMs) {
       if (this.#handOut(peer, this.#choose(peer, servers, { evenCrowded: true }))) return;
@@ -182,10 +196,11 @@ export class Placement {
 
   #choose(
     peer: Peer,
-    servers: readonly Peer[],
+    all: readonly Peer[],
     options?: { readonly evenCrowded?: boolean; readonly evenSetAside?: boolean },
   ): Peer[] {
-    this.#looks.spend(Math.max(1, servers.length));
+    this.#looks.spend(Math.max(1, all.length));
+    const servers = this.#seedsWord.nameable(all, peer);
     const choice = {
       countMax: this.#config.parentsPerPeer - peer.parents.size,
       nowMs: this.#options.now(),

@@ -25,6 +25,8 @@ export interface SchedulerConfig {
   readonly leaseBytesPerSecondMin: number;
   /** A seed that was asked to fetch a task and has not registered after this long is passed over. */
   readonly seedRegistrationMs: number;
+  /** So long, at most, a child is told of seeds only while a seed is asked which pieces of a task it has read. */
+  readonly seedInquiryMs: number;
   /** A seed that failed a task is not asked for it again for this long. */
   readonly seedAsideMs: number;
   /** Parents of a peer in the mesh. More is more robust and costs every peer as many SyncPieces streams. */
@@ -54,6 +56,7 @@ export const DEFAULT_SCHEDULER_CONFIG: SchedulerConfig = {
   originLeaseMs: 10_000,
   leaseBytesPerSecondMin: 4 * 1024 * 1024,
   seedRegistrationMs: 5_000,
+  seedInquiryMs: 3_000,
   seedAsideMs: 60_000,
   parentsPerPeer: 4,
   childrenMax: 8,

@@ -9,6 +9,7 @@ import { PieceNumbers } from "./piece-numbers.ts";
 import { Placement } from "./placement.ts";
 import { full, Room } from "./room.ts";
 import type { SchedulerConfig } from "./scheduler-config.ts";
+import { SeedsWord } from "./seeds-word.ts";
 import { DEFAULT_SCHEDULER_LIMITS, type SchedulerLimits } from "./scheduler-limits.ts";
 import { type PieceFacts, Task } from "./task.ts";
 import { textLengthOf } from "./text-length.ts";
@@ -29,6 +30,11 @@ export interface SchedulingOptions {
     task: Task,
     download: Download__Output,
   ) => (() => void) | undefined;
+  /**
+   * Asks a seed, in the background, whether it has a task, which tells what it has read of it. `seedHolds` or `seedLacks` says what came of
+   * it. False: it cannot be asked.
+   */
+  readonly inquireSeed: (seed: Host, task: Task, download: Download__Output) => boolean;
   readonly logger: Logger;
 }
 
@@ -61,6 +67,7 @@ export class Scheduling {
   readonly #options: SchedulingOptions;
   readonly #config: SchedulerConfig;
   readonly #turns: OriginTurns;
+  readonly #seedsWord: SeedsWord;
   readonly #placement: Placement;
   readonly #limits: SchedulerLimits;
   readonly #looks: LookBudget;
@@ -79,7 +86,13 @@ export class Scheduling {
     this.#looks = new LookBudget(this.#limits.lookCountMax);
     this.#room = new Room(this.#limits, (peer) => this.#removePeer(peer));
     this.#turns = new OriginTurns({ ...options, seeds: this.#seeds });
-    this.#placement = new Placement({ ...options, turns: this.#turns, looks: this.#looks });
+    this.#seedsWord = new SeedsWord({ ...options, turns: this.#turns });
+    this.#placement = new Placement({
+      ...options,
+      turns: this.#turns,
+      seedsWord: this.#seedsWord,
+      looks: this.#looks,
+    });
     this.#sweptAtMs = options.now();
   }
 
@@ -306,6 +319,7 @@ export class Scheduling {
   /** The peer begins to fetch from parents. */
   started(peer: Peer): void {
     this.#heard(peer);
+    this.#heardOfSeed(peer);
     if (peer.state !== "Pending" && peer.state !== "ReceivedNormal") return;
     peer.state = "Running";
     this.#placement.settleWith(peer);
@@ -317,6 +331,7 @@ export class Scheduling {
     if (peer.isFinal) return;
     peer.state = "BackToSource";
     peer.readsOrigin = true;
+    this.#heardOfSeed(peer);
     this.#turns.progressed(peer);
     this.#placement.settle(peer.task);
   }
@@ -345,6 +360,25 @@ export class Scheduling {
       );
     }
     this.#addPiece(peer, facts.number);
+  }
+
+  /** The peer had this piece before it registered. @param facts as it read the origin, then; absent: somebody else gave it the piece */
+  pieceHeld(peer: Peer, number: number, facts?: PieceFacts): void {
+    this.#heard(peer);
+    const { task } = peer;
+    if (!isPieceNumber(task, number)) return;
+    // Anybody can say that he has read it. Seeds are there to do so.
+    if (facts !== undefined && facts.digest !== "" && peer.host.isSeed) {
+      const isFirst = task.lease === undefined && task.digests.length === 0;
+      task.learnSizes(peer, { replace: isFirst });
+      if (task.isOf(peer) && !task.learnDigest(peer, facts)) {
+        this.#options.logger.warn(
+          { task: task.id, peer: peer.id, host: peer.host.id, piece: number },
+          "seed has read another piece than somebody else says it is",
+        );
+      }
+    }
+    this.#addPiece(peer, number);
   }
 
   pieceFailed(
@@ -401,6 +435,7 @@ export class Scheduling {
       this.#turns.release(peer);
       peer.retire();
     }
+    this.#heardOfSeed(peer);
     endStream(peer);
     this.#placement.settle(peer.task);
   }
@@ -455,6 +490,15 @@ export class Scheduling {
       if (peer.host.id === hostId && peer.complete && peer.canServe) return;
     }
     this.#turns.passOver(task, hostId);
+    this.#seedsWord.heard(task);
+    this.#placement.settle(task);
+  }
+
+  /** A seed that was asked whether it has a task has not all of it, or does not say. */
+  seedLacks(taskId: string): void {
+    const task = this.#tasks.get(taskId);
+    if (task === undefined) return;
+    this.#seedsWord.heard(task);
     this.#placement.settle(task);
   }
 
@@ -464,6 +508,7 @@ export class Scheduling {
     const host = this.#hosts.get(options.hostId);
     if (task === undefined || host === undefined) return;
     if (task.seedAsked?.host === host) task.seedAsked = undefined;
+    this.#seedsWord.heard(task);
     // Those who want the task may have found it to be of no use: asked for their sake it would say the same, as fast as it is asked.
     this.#turns.leaveAside(task, host.id);
     // Its own word, if it gave one, is better.
@@ -520,7 +565,9 @@ export class Scheduling {
           "seed did not register in time, passing it over",
         );
         this.#turns.passOver(task, seedAsked.host.id);
+        this.#seedsWord.heard(task);
       }
+      this.#seedsWord.tick(task);
       this.#placement.tick(task);
     }
   }
@@ -544,6 +591,11 @@ export class Scheduling {
   #heard(peer: Peer): void {
     peer.updatedAtMs = this.#options.now();
     peer.task.updatedAtMs = peer.updatedAtMs;
+  }
+
+  /** What a seed has of a task it says before it begins, or is done. */
+  #heardOfSeed(peer: Peer): void {
+    if (peer.host.isSeed && !peer.task.seedHeard) this.#seedsWord.heard(peer.task);
   }
 
   #addPiece(peer: Peer, number: number): void {

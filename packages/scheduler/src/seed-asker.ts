@@ -11,6 +11,8 @@ export interface SeedAskerOptions {
   readonly plainPeers: boolean;
   /** Calls at the same time. */
   readonly callCountMax: number;
+  /** How long a seed may take to say whether it has a task. Milliseconds. */
+  readonly inquiryMs: number;
   readonly logger: Logger;
   /** The seed did not take the task. */
   readonly onFailed: (taskId: string, hostId: string) => void;
@@ -19,6 +21,8 @@ export interface SeedAskerOptions {
     taskId: string,
     seed: { readonly hostId: string; readonly peerId: string },
   ) => void;
+  /** The seed was asked whether it has the task, and has not the whole of it, or did not say. */
+  readonly onLacks: (taskId: string) => void;
 }
 
 /**
@@ -35,11 +39,33 @@ export class SeedAsker implements AsyncDisposable {
 
   /** Starts a call in the background. @returns what ends it; undefined: there are too many already */
   ask(seed: Host, task: Task, download: Download__Output): (() => void) | undefined {
+    const { onFailed } = this.#options;
+    return this.#start((signal) =>
+      this.#call({ seed, task, download: forSeed(download), signal }, () =>
+        onFailed(task.id, seed.id),
+      ),
+    );
+  }
+
+  /**
+   * Asks, in the background, whether the seed has the whole task. Before it answers that it has, it registers a peer which says what it
+   * read. It fetches nothing. @returns false: there are too many calls already
+   */
+  inquire(seed: Host, task: Task, download: Download__Output): boolean {
+    const { inquiryMs, onLacks } = this.#options;
+    const question = { ...forSeed(download), needBackToSource: false, metadataOnly: true };
+    const cancel = this.#start(async (stop) => {
+      const signal = AbortSignal.any([stop, AbortSignal.timeout(inquiryMs)]);
+      await this.#call({ seed, task, download: question, signal }, () => {});
+      onLacks(task.id);
+    });
+    return cancel !== undefined;
+  }
+
+  #start(work: (signal: AbortSignal) => Promise<void>): (() => void) | undefined {
     if (this.#calls.size >= this.#options.callCountMax) return undefined;
     const controller = new AbortController();
-    const call = this.#call(seed, task, forSeed(download), controller.signal).finally(() =>
-      this.#calls.delete(controller),
-    );
+    const call = work(controller.signal).finally(() => this.#calls.delete(controller));
     this.#calls.set(controller, call);
     return () => controller.abort();
   }
@@ -51,9 +77,9 @@ export class SeedAsker implements AsyncDisposable {
   }
 
   /** Never rejects. */
-  async #call(seed: Host, task: Task, download: Download, signal: AbortSignal): Promise<void> {
+  async #call({ seed, task, download, signal }: SeedCall, onFailed: () => void): Promise<void> {
     const { ip, port, hostname } = seed.facts;
-    const { plainPeers, logger, onFailed, onHolds } = this.#options;
+    const { plainPeers, logger, onHolds } = this.#options;
     const tls = plainPeers && !seed.certified ? undefined : this.#options.tls;
     const about = { task: task.id, host: seed.id };
     await using client = createDfdaemonUploadClient(
@@ -71,14 +97,24 @@ export class SeedAsker implements AsyncDisposable {
           onHolds(task.id, { hostId: seed.id, peerId });
         }
       }
-      if (peerId !== "") onHolds(task.id, { hostId: seed.id, peerId });
-      else onFailed(task.id, seed.id);
+      if (peerId === "") onFailed();
+      else if (!download.metadataOnly) onHolds(task.id, { hostId: seed.id, peerId });
     } catch (error) {
       if (signal.aborted) return;
-      logger.warn({ ...about, err: error }, "seed did not fetch the task");
-      onFailed(task.id, seed.id);
+      const failure = download.metadataOnly
+        ? "seed did not say what it has"
+        : "seed did not fetch the task";
+      logger.warn({ ...about, err: error }, failure);
+      onFailed();
     }
   }
+}
+
+interface SeedCall {
+  readonly seed: Host;
+  readonly task: Task;
+  readonly download: Download;
+  readonly signal: AbortSignal;
 }
 
 /** The same file, whatever the asker wants to do with it. */

@@ -439,8 +439,9 @@ describe("seeds over the network", () => {
   async function openSeed(
     client: SchedulerClient,
     answer: (download: Download__Output, seed: Daemon) => AsyncIterable<DownloadTaskResponse>,
-    tls?: TlsIdentity,
+    options: { readonly tls?: TlsIdentity; readonly extension?: HostMessage["extension"] } = {},
   ): Promise<void> {
+    const { tls, extension = null } = options;
     const seed = new Daemon(client, "seed");
     const server = keep(
       await serveRpc({
@@ -458,7 +459,7 @@ describe("seeds over the network", () => {
       }),
     );
     if (!("ip" in server.address)) throw new Error("not on TCP");
-    await seed.announce({ type: 1, port: server.address.port });
+    await seed.announce({ type: 1, port: server.address.port, extension });
   }
 
   it("are asked for as many tasks at once as may be; peers of further ones read the origin", async () => {
@@ -499,6 +500,49 @@ describe("seeds over the network", () => {
       { url: FILE.url, needBackToSource: true, requestHeader: FILE.requestHeader },
     ]);
     expect(asked[0]?.outputPath).toBeUndefined();
+  });
+
+  it("that have read the file say what its pieces are before anybody else is named who says that he has it", async () => {
+    const client = connect(await open());
+    const asked: Download__Output[] = [];
+    const extension = { version: 1, plainPeers: true };
+    const liar = await new Daemon(client, "liar").announce({ extension });
+    const holder = await liar.register({ download: { metadataOnly: true } });
+    expect(await holder.hearKind()).toBe("metadataOnlyResponse");
+    await openSeed(
+      client,
+      async function* (download, seed) {
+        asked.push(download);
+        const peer = await seed.register({ download: { metadataOnly: true } });
+        const at = { cost: { seconds: 0, nanos: 1 }, createdAt: { seconds: 1, nanos: 0 } };
+        const piece = { number: 1, offset: 4 << 20, length: 4 << 20, digest: "crc32:7", ...at };
+        await peer.say({
+          downloadPieceFinishedRequest: { piece: { ...piece, trafficType: "BACK_TO_SOURCE" } },
+        });
+        await peer.say({ downloadPeerStartedRequest: {} });
+        await peer.say({ downloadPeerFinishedRequest: {} });
+        await peer.hear();
+        yield {
+          hostId: "seed",
+          taskId: "task",
+          peerId: "seed-peer",
+          downloadTaskStartedResponse: { contentLength: 8 << 20, isFinished: true },
+        };
+      },
+      { extension },
+    );
+    const daemon = await new Daemon(client, "a").announce({ extension });
+    const child = await daemon.register();
+    const digests: string[] = [];
+    let names: string[] = [];
+    while (!names.includes("liar-peer")) {
+      const parents = (await child.hear())?.normalTaskResponse?.candidateParents ?? [];
+      names = parents.map(({ id }) => id);
+      for (const { task } of parents)
+        digests.push(...(task?.pieces ?? []).map(({ digest }) => digest));
+    }
+    expect([names.toSorted(), digests]).toEqual([["liar-peer", "seed-peer"], ["crc32:7"]]);
+    expect(asked).toMatchObject([{ metadataOnly: true, needBackToSource: false }]);
   });
 
   it("need not register when they have the file", async () => {
@@ -582,7 +626,7 @@ describe("seeds over the network", () => {
             downloadTaskStartedResponse: { isFinished: true },
           };
         },
-        identity,
+        { tls: identity },
       );
       const child = await (await new Daemon(client, "a").announce()).register();
       expect(await child.hearKind()).toBe(expected);

@@ -63,9 +63,11 @@ export async function serveScheduler(options: ServeSchedulerOptions): Promise<Sc
     tls: seedTls,
     plainPeers,
     callCountMax: limits.seedCallCountMax,
+    inquiryMs: config.seedInquiryMs,
     logger,
     onFailed: (taskId, hostId) => scheduling.seedFailed(taskId, hostId),
     onHolds: (taskId, seed) => scheduling.seedHolds(taskId, seed),
+    onLacks: (taskId) => scheduling.seedLacks(taskId),
   });
   const scheduling = new Scheduling({
     config,
@@ -73,6 +75,7 @@ export async function serveScheduler(options: ServeSchedulerOptions): Promise<Sc
     now: () => clock.now(),
     random: Math.random,
     askSeed: (seed, task, download) => seeds.ask(seed, task, download),
+    inquireSeed: (seed, task, download) => seeds.inquire(seed, task, download),
     logger,
   });
   const server = await serveRpc({

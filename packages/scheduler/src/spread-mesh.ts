@@ -10,13 +10,14 @@ import type { Task } from "./task.ts";
 export function spreadMesh(
   task: Task,
   options: {
+    /** Peers of it for which `canServe` holds, as far as they may be named. */
+    readonly servers: readonly Peer[];
     readonly config: SchedulerConfig;
     readonly nowMs: number;
     readonly random: () => number;
   },
 ): void {
-  const { config, nowMs, random } = options;
-  const servers = [...task.peers.values()].filter((peer) => peer.canServe);
+  const { servers, config, nowMs, random } = options;
   const members = [...task.peers.values()].filter(isMember);
   for (const member of members) {
     for (const parent of member.parents) if (!parent.canServe) member.unlink(parent);

@@ -15,6 +15,11 @@ export interface PieceFacts {
 
 export type TaskState = "Pending" | "Running" | "Succeeded" | "Failed";
 
+interface KnownDigest {
+  readonly facts: PieceFacts;
+  readonly reporter: Peer;
+}
+
 /** One file that the cluster distributes. Holds state, decides nothing. */
 export class Task {
   readonly id: string;
@@ -33,6 +38,12 @@ export class Task {
   seedAsked:
     | { readonly host: Host; readonly untilMs: number; readonly cancel: () => void }
     | undefined;
+  /** A seed has said which pieces it has read, or will not: who says that he has some may be named. See `SeedsWord`. */
+  seedHeard = false;
+  /** A seed was asked whether it has the task. */
+  seedInquired = false;
+  /** Until when nobody but seeds is named; absent: nobody else was to be. */
+  doubtUntilMs: number | undefined;
   /** Seeds that failed this task, with the time until which they are not asked again. */
   readonly seedsAside: Map<string, number> = new Map();
   /** Something changed that the mesh has not followed yet. */
@@ -44,10 +55,7 @@ export class Task {
   /** In the order they became known, so that a peer is told only what is new. */
   readonly digests: PieceFacts[] = [];
   readonly #digestAllowance: Allowance;
-  readonly #digestIndex = new Map<
-    number,
-    { readonly facts: PieceFacts; readonly reporter: Peer }
-  >();
+  readonly #digestIndex = new Map<number, KnownDigest>();
   #contentVersion = "";
   #contentLength: number | undefined;
   #pieceCount: number | undefined;
@@ -105,23 +113,54 @@ export class Task {
     this.#pieceCount = actualPieceCount ?? this.#pieceCount;
   }
 
+  /** Whether this peer's copy is of the content whose digests are recorded, as far as both say. */
+  isOf({ contentLength, contentVersion }: Peer): boolean {
+    return (
+      (contentLength === undefined || contentLength === this.#contentLength) &&
+      (contentVersion === "" ||
+        this.#contentVersion === "" ||
+        contentVersion === this.#contentVersion)
+    );
+  }
+
   /**
    * Records what a reader of the origin found. The first word counts while the one who gave it is here; a reader that
-   * comes after it has left and finds something else starts the record anew.
+   * comes after it has left and finds something else starts the record anew. A seed's word counts more than anybody else's: where it
+   * contradicts, nothing that others said is kept.
    *
    * @returns false when it contradicts what is recorded
    */
   learnDigest(reporter: Peer, facts: PieceFacts): boolean {
     const known = this.#digestIndex.get(facts.number);
     if (known !== undefined) {
-      if (agrees(known.facts, facts)) return true;
+      const isBetter = reporter.host.isSeed && !known.reporter.host.isSeed;
+      if (agrees(known.facts, facts)) {
+        if (isBetter) this.#digestIndex.set(facts.number, { facts: known.facts, reporter });
+        return true;
+      }
+      if (isBetter) {
+        this.#keepSeeds();
+        this.#record({ facts, reporter });
+        return false;
+      }
       if (!reporter.holdsLease || this.peers.has(known.reporter.id)) return false;
       this.forgetDigests();
     }
-    if (!this.#digestAllowance.take(1)) return true; // it is not contradicted
-    this.digests.push(facts);
-    this.#digestIndex.set(facts.number, { facts, reporter });
+    this.#record({ facts, reporter });
     return true;
+  }
+
+  #record(known: KnownDigest): void {
+    if (!this.#digestAllowance.take(1)) return;
+    this.digests.push(known.facts);
+    this.#digestIndex.set(known.facts.number, known);
+  }
+
+  /** Forgets what others than seeds said. */
+  #keepSeeds(): void {
+    const kept = [...this.#digestIndex.values()].filter(({ reporter }) => reporter.host.isSeed);
+    this.forgetDigests();
+    for (const known of kept) this.#record(known);
   }
 
   forgetDigests(): void {

@@ -86,6 +86,8 @@ export class TestCluster {
   /** Ids of the seeds that were asked. */
   readonly seedsAsked: string[] = [];
   readonly seedsCancelled: string[] = [];
+  /** Ids of the seeds that were asked what they have. */
+  readonly inquiries: string[] = [];
   readonly log: string[] = [];
   /** False: too many are being asked already. */
   canAskSeeds = true;
@@ -106,6 +108,10 @@ export class TestCluster {
         if (!this.canAskSeeds) return undefined;
         this.seedsAsked.push(seed.id);
         return () => void this.seedsCancelled.push(seed.id);
+      },
+      inquireSeed: (seed) => {
+        if (this.canAskSeeds) this.inquiries.push(seed.id);
+        return this.canAskSeeds;
       },
       logger: { debug: note, info: note, warn: note },
     });
