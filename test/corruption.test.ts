@@ -1,8 +1,10 @@
 import { execFile } from "node:child_process";
+import { EventEmitter, once } from "node:events";
 import { existsSync } from "node:fs";
 import { mkdir, open, readFile, stat, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
+import { createDfdaemonDownloadClient } from "@damselfly/rpc";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { sha256, sha256OfFile, useCluster, type RunningDaemon } from "./support/daemon.ts";
 import { openOriginServer, seededContent, type OriginServer } from "./support/origin-server.ts";
@@ -113,6 +115,47 @@ describe("a node's content", () => {
       expect([name, again.fromOrigin > 0]).toEqual([name, true]);
     }
   });
+
+  it.each(DAMAGES)(
+    "that is %s while it is handed over is fetched anew on the way, and once for all who take it",
+    async (_name, damage) => {
+      daemon ??= await start();
+      fileCount += 1;
+      const path = `/file-${fileCount}`;
+      // More than what is on its way to somebody who takes nothing.
+      const content = seededContent(16 * PIECE_LENGTH);
+      origin.set(path, { content });
+      const download = { url: `${origin.url}${path}`, needPieceContent: true };
+      const { taskId } = await cluster.fetch(download.url, { daemon });
+      await using client = createDfdaemonDownloadClient(daemon);
+      let begunCount = 0;
+      let damaged: Promise<void> | undefined;
+      const gate = new EventEmitter();
+      const opened = once(gate, "open");
+      const take = async (): Promise<string> => {
+        const parts: Uint8Array[] = [];
+        let startedCount = 0;
+        for await (const response of client.downloadTask({ download })) {
+          if (response.downloadTaskStartedResponse) startedCount += 1;
+          const piece = response.downloadPieceFinishedResponse?.piece;
+          if (!piece?.content) continue;
+          parts[piece.number] = piece.content;
+          if (parts.filter(Boolean).length !== 1) continue;
+          begunCount += 1;
+          if (begunCount === 2) gate.emit("open");
+          await opened;
+          damaged ??= damage(contentPathOf(daemon, taskId));
+          await damaged;
+        }
+        expect(startedCount).toBe(1);
+        return sha256(Buffer.concat(parts));
+      };
+      expect(await Promise.all([take(), take()])).toEqual([sha256(content), sha256(content)]);
+      const again = origin.bodyBytes(path) - content.length;
+      expect(again).toBeGreaterThan(0);
+      expect(again).toBeLessThanOrEqual(content.length);
+    },
+  );
 
   it("whose journals were damaged in any of these ways is given out or fetched, and they are set aside", async () => {
     daemon ??= await start();
@@ -271,6 +314,11 @@ class RottingDisk {
     // A process that somebody started in a network namespace meanwhile has the mount still, and the kernel with it what it had read.
     await writeFile("/proc/sys/vm/drop_caches", "1");
   }
+
+  /** A copy of the mount in another namespace, of who began one meanwhile, keeps in memory what was read before. */
+  async forget(path: string): Promise<void> {
+    await run("dd", [`if=${path}`, "iflag=nocache", "count=0"]);
+  }
 }
 
 describe("bits that flip on the disk, without a trace in stat,", () => {
@@ -299,11 +347,13 @@ describe("bits that flip on the disk, without a trace in stat,", () => {
     const url = serve();
     // A pass that ends before anything has rotted is the only one of the day.
     const first = await start({ "storage.scrubRate": 0 });
-    expect((await cluster.runDfget(url, { daemon: first, output: "-" })).exit.code).toBe(0);
+    const { exit, done } = await cluster.runDfget(url, { daemon: first, output: "-" });
+    expect(exit.code).toBe(0);
     await first.child.end();
     await disk.unmount();
     await disk.rot(CONTENT.subarray(PIECE_LENGTH + 5000, PIECE_LENGTH + 5064));
     await disk.mount();
+    await disk.forget(contentPathOf(first, done!.taskId));
     return { daemon: await start(), url };
   }
 
@@ -316,14 +366,34 @@ describe("bits that flip on the disk, without a trace in stat,", () => {
     expect(got).toMatchObject({ sha256: SHA256, fromOrigin: PIECE_LENGTH });
   });
 
-  it("are found when the content is handed over itself, and then fetched anew", async () => {
+  it("are found when the content is handed over itself, and fetched again on the way", async () => {
     const { daemon, url } = await withRot({ "storage.scrubRate": 0 });
+    const [one, other] = await Promise.all([
+      cluster.runDfget(url, { daemon, output: "-" }),
+      cluster.runDfget(url, { daemon, output: "-", flags: ["--digest", `sha256:${SHA256}`] }),
+    ]);
+    expect([one.exit.code, other.exit.code]).toEqual([0, 0]);
+    expect([sha256(one.stdout), sha256(other.stdout)]).toEqual([SHA256, SHA256]);
+    const { pathname } = new URL(url);
+    expect(origin.bodyBytes(pathname)).toBe(CONTENT.length + PIECE_LENGTH);
+  });
+
+  it("are found when a part of it is, and are in none that it gives when the origin is gone", async () => {
+    const { daemon, url } = await withRot({ "storage.scrubRate": 0 });
+    const { pathname } = new URL(url);
+    origin.set(pathname, { status: 500 });
     const refused = await cluster.runDfget(url, { daemon, output: "-" });
     expect(refused.exit.code).toBe(1);
-    expect(refused.stderr).toContain("what is on disk does not match its digest");
+    expect(refused.stderr).toContain("500");
     expect(Buffer.compare(refused.stdout, CONTENT.subarray(0, refused.stdout.length))).toBe(0);
-    const got = await cluster.runDfget(url, { daemon, output: "-" });
-    expect(sha256(got.stdout)).toBe(SHA256);
+    origin.set(pathname, { content: CONTENT });
+    const [from, to] = [PIECE_LENGTH + 1000, 2 * PIECE_LENGTH + 10];
+    const flags = ["--range", `${from}-${to}`];
+    const part = await cluster.runDfget(url, { daemon, output: "-", flags });
+    expect(part.done).toMatchObject({ fromOrigin: PIECE_LENGTH - 1000 });
+    expect(Buffer.compare(part.stdout, CONTENT.subarray(from, to + 1))).toBe(0);
+    const whole = await cluster.fetch(url, { daemon, flags: ["--transfer-from-dfdaemon"] });
+    expect(whole).toMatchObject({ sha256: SHA256, fromOrigin: 0 });
   });
 
   it("are found by the scrub", async () => {

@@ -63,6 +63,23 @@ describe("LocalContent", () => {
     expect(local.usedLength).toBe(0);
   });
 
+  it("keeps nothing in mind for a piece that could not be read, and what came before until it is taken", async () => {
+    const local = new LocalContent(100 * MIB, clock);
+    const { contents, take } = openCall(local);
+    const damaged = { readPiece: () => Promise.reject(new Error("damaged")) };
+    await contents.read(task, piece(MIB), signal);
+    for (let count = 0; count < 3; count += 1) {
+      await expect(contents.read(damaged, piece(8 * MIB), signal)).rejects.toThrow("damaged");
+      expect(local.usedLength).toBe(2 * MIB);
+    }
+    await contents.read(task, piece(MIB), signal);
+    expect(local.usedLength).toBe(4 * MIB);
+    contents[Symbol.dispose]();
+    take();
+    await clock.pass(0);
+    expect(local.usedLength).toBe(0);
+  });
+
   it("reads nothing more while there is no memory, and goes on when others have taken theirs", async () => {
     const local = new LocalContent(4 * MIB, clock);
     const [first, second] = [openCall(local), openCall(local)];

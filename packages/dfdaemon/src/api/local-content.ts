@@ -65,7 +65,15 @@ export class CallContent implements Disposable {
     const room = this.#budget.tryReserve(length) ?? (await this.#wait(length, signal));
     this.#oneBefore = this.#last;
     this.#last = room;
-    return await task.readPiece(piece.number);
+    try {
+      return await task.readPiece(piece.number);
+    } catch (error) {
+      // Nothing is handed over, so what was handed over last still is the last.
+      room.release();
+      this.#last = this.#oneBefore;
+      this.#oneBefore = undefined;
+      throw error;
+    }
   }
 
   /** Gives all of it back, once it is taken. */

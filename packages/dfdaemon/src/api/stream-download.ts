@@ -5,10 +5,12 @@ import {
 } from "@damselfly/rpc";
 import { TIMER_MS_MAX } from "@damselfly/settings";
 import type { StoredTask } from "@damselfly/storage";
+import { codeOf } from "../code-of.ts";
 import { DaemonError } from "../errors.ts";
 import { encodePiece } from "../piece-message.ts";
 import { DownloadCall } from "../tasks/download-call.ts";
 import type { PrefetchObserver, TaskManager } from "../tasks/task-manager.ts";
+import { ToldPieces } from "../tasks/told-pieces.ts";
 import { decodeDownload, type DecodedDownload } from "./decode-download.ts";
 import { leaveSomethingToRemove } from "./leave-something-to-remove.ts";
 import type { LocalContent } from "./local-content.ts";
@@ -34,7 +36,7 @@ export interface StreamDownloadOptions {
  * it says once more what is coming; what was said before is void then.
  */
 export async function* streamDownload(
-  manager: TaskManager,
+  manager: Pick<TaskManager, "download" | "prefetch">,
   request: DownloadTaskRequest__Output,
   options: StreamDownloadOptions,
 ): AsyncGenerator<DownloadTaskResponse, void, undefined> {
@@ -62,14 +64,15 @@ export async function* streamDownload(
 }
 
 async function* respond(
-  manager: TaskManager,
+  manager: Pick<TaskManager, "download" | "prefetch">,
   download: DecodedDownload,
   { hostId, signal, isOurs, localContent, taken, prefetchObserver }: StreamDownloadOptions,
 ): AsyncGenerator<DownloadTaskResponse, void, undefined> {
   let identity = { hostId, taskId: download.taskId, peerId: "" };
   let task: StoredTask | undefined;
   using contents = localContent.openCall(taken);
-  const call = new DownloadCall();
+  const told = download.needPieceContent ? new ToldPieces() : undefined;
+  const call = new DownloadCall(Date.now, told);
   const left = new AbortController();
   const events = manager.download(download, AbortSignal.any([signal, left.signal]), call);
   const onLeave = (): void => left.abort(signal.reason ?? nobodyWaits());
@@ -94,11 +97,19 @@ async function* respond(
       continue;
     }
     const piece = encodePiece(event.piece);
-    const content =
-      download.needPieceContent && task !== undefined
-        ? { content: await contents.read(task, event.piece, signal) }
-        : {};
-    yield { ...identity, downloadPieceFinishedResponse: { piece: { ...piece, ...content } } };
+    if (told === undefined || task === undefined) {
+      yield { ...identity, downloadPieceFinishedResponse: { piece } };
+      continue;
+    }
+    let content: Uint8Array;
+    try {
+      content = await contents.read(task, event.piece, signal);
+    } catch (error) {
+      // Found damaged just now, by us or by somebody else: the download has it fetched again when it goes on.
+      if (codeOf(error) === "ERR_PIECE_MISSING" && told.lose(event.piece.number)) continue;
+      throw error;
+    }
+    yield { ...identity, downloadPieceFinishedResponse: { piece: { ...piece, content } } };
   }
 }
 

@@ -3,6 +3,7 @@ import type { Flight } from "./flight.ts";
 import { MOVING_MS } from "./flight-wait.ts";
 import { OriginPause } from "./origin-pause.ts";
 import type { PreparationWatch } from "./task-preparer.ts";
+import type { ToldPieces } from "./told-pieces.ts";
 import type { Wait, WaitReason } from "./wait.ts";
 
 /** What a caller goes through, apart from the flight. */
@@ -17,6 +18,8 @@ const WORDS: Readonly<Record<Stage, string>> = {
 /** One caller's download: knows at each moment what it waits for. */
 export class DownloadCall implements PreparationWatch {
   readonly startedMs: number;
+  /** What the caller has got; absent: he begins anew whenever the download does. */
+  readonly told: ToldPieces | undefined;
   readonly #now: () => number;
   #stage: { readonly name: Stage; readonly sinceMs: number } | undefined;
   #movedMs: number;
@@ -24,8 +27,9 @@ export class DownloadCall implements PreparationWatch {
   #flight: Flight | undefined;
 
   /** @param now milliseconds; the flights' clock */
-  constructor(now: () => number = Date.now) {
+  constructor(now: () => number = Date.now, told?: ToldPieces) {
     this.#now = now;
+    this.told = told;
     this.startedMs = now();
     this.#movedMs = this.startedMs;
   }

@@ -1,3 +1,5 @@
+import { codeOf } from "../code-of.ts";
+
 /** What became of a task of late, for those who ask about it. Unix milliseconds. */
 export interface TaskEvents {
   /** A download of it failed, and none has succeeded since. */
@@ -45,4 +47,10 @@ export class TaskHistory {
     const [oldest] = this.#events.keys();
     if (this.#events.size > TASK_COUNT_MAX && oldest !== undefined) this.#events.delete(oldest);
   }
+}
+
+/** What is wrong with the place or the digest that one caller named says nothing about the task. */
+export function isAboutDelivery(error: unknown): boolean {
+  const code = codeOf(error);
+  return code.startsWith("ERR_OUTPUT") || code === "ERR_DIGEST_MISMATCH" || code === "ERR_RANGE";
 }

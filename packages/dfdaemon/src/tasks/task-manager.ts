@@ -20,13 +20,14 @@ import { DownloadCall } from "./download-call.ts";
 import type { DownloadRequest } from "./download-request.ts";
 import { DEFAULT_FLIGHT_LIMITS, type FlightLimits } from "./flight-limits.ts";
 import { Flight, type FlightGuard, type FlightObserver } from "./flight.ts";
-import { followPieces } from "./follow-pieces.ts";
 import { type SharedFlight, TaskFlights } from "./task-flights.ts";
-import { TaskHistory } from "./task-history.ts";
+import { isAboutDelivery, TaskHistory } from "./task-history.ts";
 import { reportTask, type RunningCall, type TaskReport } from "./task-report.ts";
 import { TaskPreparer } from "./task-preparer.ts";
 import { registrationOf } from "./registration-of.ts";
 import { skipsScheduler } from "./skips-scheduler.ts";
+import { asLocal, type Telling, tellPieces } from "./tell-pieces.ts";
+import { ToldPieces } from "./told-pieces.ts";
 import { joinSignals } from "../join-signals.ts";
 
 /** How often a task starts anew because its origin changed under it. */
@@ -234,6 +235,8 @@ export class TaskManager implements AsyncDisposable {
         either.throwIfAborted();
         const reason = whyAnew(error);
         if (reason === undefined) throw error;
+        const isDamage = codeOf(error) === "ERR_PIECE_MISSING";
+        if (isDamage && call.told?.takeGrowth()) restarts = 0;
         if (restarts === RESTARTS_MAX) {
           throw new DaemonError(
             "ERR_ORIGIN_UNSTABLE",
@@ -241,8 +244,10 @@ export class TaskManager implements AsyncDisposable {
             { cause: error },
           );
         }
-        this.#options.logger.warn({ taskId: request.taskId }, `${reason}: starting anew`);
-        if (codeOf(error) === "ERR_PIECE_MISSING") continue;
+        const how =
+          isDamage && call.told !== undefined ? "going on with what is missing" : "starting anew";
+        this.#options.logger.warn({ taskId: request.taskId }, `${reason}: ${how}`);
+        if (isDamage) continue;
         if (codeOf(error) === "ERR_ORIGIN_CHANGED") changedCount += 1;
         request = { ...request, revalidate: true, inOneGo: changedCount >= CHANGES_MAX };
         // Whoever gave us the wrong file would give it again.
@@ -261,7 +266,9 @@ export class TaskManager implements AsyncDisposable {
     const { task, rangeable, fresh = false, digestIsNews: isNews = false } = prepared;
     const range = request.range?.(task.facts.contentLength);
     const pieceNumbers = piecesOfRange(task.facts, range);
-    if (!fresh) await this.#verifyHits(task, pieceNumbers, signal);
+    const told = call.told ?? new ToldPieces();
+    const untold = told.untold(task, pieceNumbers);
+    if (!fresh) await this.#verifyHits(task, untold, signal);
     const { output } = request;
     // Told before anything is fetched, not after.
     if (output !== undefined)
@@ -275,17 +282,21 @@ export class TaskManager implements AsyncDisposable {
     try {
       const isKnown = task.complete && request.forOthers === true;
       if (isKnown) await this.#announceHolding(request, task, peerId, signal);
-      yield { kind: "started", peerId, task, range, pieceNumbers, finished };
+      const goesOn = !told.begin(task);
+      if (!goesOn) yield { kind: "started", peerId, task, range, pieceNumbers, finished };
       if (request.metadataOnly) return;
       if (finished) {
-        for (const number of pieceNumbers) {
+        for (const number of untold) {
           const piece = task.pieces.get(number);
           if (piece === undefined) throw pieceMissing(number);
-          yield { kind: "piece", piece: fresh ? piece : local(piece) };
+          told.add(number);
+          yield { kind: "piece", piece: fresh ? piece : asLocal(piece) };
+          if (!told.has(number)) throw pieceMissing(number);
         }
       } else {
         if (range === undefined) this.#digestCheck?.expect(task, request);
-        yield* this.#ride(request, { task, rangeable, peerId, pieceNumbers, call }, signal);
+        const telling = { task, pieceNumbers, told, inOrder: goesOn };
+        yield* this.#ride(request, { ...telling, rangeable, peerId, call }, signal);
       }
       call.enter("output");
       await this.#digestCheck?.assertGood(task, request, { isNews });
@@ -316,17 +327,14 @@ export class TaskManager implements AsyncDisposable {
   /** Joins the task's flight, or starts it, and follows until the pieces are there. */
   async *#ride(
     request: DownloadRequest,
-    trip: {
-      readonly task: StoredTask;
+    trip: Telling & {
       readonly rangeable: boolean;
       readonly peerId: string;
-      readonly pieceNumbers: readonly number[];
       readonly call: DownloadCall;
     },
     signal: AbortSignal,
   ): AsyncGenerator<DownloadEvent, void, undefined> {
-    const { task, pieceNumbers, call } = trip;
-    const told = new Set<number>();
+    const { task, pieceNumbers, call, told } = trip;
     let hasAskedForRoom = false;
     /** The disk has filled up since the task was created, by somebody else's hand: once, others make way. */
     const hasRoomNow = async (error: unknown): Promise<boolean> => {
@@ -342,12 +350,11 @@ export class TaskManager implements AsyncDisposable {
       );
       call.board(shared.flight);
       try {
-        const untold = pieceNumbers.filter((number) => !told.has(number));
-        for await (const { piece, fresh } of followPieces(task, untold, shared.ended, signal)) {
-          told.add(piece.number);
-          yield { kind: "piece", piece: fresh ? piece : local(piece) };
-        }
-        const missing = pieceNumbers.find((number) => !task.pieces.has(number));
+        for await (const piece of tellPieces(trip, shared, signal)) yield { kind: "piece", piece };
+        // Whoever has the content itself can do without what has gone since.
+        const isOwed = (number: number): boolean =>
+          !told.has(number) || (call.told === undefined && !task.pieces.has(number));
+        const missing = pieceNumbers.find(isOwed);
         if (missing !== undefined) throw pieceMissing(missing);
         return;
       } catch (error) {
@@ -446,14 +453,4 @@ export class TaskManager implements AsyncDisposable {
 export interface PrefetchObserver {
   started(): void;
   failed(): void;
-}
-
-/** What is wrong with the place or the digest that one caller named says nothing about the task. */
-function isAboutDelivery(error: unknown): boolean {
-  const code = codeOf(error);
-  return code.startsWith("ERR_OUTPUT") || code === "ERR_DIGEST_MISMATCH" || code === "ERR_RANGE";
-}
-
-function local(piece: PieceRecord): PieceRecord {
-  return { ...piece, trafficType: "LOCAL_PEER" };
 }
