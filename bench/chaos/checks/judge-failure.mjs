@@ -20,13 +20,11 @@ const MESSAGE_LENGTH_MAX = 2_000;
 const AWAY = ["kill-daemon", "kill-tree", "restart-daemon"];
 /** Content that is handed on as it comes cannot be taken back when the file changes. */
 const STREAMED = ["stdout", "range", "transfer"];
-/** A piece was damaged, and was found to be by somebody else and dropped, just before it was to be handed on. */
-const DROPPED = /piece \d+ of \d+ is not here/;
 
 /**
  * @param {{ download: object, error: object }} failure - `error`: what dfget printed last
- * @param {{ incidents: object[], wasDamaged: boolean, changeCount: number, lengths: number[] }} context - `incidents`: those that lasted
- *   meanwhile; `wasDamaged`: content on this node was at some time;   `changeCount`: how often the file has changed since it was there; `lengths`: of its versions so far
+ * @param {{ incidents: object[], changeCount: number, lengths: number[] }} context - `incidents`: those that lasted meanwhile; `changeCount`: how
+ *   often the file has changed since it was there; `lengths`: of its versions so far
  * @returns why it may not be, in words; undefined: it may
  */
 export function judgeFailure({ download, error }, context) {
@@ -38,7 +36,7 @@ export function judgeFailure({ download, error }, context) {
   return isExplained({ download, error }, context) ? undefined : "nothing explains it";
 }
 
-function isExplained({ download, error }, { incidents, wasDamaged, changeCount, lengths }) {
+function isExplained({ download, error }, { incidents, changeCount, lengths }) {
   const faults = incidents.map(({ fault }) => fault);
   const related = (relation) => faults.filter((fault) => relationOf(fault, download) === relation);
   const own = related("own");
@@ -50,8 +48,6 @@ function isExplained({ download, error }, { incidents, wasDamaged, changeCount, 
   const hasNoWay = [...own, ...related("origin"), ...related("everybody")].some((fault) =>
     ["cut", "split", "origin-error"].includes(fault.kind),
   );
-  const isDropped = STREAMED.includes(mode) && DROPPED.test(error.message);
-  const isDamaged = wasDamaged && (isDropped || /does not match its digest/.test(error.message));
   switch (error.code) {
     case "ERR_DAEMON_UNREACHABLE":
       return isAway;
@@ -70,7 +66,7 @@ function isExplained({ download, error }, { incidents, wasDamaged, changeCount, 
     case "ERR_DOWNLOAD": {
       const isUnstable = changeCount >= 3;
       const isDeleted = own.some(({ kind }) => kind === "delete-task");
-      return isAway || isFull || hasNoWay || isTornAway || isUnstable || isDeleted || isDamaged;
+      return isAway || isFull || hasNoWay || isTornAway || isUnstable || isDeleted;
     }
     default:
       return false;

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { judgeFailure } from "./judge-failure.mjs";
 
-const CALM = { incidents: [], wasDamaged: false, changeCount: 0, lengths: [100] };
+const CALM = { incidents: [], changeCount: 0, lengths: [100] };
 const download = { node: "peer-1", file: "f", mode: "file" };
 
 function judge(error, { incidents = [], ...context } = {}, manner = {}) {
@@ -70,19 +70,13 @@ describe("judgeFailure", () => {
     expect(judge({ code: "ERR_OUTPUT" }, { incidents })).toBe("nothing explains it");
   });
 
-  it("lets damage be an error that says so, and only where there was some", () => {
-    const error = { code: "ERR_DOWNLOAD", message: "What is on disk does not match its digest." };
-    expect(judge(error, { wasDamaged: true })).toBeUndefined();
-    expect(judge(error)).toBe("nothing explains it");
-    expect(judge({ code: "ERR_DOWNLOAD" }, { wasDamaged: true })).toBe("nothing explains it");
-    const dropped = {
-      code: "ERR_DOWNLOAD",
-      message: "Cannot read task 1: piece 3 of 5 is not here",
-    };
-    expect(judge(dropped, { wasDamaged: true }, { mode: "transfer" })).toBeUndefined();
-    expect(judge(dropped, {}, { mode: "transfer" })).toBe("nothing explains it");
-    // A file is put in place when it is whole: what was dropped is fetched again.
-    expect(judge(dropped, { wasDamaged: true })).toBe("nothing explains it");
+  it("lets damage be no error, also where content is handed on as it comes: what is found to be damaged is fetched again", () => {
+    for (const message of [
+      "Cannot read piece 3 of task 1: what is on disk does not match its digest",
+      "Cannot read task 1: piece 3 of 5 is not here",
+    ])
+      for (const mode of ["transfer", "stdout", "range", "file"])
+        expect(judge({ code: "ERR_DOWNLOAD", message }, {}, { mode })).toBe("nothing explains it");
   });
 
   it("wants a code that there is and a sentence, whatever went wrong", () => {

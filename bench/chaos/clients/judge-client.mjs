@@ -41,12 +41,6 @@ export async function judgeClient(client, { file, incidents }) {
           untilMs: client.endedMs,
           settleMs: SETTLE_MS,
         }),
-        wasDamaged: incidents.all.some(
-          ({ fault, fromMs }) =>
-            fault.kind === "corrupt-content" &&
-            fault.target === download.node &&
-            fromMs <= client.endedMs,
-        ),
         changeCount: versions.length - 1,
         lengths: versions.map((version) => file.content(version).length),
       },
