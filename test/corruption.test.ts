@@ -311,8 +311,6 @@ class RottingDisk {
     const file = await open(this.#image, "r+");
     await file.write(Buffer.from([~(bytes[0] ?? 0) & 0xff]), 0, 1, position);
     await file.close();
-    // A process that somebody started in a network namespace meanwhile has the mount still, and the kernel with it what it had read.
-    await writeFile("/proc/sys/vm/drop_caches", "1");
   }
 
   /** A copy of the mount in another namespace, of who began one meanwhile, keeps in memory what was read before. */
