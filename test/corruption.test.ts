@@ -394,6 +394,15 @@ describe("bits that flip on the disk, without a trace in stat,", () => {
     expect(whole).toMatchObject({ sha256: SHA256, fromOrigin: 0 });
   });
 
+  it("are found by the digest that a user names, and fetched anew", async () => {
+    const { daemon, url } = await withRot({ "storage.scrubRate": 0 });
+    const flags = ["--digest", `sha256:${SHA256}`];
+    const got = await cluster.fetch(url, { daemon, flags });
+    expect(got.sha256).toBe(SHA256);
+    const { pathname } = new URL(url);
+    expect(origin.bodyBytes(pathname)).toBe(CONTENT.length + PIECE_LENGTH);
+  });
+
   it("are found by the scrub", async () => {
     const { daemon, url } = await withRot({
       "storage.scrubRate": "100MiB",

@@ -1,13 +1,15 @@
 import type { Storage, StoredTask } from "@damselfly/storage";
 import { codeOf } from "../code-of.ts";
 import { DaemonError } from "../errors.ts";
-import { PeersLied } from "./begin-anew.ts";
+import { PeersLied, pieceMissing } from "./begin-anew.ts";
 import type { ByteRange } from "./byte-range.ts";
 import type { DownloadRequest } from "./download-request.ts";
+import { findDamaged } from "./find-damaged.ts";
 
 /**
  * The last steps of a download: the digest that its caller named, and the file where he wants it.
  *
+ * @throws {StorageError} `ERR_PIECE_MISSING` the digest is another one because the disk has damaged a piece since it came: it is dropped
  * @throws {PeersLied} the digest is another one, and a part of the file came from peers: the task is deleted
  * @throws {StorageError | DaemonError} why it cannot be done; `ERR_DIGEST_MISMATCH` where only the origin can have been wrong
  */
@@ -41,7 +43,10 @@ export async function deliver(
       }
     }
   } catch (error) {
-    if (codeOf(error) !== "ERR_DIGEST_MISMATCH" || request.needBackToSource) throw error;
+    if (codeOf(error) !== "ERR_DIGEST_MISMATCH") throw error;
+    const damaged = await findDamaged(task);
+    if (damaged !== undefined) throw pieceMissing(damaged);
+    if (request.needBackToSource) throw error;
     const fromPeers = [...task.pieces.values()].some(({ parentId }) => parentId !== "");
     if (!fromPeers || request.disableBackToSource) throw error;
     // Every piece was what its parent said it was: so a parent lied, or its copy is of another file. The origin decides.

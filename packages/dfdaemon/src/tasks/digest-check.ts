@@ -5,6 +5,7 @@ import { OriginError } from "../origins/origin-error.ts";
 import { redactUrl } from "../origins/redact-url.ts";
 import { PeersLied, pieceMissing } from "./begin-anew.ts";
 import type { DownloadRequest } from "./download-request.ts";
+import { findDamaged } from "./find-damaged.ts";
 
 export interface DigestCheckOptions {
   readonly storage: Storage;
@@ -88,11 +89,8 @@ export class DigestCheck {
       onChecked?.({ algorithm, isGood: true });
       return { kind: "good" };
     }
-    const before = [...task.pieces.keys()];
-    if ((await task.dropDamaged()) > 0) {
-      const pieceNumber = before.find((number) => !task.pieces.has(number)) ?? 0;
-      return { kind: "damaged", pieceNumber };
-    }
+    const damaged = await findDamaged(task);
+    if (damaged !== undefined) return { kind: "damaged", pieceNumber: damaged };
     onChecked?.({ algorithm, isGood: false });
     const fromPeers = [...task.pieces.values()].some(({ parentId }) => parentId !== "");
     logger.warn(

@@ -1,0 +1,15 @@
+import type { StoredTask } from "@damselfly/storage";
+
+/**
+ * Reads what is on disk of a task, after its content turned out to be wrong as a whole: what the disk has damaged since is dropped, and can be
+ * fetched again.
+ *
+ * @returns the number of a piece that was dropped; undefined: every piece is what it was when it came
+ */
+export async function findDamaged(
+  task: Pick<StoredTask, "pieces" | "dropDamaged">,
+): Promise<number | undefined> {
+  const before = [...task.pieces.keys()];
+  if ((await task.dropDamaged()) === 0) return undefined;
+  return before.find((number) => !task.pieces.has(number)) ?? 0;
+}
