@@ -27,7 +27,7 @@ export function whyAnew(error: unknown): string | undefined {
   if (error instanceof PeersLied) return "the peers gave another file";
   if (!(error instanceof StorageError)) return undefined;
   if (code === "ERR_TASK_GONE") return "the task was deleted";
-  if (code === "ERR_PIECE_MISSING") return "the file on disk was changed by somebody else";
+  if (code === "ERR_PIECE_MISSING") return "a piece of the file is damaged or gone on the disk";
   return undefined;
 }
 
