@@ -1,33 +1,10 @@
 import type { Download__Output } from "@damselfly/rpc";
 import { describe, expect, it } from "vitest";
+import { downloadMessage as message } from "../testing/download-message.ts";
 import { createTestAuthority } from "../testing/test-certificates.ts";
 import { decodeDownload } from "./decode-download.ts";
 
 const LOCAL = { outputAllowed: true };
-
-/** As a client's message arrives, defaults filled in. */
-function message(fields: Partial<Download__Output>): Download__Output {
-  return {
-    url: "http://origin.test/file",
-    type: "STANDARD",
-    priority: "LEVEL6",
-    filteredQueryParams: [],
-    requestHeader: {},
-    disableBackToSource: false,
-    needBackToSource: false,
-    certificateChain: [],
-    prefetch: false,
-    isPrefetch: false,
-    needPieceContent: false,
-    forceHardLink: false,
-    overwrite: false,
-    enableTaskIdBasedBlobDigest: false,
-    metadataOnly: false,
-    schedulingPolicy: "AUTO",
-    extension: null,
-    ...fields,
-  };
-}
 
 describe("decodeDownload", () => {
   it("takes a user named in the URL for what it is: credentials", () => {

@@ -6,6 +6,7 @@ import type { StoredTask } from "@damselfly/storage";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { OriginError } from "../origins/origin-error.ts";
 import { REPAIRS_MAX } from "../tasks/told-pieces.ts";
+import { downloadMessage } from "../testing/download-message.ts";
 import {
   openFakeCluster,
   PIECE_LENGTH,
@@ -46,26 +47,7 @@ function ask(
   fields: Partial<Download__Output> = {},
   signal: AbortSignal = new AbortController().signal,
 ): AsyncGenerator<DownloadTaskResponse, void, undefined> {
-  const download: Download__Output = {
-    url: "http://origin.test/file",
-    type: "STANDARD",
-    priority: "LEVEL6",
-    filteredQueryParams: [],
-    requestHeader: {},
-    disableBackToSource: false,
-    needBackToSource: false,
-    certificateChain: [],
-    prefetch: false,
-    isPrefetch: false,
-    needPieceContent: true,
-    forceHardLink: false,
-    overwrite: false,
-    enableTaskIdBasedBlobDigest: false,
-    metadataOnly: false,
-    schedulingPolicy: "AUTO",
-    extension: null,
-    ...fields,
-  };
+  const download = downloadMessage({ needPieceContent: true, ...fields });
   const manager: Parameters<typeof streamDownload>[0] = {
     // As small as the pieces of tests are no user's may be.
     download: (request, until, call) =>
