@@ -58,8 +58,8 @@ export interface RunOptions {
   readonly proxy?: ProxySettings;
   /** What this host is called in a cluster's tools; by default its hostname. */
   readonly instanceName?: string | undefined;
-  /** Starts a data-plane process for a storage's directory. Absent: this process moves content as well. */
-  readonly spawnWorker?: ((directory: string) => WorkerProcess) | undefined;
+  /** A data-plane process for the storage, started now or before. Absent: this process moves content as well. */
+  readonly spawnWorker?: (() => WorkerProcess) | undefined;
   /** Stops the daemon gracefully. */
   readonly signal: AbortSignal;
   /** Called once everything listens. */

@@ -33,7 +33,7 @@ export interface OpenDataPlaneOptions {
   /** What all of it together may take. */
   readonly limits: ContentLimitsInit;
   /** Starts a data-plane process; absent: there are none, and this one does it all. */
-  readonly spawn: ((directory: string) => WorkerProcess) | undefined;
+  readonly spawn: (() => WorkerProcess) | undefined;
   /** For the storage, besides what the settings say of it. */
   readonly storage?: Pick<StorageOptions, "makeRoom" | "onDamaged">;
   readonly logger: Logger;
@@ -70,7 +70,7 @@ export async function openDataPlane(
       ...commonOptions(config, options),
       storage,
       count,
-      spawn: () => spawn(directory),
+      spawn,
       origin: options.originInit,
       limits: options.limits,
       tls: options.policy.tls !== undefined,
