@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest";
 import type { QuicStream } from "./quic.ts";
 import { MemoryNetwork, type MemoryNetworkOptions } from "./testing/memory-network.ts";
 import { createQueue, type Pair, withPair } from "./testing/open-pair.ts";
+import { handshakePacket } from "./testing/short-packet.ts";
 import { failureOf, pattern, readAll } from "./testing/stream-bytes.ts";
 
 /** A pair over a network of its own; `incoming` has the streams that the accepting side is sent. */
@@ -57,6 +58,27 @@ describe("QuicStream", () => {
       await stream.end(Buffer.from("no answer, please"));
       const taken = await incoming();
       expect((await readAll(taken)).toString()).toBe("no answer, please");
+      expect(await taken.closed).toMatchObject({ code: "ERR_STREAM_STOPPED" });
+    });
+  });
+
+  it("tells the peer of a stop that shares a datagram with a packet of the handshake, which is over there", async () => {
+    await withNetwork(async ({ dialled, incoming, network }) => {
+      // As the dialler sends it while it does not know that yet.
+      network.onDatagram = (datagram) => {
+        const isShort = ((datagram.bytes[0] ?? 0) & 0x80) === 0;
+        if (!isShort || datagram.to.port !== dialled.remoteAddress.port) return true;
+        const bytes = Buffer.concat([
+          handshakePacket(datagram.bytes.subarray(1, 17), 60),
+          datagram.bytes,
+        ]);
+        network.inject({ ...datagram, bytes });
+        return false;
+      };
+      const stream = dialled.openStream();
+      stream.stopReading(5);
+      await stream.end(Buffer.from("no answer, please"));
+      const taken = await incoming();
       expect(await taken.closed).toMatchObject({ code: "ERR_STREAM_STOPPED" });
     });
   });

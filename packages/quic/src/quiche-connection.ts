@@ -1,6 +1,7 @@
 import { performance } from "node:perf_hooks";
 import type { HostPort, NativeConnection, ReceiveInfo } from "./binding.ts";
 import { CONNECTION_REFUSED, closeError, readCloseReason } from "./close-reason.ts";
+import { endOfHandshakePacket } from "./end-of-handshake-packet.ts";
 import { assertInteger, type ResolvedOptions } from "./endpoint-options.ts";
 import { QuicError } from "./errors.ts";
 import { Handshake } from "./handshake.ts";
@@ -408,7 +409,16 @@ export class QuicheConnection implements QuicConnection, StreamCarrier {
     if (this.#phase === "over") this.#answerOver();
     const firstByte = datagram[0] ?? 0; // changed by decryption
     try {
-      this.native.recv(datagram, info);
+      let rest = datagram;
+      for (
+        let end = endOfHandshakePacket(rest);
+        end !== undefined;
+        end = endOfHandshakePacket(rest)
+      ) {
+        this.native.recv(rest.subarray(0, end), info);
+        rest = rest.subarray(end);
+      }
+      this.native.recv(rest, info);
     } catch {
       // The binding has noted why, and its turn sends the close frame and reads the reason.
     }

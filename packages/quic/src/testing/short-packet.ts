@@ -12,3 +12,10 @@ export function longPacket(id: Uint8Array, length: number, type: 0 | 1 | 2 | 3):
   packet.set([0xc0 | (type << 4), 0, 0, 0, 1, id.byteLength, ...id]);
   return packet;
 }
+
+/** What passes for a Handshake packet to connection `id`, with `length` bytes behind its header, 16,383 at most. */
+export function handshakePacket(id: Uint8Array, length: number): Buffer {
+  const lengthField = Buffer.of(0x40 | (length >> 8), length);
+  const head = Buffer.of(0xe0, 0, 0, 0, 1, id.byteLength, ...id, 0);
+  return Buffer.concat([head, lengthField, Buffer.alloc(length, 7)]);
+}
