@@ -1,9 +1,9 @@
 import { createHash } from "node:crypto";
-import { crc32 } from "node:zlib";
 
 import type { PieceInfo } from "@damselfly/transport";
 
 import { StorageError } from "./errors.ts";
+import { loadCrc32 } from "./fast-crc32.ts";
 
 /** Computes one digest over bytes as they pass. */
 export interface Digester {
@@ -83,11 +83,11 @@ export function isStrong(algorithm: string): boolean {
 
 /** CRC-32 (IEEE), decimal, as Dragonfly writes it: "test content" is `crc32:1475635037`. */
 class Crc32Digester implements Digester {
+  readonly #crc32 = loadCrc32();
   #value = 0;
 
   update(bytes: Uint8Array): void {
-    // Node's crc32 of nothing is 0, whatever the value so far, where the empty array has no memory behind it.
-    if (bytes.byteLength > 0) this.#value = crc32(bytes, this.#value);
+    this.#value = this.#crc32(bytes, this.#value);
   }
 
   text(): string {
