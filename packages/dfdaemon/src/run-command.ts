@@ -3,6 +3,7 @@ import { fileURLToPath } from "node:url";
 import { openLog } from "@damselfly/settings";
 import { loadConfig } from "./config/load-config.ts";
 import type { RunOptions } from "./config/parse-arguments.ts";
+import { QuietCollector } from "./collect-when-quiet.ts";
 import { countWorkers } from "./data-plane/count-workers.ts";
 import { spawnWorker } from "./data-plane/processes/control/worker-process.ts";
 import { WorkersAhead } from "./data-plane/processes/control/workers-ahead.ts";
@@ -36,6 +37,7 @@ export async function runCommand(options: RunOptions): Promise<number> {
     const workerCount = countWorkers(config);
     // Where content does not come through this process, it is collected as any other.
     if (workerCount === 0) tuneCollector();
+    using _ = new QuietCollector();
     using workers = new WorkersAhead(workerCount, () =>
       spawnWorker(WORKER_PATH, config.storage.dir),
     );

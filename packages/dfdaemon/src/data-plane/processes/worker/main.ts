@@ -1,6 +1,7 @@
 import { Socket } from "node:net";
 import process from "node:process";
 import { Worker } from "node:worker_threads";
+import { QuietCollector } from "../../../collect-when-quiet.ts";
 import { tuneCollector } from "../../../tune-collector.ts";
 import { openPipeChannel } from "../link/pipe-channel.ts";
 import type { SocketNote } from "../protocol.ts";
@@ -14,6 +15,7 @@ import { runWorker } from "./run-worker.ts";
 for (const signal of ["SIGINT", "SIGTERM", "SIGQUIT", "SIGHUP"] as const)
   process.on(signal, () => {});
 tuneCollector();
+using _ = new QuietCollector();
 new Worker(new URL("./orphan-watch.js", import.meta.url), {
   workerData: { fd: LIFELINE_FD },
   resourceLimits: { maxOldGenerationSizeMb: 8, maxYoungGenerationSizeMb: 2 },
