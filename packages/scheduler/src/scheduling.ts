@@ -1,6 +1,7 @@
 import type { Download__Output, Host__Output } from "@damselfly/rpc";
 import { SchedulerError } from "./errors.ts";
-import { guestFacts, Host } from "./host.ts";
+import { guestFacts, type Host } from "./host.ts";
+import { type Announcement, HostDirectory } from "./host-directory.ts";
 import type { Logger } from "./logger.ts";
 import { LookBudget } from "./look-budget.ts";
 import { OriginTurns } from "./origin-turns.ts";
@@ -72,8 +73,7 @@ export class Scheduling {
   readonly #limits: SchedulerLimits;
   readonly #looks: LookBudget;
   readonly #room: Room;
-  readonly #hosts = new Map<string, Host>();
-  readonly #seeds = new Set<Host>();
+  readonly #hosts: HostDirectory;
   readonly #tasks = new Map<string, Task>();
   /** Those with a peer that wants something. */
   readonly #active = new Set<Task>();
@@ -85,7 +85,13 @@ export class Scheduling {
     this.#limits = { ...DEFAULT_SCHEDULER_LIMITS, ...options.limits };
     this.#looks = new LookBudget(this.#limits.lookCountMax);
     this.#room = new Room(this.#limits, (peer) => this.#removePeer(peer));
-    this.#turns = new OriginTurns({ ...options, seeds: this.#seeds });
+    this.#hosts = new HostDirectory({
+      ...options,
+      limits: this.#limits,
+      room: this.#room,
+      onLeft: (host) => this.#hostLeft(host),
+    });
+    this.#turns = new OriginTurns({ ...options, seeds: this.#hosts.seeds });
     this.#seedsWord = new SeedsWord({ ...options, turns: this.#turns });
     this.#placement = new Placement({
       ...options,
@@ -98,7 +104,7 @@ export class Scheduling {
 
   /** Those that have announced themselves. */
   get hosts(): Host[] {
-    return [...this.#hosts.values()].filter((host) => !host.isGuest);
+    return this.#hosts.announced;
   }
 
   get tasks(): Iterable<Task> {
@@ -107,9 +113,7 @@ export class Scheduling {
 
   /** @throws {SchedulerError} `ERR_HOST_NOT_FOUND` */
   host(id: string): Host {
-    const host = this.#hosts.get(id);
-    if (host !== undefined) return host;
-    throw new SchedulerError("ERR_HOST_NOT_FOUND", `host ${id} not found`);
+    return this.#hosts.require(id);
   }
 
   /** As announced, or what the id says. */
@@ -133,64 +137,17 @@ export class Scheduling {
 
   /** The living daemon that has this one's id at another address, if there is one. */
   rivalOf(facts: Host__Output): Host | undefined {
-    const known = this.#hosts.get(facts.id);
-    if (known === undefined || known.isGuest || known.expiresAtMs <= this.#options.now()) {
-      return undefined;
-    }
-    return known.facts.ip === facts.ip && known.facts.port === facts.port ? undefined : known;
+    return this.#hosts.rivalOf(facts);
   }
 
-  /**
-   * @param options.intervalMs until the next announcement; absent: the host keeps for `hostTtlMs`
-   * @param options.certified whoever announces it has shown its certificate
-   * @param options.evict forget the rival and its peers: it is known to be gone
-   * @param options.address of whoever announces it
-   * @throws {SchedulerError} `ERR_HOST_TAKEN`, `ERR_FULL`
-   */
-  announceHost(
-    facts: Host__Output,
-    options: {
-      readonly intervalMs?: number;
-      readonly evict?: boolean;
-      readonly certified?: boolean;
-      readonly address?: string;
-    } = {},
-  ): Host {
-    const rival = this.rivalOf(facts);
-    if (rival !== undefined && options.evict !== true) {
-      const { ip, port } = rival.facts;
-      throw new SchedulerError(
-        "ERR_HOST_TAKEN",
-        `Cannot announce host ${facts.id} at ${facts.ip}:${facts.port}: a daemon at ${ip}:${port} has this id; two daemons on one machine need different hostnames`,
-      );
-    }
-    if (rival !== undefined) {
-      this.#options.logger.warn(
-        { host: facts.id, ip: facts.ip, port: facts.port, formerPort: rival.facts.port },
-        "host has come back at another address, forgetting what it had",
-      );
-      this.#removeHost(rival);
-    }
-    const lifetimeMs =
-      options.intervalMs === undefined
-        ? this.#config.hostTtlMs
-        : Math.min(2 * options.intervalMs, this.#limits.hostLifetimeMsMax);
-    const expiresAtMs = this.#options.now() + lifetimeMs;
-    const { address = "" } = options;
-    const host = this.#hosts.get(facts.id) ?? this.#newHost({ facts, expiresAtMs, address });
-    this.#room.holdHost(host, textLengthOf(facts));
-    host.facts = facts;
-    host.expiresAtMs = expiresAtMs;
-    host.certified = options.certified ?? false;
-    this.#hosts.set(host.id, host);
-    if (host.isSeed) this.#seeds.add(host);
-    else this.#seeds.delete(host);
-    return host;
+  /** @throws {SchedulerError} `ERR_HOST_TAKEN`, `ERR_FULL` */
+  announceHost(facts: Host__Output, options: Announcement = {}): Host {
+    return this.#hosts.announce(facts, options);
   }
 
   /** @throws {SchedulerError} `ERR_HOST_NOT_FOUND` */
   deleteHost(id: string): void {
-    this.#removeHost(this.host(id));
+    this.#hosts.remove(this.host(id));
   }
 
   /**
@@ -201,7 +158,7 @@ export class Scheduling {
   register(registration: Registration, voice: PeerVoice): Peer {
     const { peerId, taskId, address = "" } = registration;
     const download = withOwnBytes(registration.download);
-    const host = this.#hosts.get(registration.hostId) ?? this.#receive(registration);
+    const host = this.#hosts.get(registration.hostId) ?? this.#hosts.receive(registration);
     const known = this.#tasks.get(taskId);
     const namesake = known?.peers.get(peerId);
     if (namesake !== undefined && namesake.host !== host) {
@@ -241,40 +198,6 @@ export class Scheduling {
     if (peer.waiting === undefined) this.#placement.settle(task);
     else this.#placement.settleFor(peer);
     return peer;
-  }
-
-  /**
-   * Dragonfly's daemons announce themselves every five minutes, whether the scheduler was started anew meanwhile or not, and go to the
-   * origin when it does not know them: they may download all the same. Ours announce themselves when they are told.
-   *
-   * @throws {SchedulerError} `ERR_HOST_NOT_FOUND`, `ERR_FULL`
-   */
-  #receive({ hostId, takesPushes, address = "" }: Registration): Host {
-    if (takesPushes) return this.host(hostId);
-    const facts = guestFacts(hostId);
-    const expiresAtMs = this.#options.now() + this.#config.hostTtlMs;
-    const host = this.#newHost({ facts, expiresAtMs, address });
-    this.#room.holdHost(host, textLengthOf(facts));
-    this.#hosts.set(hostId, host);
-    return host;
-  }
-
-  /** @throws {SchedulerError} `ERR_FULL` */
-  #newHost(init: {
-    readonly facts: Host__Output;
-    readonly expiresAtMs: number;
-    readonly address: string;
-  }): Host {
-    if (!this.#room.hasRoomForHost(init.address)) {
-      // Nothing is lost with one of whom nobody has heard but its name.
-      for (const host of this.#hosts.values()) {
-        if (!host.isGuest || host.peers.size > 0) continue;
-        this.#removeHost(host);
-        if (this.#room.hasRoomForHost(init.address)) break;
-      }
-    }
-    if (!this.#room.hasRoomForHost(init.address)) throw full("further hosts");
-    return new Host(init);
   }
 
   /** @throws {SchedulerError} `ERR_FULL` */
@@ -546,7 +469,7 @@ export class Scheduling {
   tick(): void {
     const nowMs = this.#options.now();
     this.#looks.refill();
-    this.#forgetHosts(nowMs);
+    this.#hosts.forgetExpired(nowMs);
     if (nowMs - this.#sweptAtMs >= this.#config.gcIntervalMs) this.#sweep(nowMs);
     const active = [...this.#active];
     for (const task of active) {
@@ -585,7 +508,6 @@ export class Scheduling {
     this.#tasks.clear();
     this.#active.clear();
     this.#hosts.clear();
-    this.#seeds.clear();
   }
 
   #heard(peer: Peer): void {
@@ -620,10 +542,7 @@ export class Scheduling {
     voice?.refuse(new SchedulerError("ERR_PEER_GONE", message));
   }
 
-  #removeHost(host: Host): void {
-    this.#hosts.delete(host.id);
-    this.#seeds.delete(host);
-    this.#room.dropHost(host);
+  #hostLeft(host: Host): void {
     const tasks = new Set([...host.peers].map((peer) => peer.task));
     for (const peer of host.peers) this.#removePeer(peer);
     for (const task of this.#tasks.values()) {
@@ -632,14 +551,6 @@ export class Scheduling {
       tasks.add(task);
     }
     for (const task of tasks) this.#placement.settle(task);
-  }
-
-  #forgetHosts(nowMs: number): void {
-    for (const host of this.#hosts.values()) {
-      if (host.expiresAtMs > nowMs) continue;
-      this.#options.logger.warn({ host: host.id }, "host has not announced itself, forgetting it");
-      this.#removeHost(host);
-    }
   }
 
   #sweep(nowMs: number): void {
