@@ -23,7 +23,7 @@ const fresh = join(bundles, `.new-${process.pid}`);
 try {
   const outputs = await Promise.all(Object.keys(PROGRAMS).map(bundleProgram));
   const name = nameOf(outputs.flat());
-  if (!existsSync(join(bundles, name))) renameSync(fresh, join(bundles, name));
+  keep(name);
   mark(name);
   removeOlder(name);
   console.log(`bundle: made ${join("bundle", name)} in ${Date.now() - startedMs} ms`);
@@ -90,6 +90,17 @@ function nameOf(files) {
   return hash.digest("hex").slice(0, 16);
 }
 
+/** Puts it in its place, unless the same is there: also when another process is about it at this moment. */
+function keep(name) {
+  const place = join(bundles, name);
+  if (existsSync(place)) return;
+  try {
+    renameSync(fresh, place);
+  } catch (error) {
+    if (!existsSync(place)) throw error;
+  }
+}
+
 /** From now on it is what commands run. What was compiled while it was being made is newer. */
 function mark(name) {
   const written = join(fresh, "current");
@@ -104,7 +115,7 @@ function removeOlder(name) {
     .filter((entry) => entry.isDirectory() && entry.name !== name && !entry.name.startsWith("."))
     .map((entry) => join(bundles, entry.name))
     .toSorted((a, b) => statSync(b).mtimeMs - statSync(a).mtimeMs);
-  for (const path of older.slice(OLDER_MAX)) rmSync(path, { recursive: true });
+  for (const path of older.slice(OLDER_MAX)) rmSync(path, { recursive: true, force: true });
 }
 
 function absolute(path) {
