@@ -249,6 +249,26 @@ describe("content that is handed on", () => {
     expect(assembled(handed).equals(changed)).toBe(true);
   });
 
+  it("begins anew when the task is deleted", async () => {
+    let isDeleted = false;
+    const handed = await take(ask(), async (count) => {
+      if (count !== 3 || isDeleted) return;
+      isDeleted = true;
+      await node.storage.deleteTask(TASK_ID);
+    });
+    expect(handed).toMatchObject({ startedCount: 2, failure: undefined });
+    expect(assembled(handed).equals(cluster.origin.content)).toBe(true);
+    expect(cluster.origin.servedLength).toBe(LENGTH);
+  });
+
+  it("ends when the task is deleted each time", async () => {
+    const handed = await take(ask(), async (count) => {
+      if (count === 3) await node.storage.deleteTask(TASK_ID);
+    });
+    expect(handed.failure).toMatchObject({ code: "ERR_ORIGIN_UNSTABLE" });
+    await vi.waitFor(() => expect(localContent.usedLength).toBe(0));
+  });
+
   it("ends, and leaves nothing, when whoever takes it leaves while a piece is fetched again", async () => {
     const left = new AbortController();
     const [asked, answered] = [openGate(), openGate()];
@@ -297,6 +317,30 @@ describe("content that is handed on as it comes", () => {
     });
     expect(handed).toMatchObject({ startedCount: 1, failure: undefined });
     expect(assembled(handed).equals(cluster.origin.content)).toBe(true);
+  });
+
+  it("begins anew when the origin has another file, and somebody else has found that out", async () => {
+    const changed = randomBytes(LENGTH);
+    let isChanged = false;
+    let whole: Promise<unknown> | undefined;
+    const held = openGate();
+    cluster.origin.beforeChunk = async (position) => {
+      if (!isChanged && position >= LENGTH - PIECE_LENGTH) await held.promise;
+    };
+    const handed = await take(ask(), async () => {
+      if (isChanged) return;
+      isChanged = true;
+      cluster.origin.content = changed;
+      cluster.origin.etag = '"2"';
+      whole = node.download({ revalidate: true });
+      await vi.waitFor(async () =>
+        expect((await storedTask())?.facts.contentVersion).toContain("2"),
+      );
+      held.resolve();
+    });
+    await whole;
+    expect(handed).toMatchObject({ startedCount: 2, failure: undefined });
+    expect(assembled(handed).equals(changed)).toBe(true);
   });
 
   it("is whole when a piece that was to be taken was dropped by somebody else", async () => {

@@ -11,6 +11,7 @@ import { encodePiece } from "../piece-message.ts";
 import { DownloadCall } from "../tasks/download-call.ts";
 import type { PrefetchObserver, TaskManager } from "../tasks/task-manager.ts";
 import { ToldPieces } from "../tasks/told-pieces.ts";
+import { toError } from "../to-error.ts";
 import { decodeDownload, type DecodedDownload } from "./decode-download.ts";
 import { leaveSomethingToRemove } from "./leave-something-to-remove.ts";
 import type { LocalContent } from "./local-content.ts";
@@ -107,7 +108,10 @@ async function* respond(
     } catch (error) {
       // Found damaged just now, by us or by somebody else: the download has it fetched again when it goes on.
       if (codeOf(error) === "ERR_PIECE_MISSING" && told.lose(event.piece.number)) continue;
-      throw error;
+      if (codeOf(error) !== "ERR_TASK_GONE") throw error;
+      // Deleted, or of a version that the origin does not have any more: the download knows why, and begins anew if that is worth it.
+      told.end(toError(error));
+      continue;
     }
     yield { ...identity, downloadPieceFinishedResponse: { piece: { ...piece, content } } };
   }

@@ -291,6 +291,7 @@ export class TaskManager implements AsyncDisposable {
           if (piece === undefined) throw pieceMissing(number);
           told.add(number);
           yield { kind: "piece", piece: fresh ? piece : asLocal(piece) };
+          told.assertGoesOn();
           if (!told.has(number)) throw pieceMissing(number);
         }
       } else {

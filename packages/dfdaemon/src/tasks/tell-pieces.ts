@@ -16,7 +16,7 @@ export interface Telling {
  * Tells once of each of the pieces as they come to the disk, and again of one that is of no use, which the flight fetches anew. Ends when all are
  * there, or early when the flight has ended. Those that were told of and are gone are waited for, and not told of again.
  *
- * @throws the failure of the flight; the signal's reason when it aborts
+ * @throws the failure of the flight; the signal's reason when it aborts; what the telling was ended with
  */
 export async function* tellPieces(
   { task, pieceNumbers, told, inOrder }: Telling,
@@ -37,6 +37,7 @@ export async function* tellPieces(
         if (told.has(number)) continue;
         told.add(number);
         yield piece === before.get(number) ? asLocal(piece) : piece;
+        told.assertGoesOn();
         hasLost = !told.has(number);
         if (hasLost) break;
       }

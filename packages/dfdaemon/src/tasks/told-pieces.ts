@@ -13,6 +13,7 @@ export class ToldPieces {
   readonly #lossCounts = new Map<number, number>();
   #task: StoredTask | undefined;
   #countBefore = 0;
+  #end: Error | undefined;
 
   /** Those of them that are still to be told of. */
   untold(task: StoredTask, pieceNumbers: readonly number[]): readonly number[] {
@@ -44,6 +45,18 @@ export class ToldPieces {
     this.#lossCounts.set(number, lossCount);
     this.#numbers.delete(number);
     return lossCount <= REPAIRS_MAX;
+  }
+
+  /** There is no more to be had of this content, says whoever wanted to read what was told of: its task is gone. Another one may have it. */
+  end(error: Error): void {
+    this.#end = error;
+  }
+
+  /** Ask after each piece that was told of. @throws what it ended with, once */
+  assertGoesOn(): void {
+    const error = this.#end;
+    this.#end = undefined;
+    if (error !== undefined) throw error;
   }
 
   /** Whether they are more than they were whenever this was asked before: who goes on only while they are comes to an end. */
