@@ -5,15 +5,20 @@ import { QuietCollector } from "./collect-when-quiet.ts";
 
 let loop: { active: number; idle: number; utilization: number };
 let count: number;
+let trimCount: number;
 beforeEach(() => {
   vi.useFakeTimers();
   loop = { active: 0, idle: 0, utilization: 0 };
-  count = 0;
+  count = trimCount = 0;
 });
 afterEach(() => void vi.useRealTimers());
 
 function open(): QuietCollector {
-  return new QuietCollector({ collect: () => void (count += 1), look: () => ({ ...loop }) });
+  return new QuietCollector({
+    collect: () => void (count += 1),
+    trim: () => void (trimCount += 1),
+    look: () => ({ ...loop }),
+  });
 }
 
 /** Lets time pass in which the loop is busy for this part of it. */
@@ -42,6 +47,18 @@ it("collects again after more work", () => {
     pass(20, 0);
     expect(count).toBe(2 * round);
   }
+});
+
+it("has the C library give back what was freed, once, if it is quiet still", () => {
+  using _ = open();
+  pass(10, 0.9);
+  pass(15, 0);
+  expect({ count, trimCount }).toEqual({ count: 2, trimCount: 0 });
+  pass(10, 0.9);
+  pass(15, 0);
+  expect({ count, trimCount }).toEqual({ count: 2, trimCount: 1 });
+  pass(600, 0);
+  expect({ count, trimCount }).toEqual({ count: 4, trimCount: 2 });
 });
 
 it("never collects while there is something to do", () => {

@@ -1,6 +1,7 @@
 import { performance, type EventLoopUtilization } from "node:perf_hooks";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
+import { loadTrim } from "./trim-malloc.ts";
 
 /** How often this process is looked at. Milliseconds. */
 const LOOK_MS = 5_000;
@@ -12,23 +13,31 @@ const QUIET_LOOKS = 3;
 const WORK_MS_MIN = 500;
 
 /**
- * Collects garbage once this process has become quiet after work. V8 collects when memory is allocated, so a process with nothing to do
- * holds what its last busy moment left, for as long as there is no other: on a node that is there for other programs. A collection takes
- * some 40 ms, at a moment when nobody waits.
+ * Gives memory back once this process has become quiet after work: V8 collects when memory is allocated, and the C library keeps what is
+ * freed, so a process with nothing to do would hold what its last busy moment took for as long as there is no other, on a node that is
+ * there for other programs. Garbage is collected first, and at the next look, when what that freed has been freed, the C library is asked.
+ * Each takes some 40 ms, at a moment when nobody waits.
  */
 export class QuietCollector implements Disposable {
   readonly #collect: () => void;
+  readonly #trim: () => void;
   readonly #look: () => EventLoopUtilization;
   readonly #timer: NodeJS.Timeout;
   #last: EventLoopUtilization;
   #workMs = 0;
   #quietLooks = 0;
+  #hasFreed = false;
 
   /** @param options for tests */
   constructor(
-    options: { readonly collect?: () => void; readonly look?: () => EventLoopUtilization } = {},
+    options: {
+      readonly collect?: () => void;
+      readonly trim?: () => void;
+      readonly look?: () => EventLoopUtilization;
+    } = {},
   ) {
     this.#collect = options.collect ?? loadCollect();
+    this.#trim = options.trim ?? onFirstCall(() => loadTrim() ?? (() => {}));
     this.#look = options.look ?? (() => performance.eventLoopUtilization());
     this.#last = this.#look();
     this.#timer = setInterval(() => this.#onTick(), LOOK_MS).unref();
@@ -45,11 +54,23 @@ export class QuietCollector implements Disposable {
     this.#last = now;
     this.#workMs += activeMs;
     this.#quietLooks = activeMs < QUIET * passedMs ? this.#quietLooks + 1 : 0;
-    if (this.#quietLooks < QUIET_LOOKS || this.#workMs < WORK_MS_MIN) return;
-    this.#workMs = 0;
-    // The first frees, the second gives the pages back that are empty by then.
-    for (let count = 0; count < 2; count += 1) this.#collect();
+    if (this.#quietLooks < QUIET_LOOKS) return;
+    if (this.#hasFreed) {
+      this.#hasFreed = false;
+      this.#trim();
+    } else if (this.#workMs >= WORK_MS_MIN) {
+      this.#workMs = 0;
+      this.#hasFreed = true;
+      // The first frees, the second gives the pages of V8's heap back that are empty by then.
+      for (let count = 0; count < 2; count += 1) this.#collect();
+    }
   }
+}
+
+/** What `load` makes, made when it is needed. */
+function onFirstCall(load: () => () => void): () => void {
+  let loaded: (() => void) | undefined;
+  return () => (loaded ??= load())();
 }
 
 /** V8's own, which no flag at the start has to ask for. */
