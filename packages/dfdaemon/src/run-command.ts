@@ -3,7 +3,7 @@ import { fileURLToPath } from "node:url";
 import { openLog } from "@damselfly/settings";
 import { loadConfig } from "./config/load-config.ts";
 import type { RunOptions } from "./config/parse-arguments.ts";
-import { QuietCollector } from "./collect-when-quiet.ts";
+import { QuietCollector } from "./quiet-collector.ts";
 import { countWorkers } from "./data-plane/count-workers.ts";
 import { spawnWorker } from "./data-plane/processes/control/worker-process.ts";
 import { WorkersAhead } from "./data-plane/processes/control/workers-ahead.ts";

@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import type { PieceInfo } from "@damselfly/transport";
 
 import { StorageError } from "./errors.ts";
-import { loadCrc32 } from "./fast-crc32.ts";
+import { loadCrc32 } from "./load-crc32.ts";
 
 /** Computes one digest over bytes as they pass. */
 export interface Digester {

@@ -1,7 +1,7 @@
 import { Socket } from "node:net";
 import process from "node:process";
 import { Worker } from "node:worker_threads";
-import { QuietCollector } from "../../../collect-when-quiet.ts";
+import { QuietCollector } from "../../../quiet-collector.ts";
 import { tuneCollector } from "../../../tune-collector.ts";
 import { openPipeChannel } from "../link/pipe-channel.ts";
 import type { SocketNote } from "../protocol.ts";

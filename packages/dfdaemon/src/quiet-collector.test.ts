@@ -1,7 +1,7 @@
 import { execFile } from "node:child_process";
 import { promisify } from "node:util";
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
-import { QuietCollector } from "./collect-when-quiet.ts";
+import { QuietCollector } from "./quiet-collector.ts";
 
 let loop: { active: number; idle: number; utilization: number };
 let count: number;
@@ -89,7 +89,7 @@ it("stops when it is disposed", () => {
 
 it("has V8 free what is garbage, and keeps no process alive", async () => {
   const code = `
-    const { QuietCollector } = await import(${JSON.stringify(new URL("../dist/collect-when-quiet.js", import.meta.url))});
+    const { QuietCollector } = await import(${JSON.stringify(new URL("../dist/quiet-collector.js", import.meta.url))});
     const loop = { active: 0, idle: 0 };
     let tick;
     globalThis.setInterval = (onTick) => ((tick = onTick), { unref: () => ({}) });

@@ -1,7 +1,7 @@
 import { performance, type EventLoopUtilization } from "node:perf_hooks";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
-import { loadTrim } from "./trim-malloc.ts";
+import { loadTrim } from "./load-trim.ts";
 
 /** How often this process is looked at. Milliseconds. */
 const LOOK_MS = 5_000;
@@ -36,8 +36,8 @@ export class QuietCollector implements Disposable {
       readonly look?: () => EventLoopUtilization;
     } = {},
   ) {
-    this.#collect = options.collect ?? loadCollect();
-    this.#trim = options.trim ?? onFirstCall(() => loadTrim() ?? (() => {}));
+    this.#collect = options.collect ?? onFirstCall(loadCollect);
+    this.#trim = options.trim ?? onFirstCall(loadTrim);
     this.#look = options.look ?? (() => performance.eventLoopUtilization());
     this.#last = this.#look();
     this.#timer = setInterval(() => this.#onTick(), LOOK_MS).unref();
@@ -67,16 +67,17 @@ export class QuietCollector implements Disposable {
   }
 }
 
-/** What `load` makes, made when it is needed. */
-function onFirstCall(load: () => () => void): () => void {
+/** What `load` makes, made when it is needed. Without it memory stays where it is, for the next busy moment: no reason to end. */
+function onFirstCall(load: () => (() => void) | undefined): () => void {
   let loaded: (() => void) | undefined;
-  return () => (loaded ??= load())();
+  return () => (loaded ??= load() ?? (() => {}))();
 }
 
 /** V8's own, which no flag at the start has to ask for. */
-function loadCollect(): () => void {
+function loadCollect(): (() => void) | undefined {
   setFlagsFromString("--expose-gc");
-  const collect: unknown = runInNewContext("gc");
-  if (typeof collect !== "function") throw new TypeError("Cannot collect: V8 has no gc");
-  return () => void Reflect.apply(collect, undefined, []);
+  const collect: unknown = runInNewContext("globalThis.gc");
+  return typeof collect === "function"
+    ? () => void Reflect.apply(collect, undefined, [])
+    : undefined;
 }

@@ -1,7 +1,7 @@
 import { execFile } from "node:child_process";
 import { promisify } from "node:util";
 import { expect, it } from "vitest";
-import { loadTrim } from "./trim-malloc.ts";
+import { loadTrim } from "./load-trim.ts";
 
 const isGlibc =
   process.platform === "linux" &&
@@ -11,7 +11,7 @@ it.runIf(isGlibc)(
   "gives back what was freed below what is still used",
   async () => {
     const code = `
-    const { loadTrim } = await import(${JSON.stringify(new URL("../dist/trim-malloc.js", import.meta.url))});
+    const { loadTrim } = await import(${JSON.stringify(new URL("../dist/load-trim.js", import.meta.url))});
     const trim = loadTrim();
     const rss = () => process.memoryUsage.rss() / 2 ** 20;
     // Small ones are V8's own; these are the C library's, and too short to have pages of their own.

@@ -13,7 +13,7 @@ let loaded: Crc32 | undefined;
  * 16 KiB at a time, and every byte that is received is computed over once.
  */
 export function loadCrc32(): Crc32 {
-  // A thread that ends takes the binary's memory with it in a way that not every Node survives: threads have zlib.
+  // Threads come and go, and compute no CRC-32 to speak of: no native code has to be loaded and unloaded with them.
   loaded ??= (isMainThread ? loadNative(NATIVE) : undefined) ?? crc32OfZlib;
   return loaded;
 }

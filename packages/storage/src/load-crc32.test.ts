@@ -5,7 +5,7 @@ import { crc32 } from "node:zlib";
 
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 
-import { agrees, type Crc32, loadCrc32, loadNative } from "./fast-crc32.ts";
+import { agrees, type Crc32, loadCrc32, loadNative } from "./load-crc32.ts";
 
 const SAMPLE = Uint8Array.from(
   { length: 300_000 },
