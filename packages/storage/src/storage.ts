@@ -217,6 +217,15 @@ export interface StoredTask {
   dropDamaged(): Promise<number>;
 
   /**
+   * Withdraws pieces whose bytes are what they were said to be, where somebody who knows better says that they are something else. Those
+   * that are not there any more, or have been written anew, are passed over. From the call on nobody reads them.
+   *
+   * @param pieces as `pieces` has them
+   * @throws {StorageError} `ERR_TASK_GONE`; `ERR_NO_SPACE` or `ERR_IO` if the journal does not take it: after a restart they may be back
+   */
+  deny(pieces: readonly PieceRecord[]): Promise<void>;
+
+  /**
    * Puts the content under `path`: reflink, else hard link if no other output is linked, else copy. The file appears
    * atomically and complete, or not at all. `path` must be absolute and its directory exist.
    *
@@ -268,8 +277,11 @@ export type EvictOutcome = "evicted" | "busy" | "pinned" | "not-here";
 
 export type PieceChange =
   | { readonly kind: "recorded"; readonly piece: PieceRecord }
-  /** Found damaged on disk; no longer offered. */
-  | { readonly kind: "withdrawn"; readonly pieceNumber: number };
+  /**
+   * No longer offered: found damaged on disk. `isDenied`: it was written as something that it is not, so whoever has read it before has
+   * something else than the file.
+   */
+  | { readonly kind: "withdrawn"; readonly pieceNumber: number; readonly isDenied: boolean };
 
 /** Bytes of unknown length, received to the end before their task can start. Disposing removes the file. */
 export interface Spool extends AsyncDisposable {

@@ -262,6 +262,53 @@ describe("writePiece", () => {
   });
 });
 
+describe("deny", () => {
+  it("withdraws the pieces, tells listeners so, and they can be written anew", async () => {
+    await fill(task, CONTENT);
+    await task.seal();
+    const changes: PieceChange[] = [];
+    const stop = task.onChange((change) => changes.push(change));
+    await task.deny([task.pieces.get(1)!, task.pieces.get(3)!]);
+    stop();
+    expect(changes).toEqual([
+      { kind: "withdrawn", pieceNumber: 1, isDenied: true },
+      { kind: "withdrawn", pieceNumber: 3, isDenied: true },
+    ]);
+    expect([...task.pieces.keys()]).toEqual([0, 2]);
+    expect(task.sealed).toBe(false);
+    await expect(storage.openPiece({ taskId: TASK_ID, pieceNumber: 1 })).rejects.toMatchObject({
+      code: "ERR_PIECE_NOT_FOUND",
+    });
+    const other = CONTENT.map((byte) => byte ^ 1);
+    const record = await task.writePiece(
+      { ...DRAFT, number: 1 },
+      inChunks(pieceOf(task, 1, other), 99),
+    );
+    expect(task.pieces.get(1)).toBe(record);
+    expect(await collect(task.read(task.bounds(1)))).toEqual(
+      Uint8Array.from(pieceOf(task, 1, other)),
+    );
+  });
+
+  it("passes over what has been written anew since", async () => {
+    const first = await writePieceOf(task, 1, CONTENT);
+    await task.deny([first]);
+    const second = await writePieceOf(task, 1, CONTENT);
+    await task.deny([first]);
+    expect(task.pieces.get(1)).toBe(second);
+  });
+
+  it("is remembered by the journal, and so is what is recorded in their place at once", async () => {
+    await fill(task, CONTENT);
+    const denying = task.deny([task.pieces.get(1)!, task.pieces.get(2)!]);
+    await writePieceOf(task, 2, CONTENT);
+    await denying;
+    await fixture.reopen();
+    const again = await fixture.storage.openTask(TASK_ID);
+    expect(new Set(again?.pieces.keys())).toEqual(new Set([0, 2, 3]));
+  });
+});
+
 describe("openPiece", () => {
   const request = { taskId: TASK_ID, pieceNumber: 0 };
 
@@ -358,7 +405,7 @@ describe("openPiece", () => {
     const { chunks, error } = await readUntilError(reader.content);
     expect(error).toMatchObject({ name: "TransportError", code: "ERR_PARENT_FAILED" });
     expect(Buffer.concat(chunks).byteLength).toBeLessThan(PIECE_LENGTH);
-    expect(changes).toEqual([{ kind: "withdrawn", pieceNumber: 0 }]);
+    expect(changes).toEqual([{ kind: "withdrawn", pieceNumber: 0, isDenied: false }]);
     expect([...task.pieces.keys()]).toEqual([1, 2, 3]);
     await expect(storage.openPiece(request)).rejects.toMatchObject({ code: "ERR_PIECE_NOT_FOUND" });
   });

@@ -252,6 +252,26 @@ export class TaskOnDisk implements StoredTask, ContentOwner, VerifiedTask {
     return await this.content.dropDamaged();
   }
 
+  async deny(pieces: readonly PieceRecord[]): Promise<void> {
+    this.assertUsable();
+    const denied = pieces.filter((piece) => this.#pieces.get(piece.number) === piece);
+    if (denied.length === 0) return;
+    for (const { number } of denied) this.#forgetPiece(number, { isDenied: true });
+    const numbers = denied.map(({ number }) => number);
+    this.#context.logger.warn(
+      { taskId: this.taskId, pieceNumbers: numbers },
+      "pieces are denied: withdrawn",
+    );
+    // All at once: what is recorded in their place from now on comes after them in the journal.
+    await Promise.all(numbers.map((number) => this.#append({ type: "withdrawn", number }))).catch(
+      (error: unknown) => {
+        this.assertUsable();
+        throw this.#failed("drop a piece of", error);
+      },
+    );
+    await this.#syncWithdrawals();
+  }
+
   output(path: string, options: OutputOptions = {}): Promise<OutputMethod> {
     return this.#handOut(async () => {
       const method = await placeOutput(this, path, { ...options, context: this.#context });
@@ -538,11 +558,11 @@ export class TaskOnDisk implements StoredTask, ContentOwner, VerifiedTask {
     }));
   }
 
-  #forgetPiece(number: number): void {
+  #forgetPiece(number: number, { isDenied = false }: { readonly isDenied?: boolean } = {}): void {
     if (!this.#pieces.delete(number)) return;
     this.#sealed = false;
     this.#digests.forget();
-    this.#emit({ kind: "withdrawn", pieceNumber: number });
+    this.#emit({ kind: "withdrawn", pieceNumber: number, isDenied });
   }
 
   #emit(change: PieceChange): void {

@@ -34,7 +34,7 @@ const manager = {
       usedLengthMax = Math.max(usedLengthMax, local.usedLength);
       return new Uint8Array(PIECE_LENGTH);
     };
-    const task = { facts, bounds, readPiece, complete: true };
+    const task = { facts, bounds, readPiece, complete: true, onChange: () => () => {} };
     yield { kind: "started", peerId: "peer", task, range: undefined, pieceNumbers: [] };
     for (let number = 0; number < Number(tag); number += 1) {
       const piece: PieceRecord = {

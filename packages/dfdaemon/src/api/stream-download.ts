@@ -8,6 +8,7 @@ import type { StoredTask } from "@damselfly/storage";
 import { codeOf } from "../code-of.ts";
 import { DaemonError } from "../errors.ts";
 import { encodePiece } from "../piece-message.ts";
+import { PieceDenied } from "../tasks/begin-anew.ts";
 import { DownloadCall } from "../tasks/download-call.ts";
 import type { PrefetchObserver, TaskManager } from "../tasks/task-manager.ts";
 import { ToldPieces } from "../tasks/told-pieces.ts";
@@ -75,6 +76,7 @@ async function* respond(
   const told = download.needPieceContent ? new ToldPieces() : undefined;
   const call = new DownloadCall(Date.now, told);
   const left = new AbortController();
+  using watched = new DenialWatch(told);
   const events = manager.download(download, AbortSignal.any([signal, left.signal]), call);
   const onLeave = (): void => left.abort(signal.reason ?? nobodyWaits());
   for await (const event of isOurs ? withWaits(events, call, { onLeave }) : events) {
@@ -84,6 +86,7 @@ async function* respond(
     }
     if (event.kind === "started") {
       task = event.task;
+      watched.follow(task);
       identity = { ...identity, peerId: event.peerId };
       const { range, pieceNumbers } = event;
       const started = {
@@ -114,6 +117,31 @@ async function* respond(
       continue;
     }
     yield { ...identity, downloadPieceFinishedResponse: { piece: { ...piece, content } } };
+  }
+}
+
+/** Whoever is given content itself keeps it: what turns out to be something else than the file's is to be given anew, all of it. */
+class DenialWatch implements Disposable {
+  readonly #told: ToldPieces | undefined;
+  #stop: (() => void) | undefined;
+
+  constructor(told: ToldPieces | undefined) {
+    this.#told = told;
+  }
+
+  follow(task: StoredTask): void {
+    this[Symbol.dispose]();
+    const told = this.#told;
+    if (told === undefined) return;
+    this.#stop = task.onChange((change) => {
+      if (change.kind !== "withdrawn" || !change.isDenied || !told.has(change.pieceNumber)) return;
+      told.revoke(new PieceDenied(change.pieceNumber));
+    });
+  }
+
+  [Symbol.dispose](): void {
+    this.#stop?.();
+    this.#stop = undefined;
   }
 }
 

@@ -111,11 +111,13 @@ function open({ pieceCount = 8, parentNames = ["a", "b"] } = {}) {
   const fetched: FetchedPiece[] = [];
   let doubled = 0;
   const bounds = (number: number) => ({ offset: number * PIECE_LENGTH, length: PIECE_LENGTH });
+  const pieces = new Map<number, PieceRecord>();
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- as much of a task as is looked at
   const task = {
     facts: { taskId: "t", pieceLength: PIECE_LENGTH },
     pieceCount,
     bounds,
+    pieces,
   } as unknown as StoredTask;
   const fetches = new PieceFetches({
     task,
@@ -124,7 +126,9 @@ function open({ pieceCount = 8, parentNames = ["a", "b"] } = {}) {
       fetchPiece: async (fetch) => {
         const fake = new FakeFetch(fetch);
         fetching.push(fake);
-        return await fake.record;
+        const record = await fake.record;
+        pieces.set(record.number, record);
+        return record;
       },
     },
     concurrentPieceCount: 8,

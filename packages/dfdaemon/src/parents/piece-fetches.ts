@@ -220,7 +220,8 @@ export class PieceFetches {
         onBytes: (length) => run.received(length),
         hedging: run,
       });
-      this.#fetched(run, record);
+      // Else it has been withdrawn already, denied by who read the origin: it is wanted again.
+      if (task.pieces.get(number) === record) this.#fetched(run, record);
     } catch (error) {
       this.#broken(run, parent, toError(error));
     } finally {

@@ -1,4 +1,4 @@
-import type { StoredTask } from "@damselfly/storage";
+import type { PieceRecord, StoredTask } from "@damselfly/storage";
 import { TransportError } from "@damselfly/transport";
 import { codeOf } from "../code-of.ts";
 import type { DataPlane } from "../data-plane/data-plane.ts";
@@ -10,7 +10,7 @@ import { sourceDigestOf } from "../tasks/is-same-source.ts";
 import { toError } from "../to-error.ts";
 import type { ParentChannel } from "./parent-channel.ts";
 import { Parent } from "./parent.ts";
-import type { PieceDigests } from "../piece-digests.ts";
+import { contradict, type PieceDigests } from "../piece-digests.ts";
 import type { ParentHosts } from "./parent-host.ts";
 import { isLie, type OriginOffer, PieceFetches, type PieceFetchesEvents } from "./piece-fetches.ts";
 import type { PieceQueue } from "./piece-queue.ts";
@@ -130,7 +130,7 @@ export class Swarm implements AsyncDisposable {
     if (this.#closed || this.#isForsaken) return 0;
     let count = 0;
     for (const candidate of candidates) {
-      for (const [number, digests] of candidate.digests) this.#digests.set(number, digests);
+      this.#learn(candidate.digests);
       const { peerId, hostId } = candidate;
       if (hostId === this.#options.hostId || this.#parents.has(peerId)) continue;
       const host = this.#options.hosts.of(hostId);
@@ -146,6 +146,40 @@ export class Swarm implements AsyncDisposable {
       count += 1;
     }
     return count;
+  }
+
+  /** A piece has been recorded. What the origin's reader says of it may have become known while it was on its way. */
+  recorded(piece: PieceRecord): void {
+    if (this.#isDenied(piece)) this.#deny([piece]);
+  }
+
+  /** What the origin's reader says of pieces counts for those, too, that came before it was known. */
+  #learn(digests: CandidateParent["digests"]): void {
+    const { pieces } = this.#options.task;
+    for (const [number, told] of digests) this.#digests.set(number, told);
+    const present = [...digests.keys()].map((number) => pieces.get(number));
+    const denied = present
+      .filter((piece) => piece !== undefined)
+      .filter((piece) => this.#isDenied(piece));
+    if (denied.length > 0) this.#deny(denied);
+  }
+
+  /** What we have read at the origin ourselves nobody knows better. */
+  #isDenied(piece: PieceRecord): boolean {
+    const told = this.#digests.get(piece.number);
+    return told !== undefined && piece.parentId !== "" && contradict(piece, told);
+  }
+
+  /** Has them fetched anew, and from others than those who gave them. */
+  #deny(pieces: readonly PieceRecord[]): void {
+    this.#start(this.#options.task.deny(pieces));
+    for (const parent of this.#parents.values()) {
+      const { hostId } = parent.candidate;
+      const piece = pieces.find(({ parentId }) => parentId === hostId);
+      if (piece === undefined) continue;
+      const message = `Cannot go on with parent ${hostId}: it gave piece ${piece.number} as ${piece.digest}, who read the origin says that it is something else`;
+      this.#drop(parent, new TransportError("ERR_PROTOCOL", message));
+    }
   }
 
   #hasParentOn(hostId: string): boolean {

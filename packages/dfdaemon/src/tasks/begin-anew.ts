@@ -12,6 +12,17 @@ export class PeersLied extends Error {
   }
 }
 
+/** Content was given away that turns out to be something else than the file's. */
+export class PieceDenied extends Error {
+  override readonly name = "PieceDenied";
+  readonly code = "ERR_DIGEST_MISMATCH";
+  constructor(pieceNumber: number) {
+    super(
+      `Cannot go on: piece ${pieceNumber}, as a peer gave it, has been handed over, and who read the origin says that it is something else`,
+    );
+  }
+}
+
 /** A piece that was there a moment ago; whoever fetches it again has it. */
 export function pieceMissing(number: number): StorageError {
   return new StorageError(
@@ -25,6 +36,7 @@ export function whyAnew(error: unknown): string | undefined {
   const code = codeOf(error);
   if (code === "ERR_ORIGIN_CHANGED") return "the origin changed the file";
   if (error instanceof PeersLied) return "the peers gave another file";
+  if (error instanceof PieceDenied) return "a peer gave another piece";
   if (!(error instanceof StorageError)) return undefined;
   if (code === "ERR_TASK_GONE") return "the task was deleted";
   if (code === "ERR_PIECE_MISSING") return "a piece of the file is damaged or gone on the disk";

@@ -298,8 +298,12 @@ export class Flight {
   async run(): Promise<void> {
     const release = this.task.retain();
     const stopWatching = this.task.onChange((change) => {
-      if (change.kind === "withdrawn") this.#queue.lose(change.pieceNumber);
-      else this.#queue.done(change.piece.number);
+      if (change.kind === "withdrawn") {
+        this.#queue.lose(change.pieceNumber);
+      } else {
+        this.#queue.done(change.piece.number);
+        this.#swarm.recorded(change.piece);
+      }
       this.#changed();
     });
     const { guard, originRequest } = this.#options;

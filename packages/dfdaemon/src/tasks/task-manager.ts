@@ -299,6 +299,7 @@ export class TaskManager implements AsyncDisposable {
         const telling = { task, pieceNumbers, told, inOrder: goesOn };
         yield* this.#ride(request, { ...telling, rangeable, peerId, call }, signal);
       }
+      told.assertGoesOn();
       call.enter("output");
       await this.#digestCheck?.assertGood(task, request, { isNews });
       const { storage } = this.#options.dataPlane;
@@ -351,13 +352,17 @@ export class TaskManager implements AsyncDisposable {
       );
       call.board(shared.flight);
       try {
-        for await (const piece of tellPieces(trip, shared, signal)) yield { kind: "piece", piece };
-        // Whoever has the content itself can do without what has gone since.
-        const isOwed = (number: number): boolean =>
-          !told.has(number) || (call.told === undefined && !task.pieces.has(number));
-        const missing = pieceNumbers.find(isOwed);
-        if (missing !== undefined) throw pieceMissing(missing);
-        return;
+        for (;;) {
+          for await (const piece of tellPieces(trip, shared, signal))
+            yield { kind: "piece", piece };
+          // Whoever has the content itself can do without what has gone since.
+          const isOwed = (number: number): boolean =>
+            !told.has(number) || (call.told === undefined && !task.pieces.has(number));
+          const missing = pieceNumbers.find(isOwed);
+          if (missing === undefined) return;
+          // Damaged, or denied, since it was told of: the flight has it fetched again if it still can.
+          if (shared.flight.over) throw pieceMissing(missing);
+        }
       } catch (error) {
         // Whoever began the download may not ask the origin, or has not the right to: our own request may do better.
         if (!mayDoBetter(request, shared.request, error) && !(await hasRoomNow(error))) throw error;

@@ -52,7 +52,13 @@ export class ToldPieces {
     this.#end = error;
   }
 
-  /** Ask after each piece that was told of. @throws what it ended with, once */
+  /** What was told of is void, also if the same task goes on: all of it is to be told of again. */
+  revoke(error: Error): void {
+    this.#task = undefined;
+    this.#end = error;
+  }
+
+  /** Ask after each piece that was told of. @throws what it ended with, or was revoked for, once */
   assertGoesOn(): void {
     const error = this.#end;
     this.#end = undefined;
