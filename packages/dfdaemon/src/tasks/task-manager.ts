@@ -12,7 +12,7 @@ import { ParentHosts } from "../parents/parent-host.ts";
 import type { SchedulerLink } from "../scheduling/scheduler-link.ts";
 import { toError } from "../to-error.ts";
 import { announceHolding } from "./announce-holding.ts";
-import { mayDoBetter, PeersLied, pieceMissing, whyAnew } from "./begin-anew.ts";
+import { mayDoBetter, pieceMissing } from "./begin-anew.ts";
 import { piecesOfRange, type ByteRange } from "./byte-range.ts";
 import { deliver } from "./deliver.ts";
 import { DigestCheck, type DigestCheckOptions } from "./digest-check.ts";
@@ -22,6 +22,7 @@ import { DEFAULT_FLIGHT_LIMITS, type FlightLimits } from "./flight-limits.ts";
 import { Flight, type FlightGuard, type FlightObserver } from "./flight.ts";
 import { type SharedFlight, TaskFlights } from "./task-flights.ts";
 import { isAboutDelivery, TaskHistory } from "./task-history.ts";
+import { persist } from "./persist.ts";
 import { reportTask, type RunningCall, type TaskReport } from "./task-report.ts";
 import { TaskPreparer } from "./task-preparer.ts";
 import { registrationOf } from "./registration-of.ts";
@@ -30,13 +31,6 @@ import { asLocal, type Telling, tellPieces } from "./tell-pieces.ts";
 import { ToldPieces } from "./told-pieces.ts";
 import { joinSignals } from "../join-signals.ts";
 
-/** How often a task starts anew because its origin changed under it. */
-const RESTARTS_MAX = 3;
-/**
- * After so many changes it is read in one go: one answer is of one version, also where servers that share a name disagree about the ETag of
- * one file, or HEAD and GET do.
- */
-const CHANGES_MAX = 2;
 /** Tasks fetched at once because somebody wanted a part of them; of further ones only the part is. */
 const PREFETCHES_MAX = 100;
 /** A scheduler that does not listen to what is here already holds nobody up for longer. Milliseconds. */
@@ -177,7 +171,11 @@ export class TaskManager implements AsyncDisposable {
     this.#calls.add(running);
     const unwatch = this.#options.guard?.watch(request.origin, (wait) => call.waits(wait));
     try {
-      yield* this.#persist(request, either, call);
+      yield* persist(request, (again) => this.#attempt(again, either, call), {
+        signal: either,
+        told: call.told,
+        logger: this.#options.logger,
+      });
       this.history.succeeded(request.taskId);
     } catch (error) {
       if (!either.aborted && !isAboutDelivery(error)) this.history.failed(request.taskId);
@@ -217,43 +215,6 @@ export class TaskManager implements AsyncDisposable {
     );
     await this.#flights.abort(toError(this.#closing.signal.reason));
     await Promise.all(this.#background);
-  }
-
-  /** Begins anew what is worth it. */
-  async *#persist(
-    asked: DownloadRequest,
-    either: AbortSignal,
-    call: DownloadCall,
-  ): AsyncGenerator<DownloadEvent, void, undefined> {
-    let request: DownloadRequest = { ...asked, askedAtMs: Date.now() };
-    let changedCount = 0;
-    for (let restarts = 0; ; restarts += 1) {
-      try {
-        yield* this.#attempt(request, either, call);
-        return;
-      } catch (error) {
-        either.throwIfAborted();
-        const reason = whyAnew(error);
-        if (reason === undefined) throw error;
-        const isDamage = codeOf(error) === "ERR_PIECE_MISSING";
-        if (isDamage && call.told?.takeGrowth()) restarts = 0;
-        if (restarts === RESTARTS_MAX) {
-          throw new DaemonError(
-            "ERR_ORIGIN_UNSTABLE",
-            `Cannot download: ${reason} during each of ${RESTARTS_MAX + 1} tries`,
-            { cause: error },
-          );
-        }
-        const how =
-          isDamage && call.told !== undefined ? "going on with what is missing" : "starting anew";
-        this.#options.logger.warn({ taskId: request.taskId }, `${reason}: ${how}`);
-        if (isDamage) continue;
-        if (codeOf(error) === "ERR_ORIGIN_CHANGED") changedCount += 1;
-        request = { ...request, revalidate: true, inOneGo: changedCount >= CHANGES_MAX };
-        // Whoever gave us the wrong file would give it again.
-        if (error instanceof PeersLied) request = { ...request, needBackToSource: true };
-      }
-    }
   }
 
   async *#attempt(
