@@ -112,4 +112,20 @@ describe("readPiece", () => {
     await fill(task, CONTENT);
     expect(await task.readPiece(1)).toHaveLength(PIECE_LENGTH);
   });
+
+  it("withdraws one whose sector cannot be read, and no other", async () => {
+    disk.onStep = ({ name }) => (name === "read" ? "EIO" : undefined);
+    await expect(task.readPiece(1)).rejects.toMatchObject({ code: "ERR_PIECE_MISSING" });
+    disk.onStep = undefined;
+    expect([...task.pieces.keys()]).toEqual([0, 2, 3]);
+    await fill(task, CONTENT);
+    expect(await task.readPiece(1)).toHaveLength(PIECE_LENGTH);
+  });
+
+  it("keeps one that could not be read once", async () => {
+    let reads = 0;
+    disk.onStep = ({ name }) => (name === "read" && (reads += 1) === 1 ? "EIO" : undefined);
+    await expect(task.readPiece(1)).rejects.toMatchObject({ code: "ERR_IO" });
+    expect(await task.readPiece(1)).toHaveLength(PIECE_LENGTH);
+  });
 });

@@ -8,7 +8,7 @@ import {
 import { isPieceOf } from "./check-piece.ts";
 import type { StorageContext } from "./context.ts";
 import { ContentDigests } from "./content-digests.ts";
-import { StorageError, toStorageError } from "./errors.ts";
+import { StorageError, systemCode, toStorageError } from "./errors.ts";
 import type { Fingerprint } from "./fingerprint.ts";
 import { IncomingContent } from "./incoming-content.ts";
 import { Interrupter } from "./interrupter.ts";
@@ -203,15 +203,39 @@ export class TaskOnDisk implements StoredTask, ContentOwner, VerifiedTask {
 
   async *#read(range: ByteRange): AsyncGenerator<Uint8Array, void, undefined> {
     const end = this.#use.handOut();
+    const pool = this.#context.readBuffers;
+    let position = range.offset;
     try {
-      yield* readContent(this.content, range, {
-        pool: this.#context.readBuffers,
-        assertPresent: (part) => this.#assertPresent(part),
-      });
+      const assertPresent = (part: ByteRange): void => this.#assertPresent(part);
+      for await (const chunk of readContent(this.content, range, { pool, assertPresent })) {
+        yield chunk;
+        position += chunk.byteLength;
+      }
+    } catch (error) {
+      const length = Math.min(pool.length, range.offset + range.length - position);
+      await this.#withdrawUnreadable(error, { offset: position, length });
+      throw error;
     } finally {
       end();
       this.#use.touch();
     }
+  }
+
+  /**
+   * A sector that cannot be read is as good as missing, for who reads content here as for who serves it: a piece that is written there anew
+   * can be read again, mostly.
+   *
+   * @throws {StorageError} `ERR_PIECE_MISSING` if that is what the failure was about
+   */
+  async #withdrawUnreadable(failure: unknown, range: ByteRange): Promise<void> {
+    if (!(failure instanceof StorageError) || systemCode(failure.cause) !== "EIO") return;
+    const bad = await this.verify(this.#piecesOf(range)).catch(() => []);
+    if (bad.length === 0) return;
+    throw new StorageError(
+      "ERR_PIECE_MISSING",
+      `Cannot read piece ${bad.join(", ")} of task ${this.taskId}: the disk does not give it`,
+      { cause: failure },
+    );
   }
 
   async readPiece(pieceNumber: number): Promise<Uint8Array> {
@@ -590,15 +614,19 @@ export class TaskOnDisk implements StoredTask, ContentOwner, VerifiedTask {
   }
 
   #assertPresent(range: ByteRange): void {
-    const first = Math.floor(range.offset / this.#facts.pieceLength);
-    const end = Math.ceil((range.offset + range.length) / this.#facts.pieceLength);
-    for (let number = first; number < end; number++) {
+    for (const number of this.#piecesOf(range)) {
       if (this.#pieces.has(number)) continue;
       throw new StorageError(
         "ERR_PIECE_MISSING",
         `Cannot read task ${this.taskId}: piece ${number} of ${this.pieceCount} is not here`,
       );
     }
+  }
+
+  *#piecesOf({ offset, length }: ByteRange): Generator<number, void, undefined> {
+    const first = Math.floor(offset / this.#facts.pieceLength);
+    const end = Math.ceil((offset + length) / this.#facts.pieceLength);
+    for (let number = first; number < end; number++) yield number;
   }
 
   async #handOut<T>(action: () => Promise<T>): Promise<T> {
