@@ -54,10 +54,10 @@ class PipeChannel implements Channel {
       setImmediate(() => this.#uncork());
     }
     const body = serialize(message);
-    const header = Buffer.allocUnsafe(HEADER_LENGTH);
-    header.writeUInt32BE(body.byteLength);
-    this.#pipe.write(header);
-    this.#pipe.write(body);
+    const bytes = Buffer.allocUnsafe(HEADER_LENGTH + body.byteLength);
+    bytes.writeUInt32BE(body.byteLength);
+    bytes.set(body, HEADER_LENGTH);
+    this.#pipe.write(bytes);
   }
 
   close(): void {
