@@ -74,7 +74,7 @@ export class OriginHealth {
   /** Changes nothing. */
   mayAsk(request: OriginRequest, nowMs: number): Verdict {
     const file = this.#files.get(requestKey(request));
-    const hosts = new Set([originOf(request.url), file?.target]);
+    const hosts = new Set([originOf(request), file?.target]);
     const records = [
       ...[...hosts].map((origin) => (origin === undefined ? undefined : this.#hosts.get(origin))),
       file,
@@ -97,7 +97,7 @@ export class OriginHealth {
 
   /** Of one that may go. */
   begin(request: OriginRequest): Attempt {
-    const host = this.#hostOf(originOf(request.url));
+    const host = this.#hostOf(originOf(request));
     const file = this.#fileOf(request);
     host.requestCount += 1;
     file.attemptCount += 1;
@@ -264,7 +264,7 @@ export class OriginHealth {
     const key = requestKey(request);
     const file = this.#files.get(key) ?? {
       key,
-      what: `this file of ${originOf(request.url)}`,
+      what: `this file of ${originOf(request)}`,
       url: redactUrl(request.url),
       breaker: new Breaker(),
       lastFailure: undefined,
@@ -397,9 +397,17 @@ function end(running: RunningAttempt): boolean {
 }
 
 /** Scheme, host and port; of what is no URL itself, which nobody will answer. */
-function originOf(url: string): string {
-  return URL.canParse(url) ? new URL(url).origin : "";
+function originOf(request: OriginRequest): string {
+  let origin = ORIGINS.get(request);
+  if (origin === undefined) {
+    origin = URL.canParse(request.url) ? new URL(request.url).origin : "";
+    ORIGINS.set(request, origin);
+  }
+  return origin;
 }
+
+/** Asked about many times a second. */
+const ORIGINS = new WeakMap<OriginRequest, string>();
 
 /** Puts an entry last, and the first one out if there are too many. */
 function keep<Value>(map: Map<string, Value>, key: string, value: Value, countMax: number): void {

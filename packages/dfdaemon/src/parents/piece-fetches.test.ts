@@ -194,7 +194,7 @@ function openHedged() {
   const fetching = begin();
   pass(3_000);
   fetching.wait(3_000);
-  fetches.watch(undefined);
+  fetches.watch(() => undefined);
   const [run] = fetches.runs;
   return { ...rest, fetching, run: run! };
 }
@@ -207,10 +207,10 @@ describe("PieceFetches", () => {
     fetching.receive(MIB);
     pass(3_000);
     fetching.wait(3_000);
-    fetches.watch(undefined);
+    fetches.watch(() => undefined);
     expect(fetching.offered).toEqual([{ id: 1, kind: "parent", address: b.address }]);
     expect([a.inFlight, b.inFlight]).toEqual([1, 1]);
-    fetches.watch(undefined); // once is enough
+    fetches.watch(() => undefined); // once is enough
     fetching.takeOver(1, MIB, { doubled: 17 });
     expect([a.inFlight, b.inFlight]).toEqual([0, 1]);
     fetching.receive(3 * MIB);
@@ -231,7 +231,7 @@ describe("PieceFetches", () => {
     const first = begin();
     pass(3_000);
     first.wait(3_000);
-    fetches.watch(undefined);
+    fetches.watch(() => undefined);
     expect(hosts.of("a").isSuspect).toBe(true);
     queue.want(1);
     queue.offer(1, a);
@@ -257,7 +257,7 @@ describe("PieceFetches", () => {
       pass(3_000);
       running.receive(1_000);
       fetching.wait(3_000);
-      fetches.watch(undefined);
+      fetches.watch(() => undefined);
       fetching.takeOver(1, 0);
       fetching.receive(PIECE_LENGTH);
       fetching.end();
@@ -275,14 +275,14 @@ describe("PieceFetches", () => {
     fetching.receive(MIB);
     pass(6_000);
     fetching.wait(6_000);
-    fetches.watch(undefined);
+    fetches.watch(() => undefined);
     expect(fetching.offered).toEqual([]);
     pass(200);
-    fetches.watch(ORIGIN);
+    fetches.watch(() => ORIGIN);
     expect(fetching.offered).toEqual([{ id: 1, kind: "origin", ...ORIGIN }]);
     expect(fetches.originCount).toBe(1);
     pass(60_000);
-    fetches.watch(ORIGIN);
+    fetches.watch(() => ORIGIN);
     expect(fetching.offered).toHaveLength(1);
     expect(events).toEqual(["hedged to origin: silent"]);
   });
@@ -379,7 +379,7 @@ describe("PieceFetches", () => {
     first.receive(MIB);
     pass(3_000);
     first.wait(3_000);
-    fetches.watch(undefined);
+    fetches.watch(() => undefined);
     first.takeOver(1, MIB);
     first.receive(3 * MIB);
     first.reject(wrong());
@@ -417,7 +417,7 @@ describe("PieceFetches", () => {
     fetching.receive(MIB);
     pass(3_000);
     fetching.wait(3_000);
-    fetches.watch(undefined);
+    fetches.watch(() => undefined);
     await settled();
     expect(fetching.offered).toEqual([]);
     expect(fetching.fetch.signal.aborted).toBe(true);
@@ -432,7 +432,7 @@ describe("PieceFetches", () => {
     fetching.receive(MIB);
     pass(3_000);
     fetching.wait(3_000);
-    fetches.watch(undefined);
+    fetches.watch(() => undefined);
     const differ = new DaemonError("ERR_SUPPLIERS_DIFFER", "another digest");
     void fetching.fetch.hedging?.failed(1, differ);
     expect(events).toEqual(["hedged to parent: silent"]);
@@ -446,7 +446,7 @@ describe("PieceFetches", () => {
     fetching.receive(MIB);
     pass(6_000);
     fetching.wait(6_000);
-    fetches.watch(ORIGIN);
+    fetches.watch(() => ORIGIN);
     void fetching.fetch.hedging?.failed(1, new OriginError("ERR_ORIGIN_CHANGED", "changed"));
     expect(events.at(-1)).toBe("origin failed: changed");
   });
@@ -458,7 +458,7 @@ describe("PieceFetches", () => {
       expect(fetching.fetch.signal.aborted).toBe(false);
       pass(1_000);
       fetching.wait(1_000);
-      fetches.watch(undefined);
+      fetches.watch(() => undefined);
     }
     await settled();
     expect(fetching.fetch.signal.aborted).toBe(true);
@@ -474,7 +474,7 @@ describe("PieceFetches", () => {
       const fetching = begin(number);
       pass(3_000);
       fetching.wait(3_000);
-      fetches.watch(undefined);
+      fetches.watch(() => undefined);
       fetching.takeOver(1, 0);
       fetching.receive(PIECE_LENGTH);
       fetching.end();
@@ -490,7 +490,7 @@ describe("PieceFetches", () => {
     fetching.receive(MIB);
     fetching.fetch.hedging?.lost(0);
     pass(10_000);
-    fetches.watch(ORIGIN);
+    fetches.watch(() => ORIGIN);
     expect(events).toEqual([]);
     fetching.begin();
     const [run] = fetches.runs;

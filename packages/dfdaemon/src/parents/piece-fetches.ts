@@ -126,12 +126,13 @@ export class PieceFetches {
   /**
    * Looks whether what is in flight comes, and has it asked of others if not: a few times a second, however often it is called.
    *
-   * @param origin absent: it may not be asked at this moment
+   * @param offerOrigin asked when it is time to look; undefined: it may not be asked at this moment
    */
-  watch(origin: OriginOffer | undefined): void {
+  watch(offerOrigin: () => OriginOffer | undefined): void {
     const nowMs = this.#options.now();
     if (nowMs - this.#watchedMs < WATCH_MS) return;
     this.#watchedMs = nowMs;
+    const origin = offerOrigin();
     const runs = [...this.#runs].toSorted((one, other) => other.silentMs - one.silentMs);
     for (const run of runs) {
       run.look();

@@ -237,8 +237,8 @@ export class Swarm implements AsyncDisposable {
   }
 
   /** As `PieceFetches.watch`. */
-  watch(origin: OriginOffer | undefined): void {
-    if (!this.#closed) this.#fetches.watch(origin);
+  watch(offerOrigin: () => OriginOffer | undefined): void {
+    if (!this.#closed) this.#fetches.watch(offerOrigin);
   }
 
   /** Stops everything; what is in flight is cancelled. */

@@ -392,7 +392,7 @@ export class Flight {
     this.#logWait(now);
     if (this.#isHeldUp(now)) return;
     this.#swarm.pump();
-    this.#swarm.watch(this.#originOffer(now));
+    this.#swarm.watch(() => this.#originOffer(now));
     if (this.#isHopeless(now)) this.#swarm.giveUpAll();
     this.#widen(now);
     this.#seekHelp(now);
@@ -846,6 +846,8 @@ export class Flight {
       clearTimeout(timer);
       this.#wake = () => {};
     }
+    // What changes in one turn of the event loop is looked at once.
+    await new Promise((resolve) => setImmediate(resolve));
     this.#woken = false;
   }
 }
