@@ -34,7 +34,7 @@ export class ChaosRun {
   violations = [];
   /** What came of each fault, by id. */
   outcomes = new Map();
-  /** `{ atMs, bytes, fileCount }` of the steady node with nothing to do, in order. */
+  /** As `UsageWatch` has them, of the steady node with nothing to do, in order. */
   checkpoints = [];
   keptOutputs = [];
   #running = new Set();
@@ -327,7 +327,7 @@ export class ChaosRun {
     const mib = (bytes) => (bytes / 2 ** 20).toFixed(0);
     const parts = middle.processBytes.map(mib).join(" + ");
     this.say(
-      `checkpoint: ${this.schedule.steady} holds ${mib(middle.bytes)} MiB (${parts}), ${middle.fileCount} descriptors; ${this.#running.size} downloads run`,
+      `checkpoint: ${this.schedule.steady} holds ${mib(middle.bytes)} MiB (${parts}), ${middle.fileCount} descriptors, ${middle.diskFileCount} of files; ${this.#running.size} downloads run`,
     );
   }
 }

@@ -56,12 +56,13 @@ function formatUsage({ usage, checkpoints, schedule, cluster }) {
     return [name, `${(peak("bytes") / MIB).toFixed(0)} MiB`, `${peak("fileCount")} descriptors`];
   });
   const steady = checkpoints.map(
-    ({ bytes, fileCount }) => `${(bytes / MIB).toFixed(0)} MiB ${fileCount} descriptors`,
+    ({ bytes, fileCount, diskFileCount }) =>
+      `${(bytes / MIB).toFixed(0)} MiB ${fileCount} descriptors, ${diskFileCount} of files`,
   );
   return [
     "At most held, with all processes:",
     ...table(peaks),
-    `${schedule.steady} with nothing to do: ${steady.join(", ")}`,
+    `${schedule.steady} with nothing to do: ${steady.join("; ")}`,
   ];
 }
 

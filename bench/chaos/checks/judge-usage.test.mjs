@@ -18,16 +18,18 @@ describe("judgePeaks", () => {
 });
 
 describe("judgeGrowth", () => {
-  const first = { bytes: 200 * MIB, fileCount: 60 };
+  const first = { bytes: 200 * MIB, fileCount: 70, diskFileCount: 10 };
 
   it("compares the last checkpoint with the first", () => {
     expect(judgeGrowth([])).toEqual([]);
     expect(judgeGrowth([first])).toEqual([]);
     expect(judgeGrowth([first, { ...first, bytes: 300 * MIB }, first])).toEqual([]);
-    expect(judgeGrowth([first, { bytes: 219 * MIB, fileCount: 66 }])).toEqual([]);
-    expect(judgeGrowth([first, { bytes: 221 * MIB, fileCount: 80 }])).toEqual([
+    expect(judgeGrowth([first, { bytes: 219 * MIB, fileCount: 90, diskFileCount: 24 }])).toEqual(
+      [],
+    );
+    expect(judgeGrowth([first, { bytes: 221 * MIB, fileCount: 80, diskFileCount: 0 }])).toEqual([
       expect.stringContaining("memory grew"),
-      "descriptors grew from 60 to 80",
+      "descriptors that are no files grew from 60 to 80",
     ]);
   });
 });

@@ -1,5 +1,5 @@
 // What the processes of a run hold: memory and descriptors, looked at again and again. Linux only.
-import { readdirSync } from "node:fs";
+import { readdirSync, readlinkSync } from "node:fs";
 import { setTimeout as pause } from "node:timers/promises";
 import { readResidentBytes } from "../../support/process-usage.mjs";
 import { findProcesses } from "../cluster/marked-processes.mjs";
@@ -7,7 +7,10 @@ import { findProcesses } from "../cluster/marked-processes.mjs";
 const EVERY_MS = 5_000;
 
 export class UsageWatch {
-  /** `{ atMs, name, ageMs, bytes, fileCount, processBytes }`, `atMs` by `Date.now()`; `processBytes` of each process. */
+  /**
+   * `{ atMs, name, ageMs, bytes, fileCount, diskFileCount, processBytes }`: `atMs` by `Date.now()`; `fileCount` of all descriptors,
+   * `diskFileCount` of those that are files on a disk; `processBytes` of each process.
+   */
   samples = [];
 
   /** @param {{ servers: Map<string, object>, run: string }} options - servers by name, see server.mjs */
@@ -38,6 +41,7 @@ export class UsageWatch {
           ageMs: performance.now() - server.process.startedMs,
           bytes: sum(usages, "bytes"),
           fileCount: sum(usages, "fileCount"),
+          diskFileCount: sum(usages, "diskFileCount"),
           processBytes: usages.map(({ bytes }) => bytes),
         },
       ];
@@ -47,9 +51,20 @@ export class UsageWatch {
 
 function usageOf(pid) {
   try {
-    return [{ bytes: readResidentBytes(pid), fileCount: readdirSync(`/proc/${pid}/fd`).length }];
+    const files = readdirSync(`/proc/${pid}/fd`);
+    const diskFileCount = files.filter((file) => isOnDisk(`/proc/${pid}/fd/${file}`)).length;
+    return [{ bytes: readResidentBytes(pid), fileCount: files.length, diskFileCount }];
   } catch {
     return []; // It has ended meanwhile.
+  }
+}
+
+/** A socket is `socket:[1]`, a pipe `pipe:[1]`; only what lies somewhere has a path. */
+function isOnDisk(link) {
+  try {
+    return /^\/(?!dev\/|proc\/)/u.test(readlinkSync(link));
+  } catch {
+    return false; // It has been closed meanwhile.
   }
 }
 
