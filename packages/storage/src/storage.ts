@@ -209,14 +209,6 @@ export interface StoredTask {
   expectDigest(algorithm: string): void;
 
   /**
-   * Compares every piece with its digest, whatever stat shows, and drops those that are damaged; how many. For when the whole is not what it
-   * should be: it may be the disk's fault.
-   *
-   * @throws {StorageError} `ERR_IO`, `ERR_TASK_GONE`
-   */
-  dropDamaged(): Promise<number>;
-
-  /**
    * Withdraws pieces whose bytes are what they were said to be, where somebody who knows better says that they are something else. Those
    * that are not there any more, or have been written anew, are passed over. From the call on nobody reads them.
    *

@@ -169,21 +169,6 @@ export class TaskContent {
     });
   }
 
-  /** Looks at every piece, whatever stat shows, and drops those that are not what they were; how many. Not while the file is being written. */
-  dropDamaged(): Promise<number> {
-    return this.#steps.run(async () => {
-      this.#owner.assertUsable();
-      if (this.#writerCount > 0) return 0;
-      const bad = await this.#findBad([...this.#owner.pieces.values()]);
-      if (bad.length === 0) return 0;
-      const { taskId } = this.#owner;
-      const droppedCount = bad.length;
-      this.#context.logger.warn({ taskId, droppedCount }, "damaged pieces are dropped");
-      await this.#owner.dropPieces(bad.map((piece) => piece.number));
-      return droppedCount;
-    });
-  }
-
   /** Makes what was written survive the next start without a check. For an orderly stop; no writer may be left. */
   async settle(): Promise<void> {
     if (this.#durable || this.#fingerprint === undefined) return;

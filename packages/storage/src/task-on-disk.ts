@@ -271,11 +271,6 @@ export class TaskOnDisk implements StoredTask, ContentOwner, VerifiedTask {
     this.#digests.expect(algorithm);
   }
 
-  async dropDamaged(): Promise<number> {
-    await this.check();
-    return await this.content.dropDamaged();
-  }
-
   async deny(pieces: readonly PieceRecord[]): Promise<void> {
     this.assertUsable();
     const denied = pieces.filter((piece) => this.#pieces.get(piece.number) === piece);

@@ -7,9 +7,10 @@ import type { StoredTask } from "@damselfly/storage";
  * @returns the number of a piece that was dropped; undefined: every piece is what it was when it came
  */
 export async function findDamaged(
-  task: Pick<StoredTask, "pieces" | "dropDamaged">,
+  task: Pick<StoredTask, "pieces" | "verify">,
 ): Promise<number | undefined> {
   const before = [...task.pieces.keys()];
-  if ((await task.dropDamaged()) === 0) return undefined;
-  return before.find((number) => !task.pieces.has(number)) ?? 0;
+  await task.verify(before);
+  // Also those that somebody else has found meanwhile, or stat has shown.
+  return before.find((number) => !task.pieces.has(number));
 }
