@@ -1,4 +1,4 @@
-import type { StoredTask } from "@damselfly/storage";
+import type { PieceRecord, StoredTask } from "@damselfly/storage";
 import { describe, expect, it } from "vitest";
 import { SILENT_LOGGER } from "../logger.ts";
 import type { ParentEvent } from "./parent-channel.ts";
@@ -17,12 +17,24 @@ const PARENT = {
   digests: new Map(),
 };
 
+const OTHER = { ...PARENT, peerId: "peer-b", hostId: "b", hostname: "b" };
+
 /** A swarm whose one parent says what a test lets it say, whether or not anybody listens any more. */
 function open() {
   const said: ((event: ParentEvent) => void)[] = [];
   const next = (): Promise<ParentEvent> => new Promise((resolve) => said.push(resolve));
   const queue = new PieceQueue<Parent>();
   const now = (): number => 1_000_000;
+  const pieces = new Map<number, PieceRecord>();
+  const deny = async (denied: readonly PieceRecord[]): Promise<void> => {
+    for (const { number } of denied) pieces.delete(number);
+  };
+  const record = (number: number, parentId: string, digest: string): void => {
+    const place = { number, ...bounds(number) };
+    const piece = { ...place, digest, parentId, trafficType: "REMOTE_PEER" as const };
+    pieces.set(number, { ...piece, costMs: 1, createdAtMs: 1 });
+    swarm.recorded(pieces.get(number)!);
+  };
   const bounds = (number: number) => ({ offset: number * PIECE_LENGTH, length: PIECE_LENGTH });
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- as much of a task as is looked at
   const task = {
@@ -34,6 +46,8 @@ function open() {
     },
     pieceCount: 2,
     bounds,
+    pieces,
+    deny,
   } as unknown as StoredTask;
   const nothing = (): void => {};
   const swarm = new Swarm({
@@ -69,7 +83,7 @@ function open() {
   };
   const offer = (number: number): Promise<void> =>
     say({ kind: "piece", number, ...bounds(number) });
-  return { swarm, queue, offer };
+  return { swarm, queue, offer, pieces, record };
 }
 
 describe("Swarm", () => {
@@ -93,5 +107,29 @@ describe("Swarm", () => {
     // What nobody offers, the origin is asked for.
     expect(queue.takeUnoffered()).toBe(0);
     expect(queue.takeUnoffered()).toBe(1);
+  });
+
+  it("denies what others gave, but not what was read at the origin, when it hears what pieces are", () => {
+    const { swarm, pieces, record } = open();
+    swarm.add([PARENT, OTHER]);
+    record(0, "a", "crc32:1");
+    record(1, "", "crc32:1");
+    record(2, "b", "crc32:2");
+    const digests = new Map([0, 1, 2, 3].map((number) => [number, { digest: "crc32:2" }]));
+    swarm.add([{ ...PARENT, peerId: "peer-c", hostId: "c", digests }]);
+    expect([...pieces.keys()]).toEqual([1, 2]);
+    expect(swarm.parents.map(({ candidate }) => candidate.hostId)).toEqual(["b", "c"]);
+    record(3, "b", "crc32:3");
+    expect([...pieces.keys()]).toEqual([1, 2]);
+  });
+
+  it("believes no more what somebody says of pieces who has lied about one", () => {
+    const { swarm, pieces, record } = open();
+    swarm.add([PARENT, { ...OTHER, digests: new Map([[0, { digest: "crc32:2" }]]) }]);
+    record(0, "a", "crc32:1");
+    record(0, "b", "crc32:2");
+    swarm.add([{ ...PARENT, digests: new Map([[0, { digest: "crc32:1" }]]) }]);
+    expect(pieces.get(0)?.parentId).toBe("b");
+    expect(swarm.parents.map(({ candidate }) => candidate.hostId)).toEqual(["b"]);
   });
 });

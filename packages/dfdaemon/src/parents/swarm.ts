@@ -130,8 +130,9 @@ export class Swarm implements AsyncDisposable {
     if (this.#closed || this.#isForsaken) return 0;
     let count = 0;
     for (const candidate of candidates) {
-      this.#learn(candidate.digests);
       const { peerId, hostId } = candidate;
+      // Who has lied is not asked again what pieces are.
+      if (!this.#bannedHosts.has(hostId)) this.#learn(candidate.digests);
       if (hostId === this.#options.hostId || this.#parents.has(peerId)) continue;
       const host = this.#options.hosts.of(hostId);
       if (this.#dropped.has(peerId) || this.#bannedHosts.has(hostId) || host.isBanned) continue;
