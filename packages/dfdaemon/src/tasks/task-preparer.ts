@@ -27,6 +27,8 @@ export interface Prepared {
   readonly fresh?: boolean;
   /** The origin says for the first time what the digest of the file is. */
   readonly digestIsNews?: boolean;
+  /** When the reading of all of it began; absent: it was not read for this. Unix milliseconds. */
+  readonly readFromMs?: number;
 }
 
 export interface TaskPreparerOptions {
@@ -63,6 +65,20 @@ export class TaskPreparer {
 
   /** The task on disk, with facts that hold: from the disk when nothing speaks against it, else from the origin. */
   async prepare(
+    request: DownloadRequest,
+    signal: AbortSignal,
+    watch?: PreparationWatch,
+  ): Promise<Prepared> {
+    for (;;) {
+      const prepared = await this.#prepareOnce(request, signal, watch);
+      const { readFromMs } = prepared;
+      // Else it is somebody else's reading, which had begun before this was asked for: of what was there then.
+      const isCurrent = readFromMs === undefined || readFromMs >= (request.askedAtMs ?? 0);
+      if (isCurrent || !isBlind(request, prepared.task.facts)) return prepared;
+    }
+  }
+
+  async #prepareOnce(
     request: DownloadRequest,
     signal: AbortSignal,
     watch?: PreparationWatch,
@@ -170,17 +186,33 @@ export class TaskPreparer {
         throw error;
       return { task: stored, rangeable: isProvable(stored.facts) };
     }
+    if (isBlind(request, stat)) {
+      const read = await this.#openStored(request);
+      if (
+        read !== undefined &&
+        isReadFor(request, read) &&
+        read.facts.credentialsDigest === credentials
+      )
+        return { task: read, rangeable: false };
+      return await this.#spool(request, credentials, options);
+    }
     if (stat.contentLength === undefined) return await this.#spool(request, credentials, options);
     const { rangeable, contentLength } = stat;
-    return { ...(await this.#create(request, stat, contentLength, credentials)), rangeable };
+    const about = { contentLength, credentials, createdAtMs: Date.now() };
+    return { ...(await this.#create(request, stat, about)), rangeable };
   }
 
   async #create(
     request: DownloadRequest,
     stat: OriginStat,
-    contentLength: number,
-    credentials: string,
+    about: {
+      readonly contentLength: number;
+      readonly credentials: string;
+      /** When this was what the origin has. Unix milliseconds. */
+      readonly createdAtMs: number;
+    },
   ): Promise<Pick<Prepared, "task" | "digestIsNews">> {
+    const { contentLength, credentials, createdAtMs } = about;
     const { storage } = this.#options.dataPlane;
     const before = await this.#openStored(request);
     const flying = this.#options.flightOf(request.taskId);
@@ -205,13 +237,14 @@ export class TaskPreparer {
       responseHeader: stat.responseHeader,
       ...(contentDigests === undefined || contentDigests.length === 0 ? {} : { contentDigests }),
       credentialsDigest: credentials,
-      createdAtMs: Date.now(),
+      createdAtMs,
     };
-    if (flying !== undefined && flying.task.facts.contentVersion !== facts.contentVersion) {
+    const isOther = flying?.task.facts.contentVersion !== facts.contentVersion;
+    if (flying !== undefined && (isOther || isBlind(request, facts))) {
       flying.abort(new OriginMoved());
       await flying.ended;
     }
-    await this.#dropUnprovable(facts, request.askedAtMs ?? facts.createdAtMs);
+    await this.#dropUnprovable(facts, request);
     const task = await storage.createTask(facts);
     return { task, digestIsNews: contentDigests?.[0] !== known?.[0] };
   }
@@ -220,14 +253,17 @@ export class TaskPreparer {
    * Where versions cannot be told apart, nobody knows whether the first half of a file on disk and the second half at the origin are of one
    * version, nor whether a whole copy is still the present one: what was read before it was asked for is not built upon.
    */
-  async #dropUnprovable(facts: TaskFacts, askedAtMs: number): Promise<void> {
+  async #dropUnprovable(facts: TaskFacts, request: DownloadRequest): Promise<void> {
     const { taskId } = facts;
     if (this.#options.flightOf(taskId) !== undefined) return;
     const { storage } = this.#options.dataPlane;
     const stored = await storage.openTask(taskId);
     if (stored === undefined) return;
     const isProof = isProvable(stored.facts) && (stored.complete || isProvable(facts));
-    const isFresh = stored.complete && stored.facts.createdAtMs >= askedAtMs;
+    const { askedAtMs = facts.createdAtMs } = request;
+    const isFresh = isBlind(request, facts)
+      ? isReadFor(request, stored)
+      : stored.complete && stored.facts.createdAtMs >= askedAtMs;
     if (!isProof && !isFresh) await storage.deleteTask(taskId);
   }
 
@@ -237,9 +273,11 @@ export class TaskPreparer {
     credentials: string,
     options: PreparationOptions,
   ): Promise<Prepared> {
+    const readFromMs = Date.now();
     const { stat, spool: received } = await this.#receiveAll(request, options);
     await using spool = received;
-    const created = await this.#create(request, stat, spool.length, credentials);
+    const about = { contentLength: spool.length, credentials, createdAtMs: readFromMs };
+    const created = await this.#create(request, stat, about);
     const { task } = created;
     await using stream = await this.#options.dataPlane.openSpool(spool);
     for (let number = 0; number < task.pieceCount; number += 1) {
@@ -252,7 +290,7 @@ export class TaskPreparer {
       options.watch.moved();
       await slice.rest();
     }
-    return { ...created, rangeable: false, fresh: true };
+    return { ...created, rangeable: false, fresh: true, readFromMs };
   }
 
   /** The whole body in a spool; a transfer that broke is begun again, since there is nothing to go on from. */
@@ -280,6 +318,25 @@ export class TaskPreparer {
       }
     }
   }
+}
+
+/**
+ * Whether somebody wants what the origin has now, and nothing tells whether what others have, or what is here, is that: then all of it is read
+ * at the origin.
+ */
+function isBlind(
+  { revalidate, disableBackToSource }: DownloadRequest,
+  facts: Pick<TaskFacts, "etag" | "lastModified" | "responseHeader">,
+): boolean {
+  return revalidate && !disableBackToSource && !isProvable(facts);
+}
+
+/** Whether all of it was read at the origin since it was asked for. */
+function isReadFor({ askedAtMs }: DownloadRequest, task: StoredTask): boolean {
+  const isSince = askedAtMs !== undefined && task.facts.createdAtMs >= askedAtMs;
+  return (
+    isSince && task.complete && [...task.pieces.values()].every(({ parentId }) => parentId === "")
+  );
 }
 
 /** Asking the origin what a task is, shared by all who want to know. */

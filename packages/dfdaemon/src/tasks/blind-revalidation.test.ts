@@ -1,0 +1,78 @@
+import { randomBytes } from "node:crypto";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import {
+  contentOf,
+  openFakeCluster,
+  PIECE_LENGTH,
+  type FakeCluster,
+  type FakeNode,
+  type Script,
+} from "../testing/fake-cluster.ts";
+
+const LENGTH = 6 * PIECE_LENGTH;
+const toOrigin: Script = (session) => session.say({ kind: "origin", reason: "test" });
+const toHolder: Script = (session) =>
+  session.say({ kind: "parents", parents: [cluster.nodes.get("holder")!.candidate] });
+
+let cluster: FakeCluster;
+let child: FakeNode;
+let old: Buffer;
+let present: Buffer;
+
+/** An origin without ETag and Last-Modified, whose file has changed since somebody got it, but not its length. */
+beforeEach(async () => {
+  cluster = await openFakeCluster(LENGTH);
+  cluster.origin.etag = "";
+  old = cluster.origin.content;
+  const holder = await cluster.addNode("holder", { script: toOrigin });
+  await holder.download();
+  child = await cluster.addNode("child", { script: toHolder });
+  present = randomBytes(LENGTH);
+  cluster.origin.content = present;
+  cluster.origin.servedLength = 0;
+});
+afterEach(async () => {
+  await cluster[Symbol.asyncDispose]();
+});
+
+describe("A file whose versions cannot be told apart, asked for with revalidation,", () => {
+  it("is what the origin has now, and not what others have", async () => {
+    await child.download({ revalidate: true });
+    expect((await contentOf(child)).equals(present)).toBe(true);
+    expect(cluster.origin.servedLength).toBe(LENGTH);
+  });
+
+  it("is so where an old copy is here, or on its way from others", async () => {
+    const downloading = child.download();
+    await vi.waitFor(() => expect(child.sessions).toHaveLength(1));
+    await child.download({ revalidate: true });
+    expect((await contentOf(child)).equals(present)).toBe(true);
+    await downloading;
+    expect((await contentOf(child)).equals(present)).toBe(true);
+    const third = randomBytes(LENGTH);
+    cluster.origin.content = third;
+    await child.download({ revalidate: true });
+    expect((await contentOf(child)).equals(third)).toBe(true);
+  });
+
+  it("is read once for all who asked before that began, and again for who asked later", async () => {
+    let later: Promise<unknown> | undefined;
+    const third = randomBytes(LENGTH);
+    cluster.origin.beforeChunk = async (position) => {
+      if (position === 0 || later !== undefined) return;
+      cluster.origin.content = third;
+      await new Promise((resolve) => setTimeout(resolve, 5));
+      later = child.download({ revalidate: true });
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    };
+    await Promise.all([0, 1, 2].map(() => child.download({ revalidate: true })));
+    await later;
+    expect((await contentOf(child)).equals(third)).toBe(true);
+    expect(cluster.origin.servedLength).toBe(2 * LENGTH);
+  });
+
+  it("comes from others where the origin may not be asked for it", async () => {
+    await child.download({ revalidate: true, disableBackToSource: true });
+    expect((await contentOf(child)).equals(old)).toBe(true);
+  });
+});
