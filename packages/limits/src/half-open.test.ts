@@ -48,4 +48,28 @@ describe("HalfOpen", () => {
     const last = enter();
     expect([halfOpen.count, halfOpen.expelledCount, last.isDestroyed]).toEqual([2, 1_002, false]);
   });
+
+  it("gives them their time again when this process was stopped meanwhile, once for each time", () => {
+    let nowMs = 1_000;
+    const due: (() => void)[] = [];
+    const clock = {
+      now: () => nowMs,
+      after: (ms: number, run: () => void) => {
+        expect(ms).toBe(100);
+        due.push(run);
+        return () => {};
+      },
+    };
+    const halfOpen = new HalfOpen<Connection>({ countMax: 2, timeoutMs: 100, clock });
+    const connection = new Connection();
+    halfOpen.enter(connection);
+    for (const lateMs of [5_000, 300]) {
+      nowMs += 100 + lateMs;
+      due.shift()!();
+      expect([connection.isDestroyed, halfOpen.count]).toEqual([false, 1]);
+    }
+    nowMs += 110;
+    due.shift()!();
+    expect([connection.isDestroyed, halfOpen.count, due.length]).toEqual([true, 0, 0]);
+  });
 });

@@ -1,3 +1,8 @@
+import { type Clock, SYSTEM_CLOCK } from "./clock.ts";
+
+/** Later than this it is looked at the time only by a process that was stopped, or busy, itself. Milliseconds. */
+const LATE_MS = 250;
+
 /** Something that can be cut off. */
 export interface Destroyable {
   destroy(): unknown;
@@ -8,16 +13,18 @@ export interface HalfOpenOptions {
   readonly countMax: number;
   /** How long one may stay. Milliseconds. */
   readonly timeoutMs: number;
+  readonly clock?: Clock;
 }
 
 /**
  * Those who have begun and not said enough yet. Neither many of them nor slow ones keep others out: one too many pushes out the
- * oldest, which has had the most time, and time pushes out everybody.
+ * oldest, which has had the most time, and time pushes out everybody. Time in which this process was stopped does not count: what was said
+ * in it has not been heard yet.
  */
 export class HalfOpen<Connection extends Destroyable> {
   readonly #options: HalfOpenOptions;
-  /** In the order they came. */
-  readonly #timers = new Map<Connection, NodeJS.Timeout>();
+  /** What takes the end of each one's time back, in the order they came. */
+  readonly #stops = new Map<Connection, () => void>();
   #expelledCount = 0;
 
   constructor(options: HalfOpenOptions) {
@@ -26,7 +33,7 @@ export class HalfOpen<Connection extends Destroyable> {
 
   /** Held at this moment. */
   get count(): number {
-    return this.#timers.size;
+    return this.#stops.size;
   }
 
   /** Destroyed so far, for want of time or of room. */
@@ -36,18 +43,25 @@ export class HalfOpen<Connection extends Destroyable> {
 
   /** Takes one in. It stays until `leave`; whoever gives it in sees to that when it closes. */
   enter(connection: Connection): void {
-    const { countMax, timeoutMs } = this.#options;
-    const [oldest] = this.#timers.keys();
-    if (oldest !== undefined && this.#timers.size >= countMax) this.#expel(oldest);
-    const timer = setTimeout(() => this.#expel(connection), timeoutMs);
-    timer.unref();
-    this.#timers.set(connection, timer);
+    const [oldest] = this.#stops.keys();
+    if (oldest !== undefined && this.#stops.size >= this.#options.countMax) this.#expel(oldest);
+    this.#giveTime(connection);
   }
 
   /** It has said enough, or is gone. Idempotent. */
   leave(connection: Connection): void {
-    clearTimeout(this.#timers.get(connection));
-    this.#timers.delete(connection);
+    this.#stops.get(connection)?.();
+    this.#stops.delete(connection);
+  }
+
+  #giveTime(connection: Connection): void {
+    const { timeoutMs, clock = SYSTEM_CLOCK } = this.#options;
+    const dueMs = clock.now() + timeoutMs;
+    const stop = clock.after(timeoutMs, () => {
+      if (clock.now() - dueMs > LATE_MS) this.#giveTime(connection);
+      else this.#expel(connection);
+    });
+    this.#stops.set(connection, stop);
   }
 
   #expel(connection: Connection): void {
