@@ -26,6 +26,10 @@ const RETIRE_MS = 15_000;
 /** Outputs compared at a time: this process has other things to do. */
 const JUDGED_AT_A_TIME = 2;
 
+/** A run of so many minutes, or more, is to show whether anything grows. */
+const LONG_MINUTES = 10;
+const QUIET_MS = 70_000;
+
 export class ChaosRun {
   incidents = new Incidents();
   /** Every client that was started. */
@@ -316,6 +320,8 @@ export class ChaosRun {
   async #checkpoint() {
     // What runs is given the time that it needs.
     await this.clock.hold(Promise.all([...this.#running].map(({ ended }) => ended)));
+    // In a long run growth counts: connections to other nodes are closed a minute after their last use.
+    if (this.schedule.minutes >= LONG_MINUTES) await this.clock.hold(pause(QUIET_MS));
     const looks = [];
     for (let count = 0; count < 3; count += 1) {
       looks.push(...this.usage.look().filter(({ name }) => name === this.schedule.steady));
