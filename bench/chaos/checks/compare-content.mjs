@@ -9,10 +9,11 @@ const RUNS_MAX = 12;
 /**
  * @param {string} path
  * @param {{ content: object, from: number, end: number }[]} candidates - parts of contents, see content.mjs, that the file may be
- * @param {{ isPrefix?: boolean }} options - the file may end early
+ * @param {{ isPrefix?: boolean, known?: { content: object, from: number, end: number }[] }} options - `isPrefix`: the file may end early; `known`:
+ *   what it may not be, but would be called by its name
  * @returns `{ matches, description }`: the candidates that it is; where it is none, what it is instead, in words
  */
-export async function compareContent(path, candidates, { isPrefix = false } = {}) {
+export async function compareContent(path, candidates, { isPrefix = false, known = [] } = {}) {
   const file = await open(path);
   try {
     const { size } = await file.stat();
@@ -26,7 +27,7 @@ export async function compareContent(path, candidates, { isPrefix = false } = {}
       offset += bytes.byteLength;
     }
     if (alive.length > 0) return { matches: alive };
-    return { matches: [], description: await describe(file, size, candidates) };
+    return { matches: [], description: await describe(file, size, { candidates, known }) };
   } finally {
     await file.close();
   }
@@ -50,13 +51,13 @@ function holds({ content, from, end }, offset, bytes) {
 }
 
 /** `0-4194303 is version 0, 4194304-5000000 is version 1`, for whoever has to find out how that came about. */
-async function describe(file, size, candidates) {
+async function describe(file, size, { candidates, known }) {
   const lengths = candidates.map(({ from, end }) => end - from);
   const runs = [];
   const buffer = Buffer.allocUnsafe(GRAIN_LENGTH);
   for (let offset = 0; offset < size;) {
     const bytes = await readAt(file, buffer, offset);
-    const holder = candidates.find((candidate) => holds(candidate, offset, bytes));
+    const holder = [...candidates, ...known].find((candidate) => holds(candidate, offset, bytes));
     const name = nameOf(holder, bytes);
     const last = runs.at(-1);
     if (last?.name === name) last.end = offset + bytes.byteLength;

@@ -40,6 +40,15 @@ describe("compareContent", () => {
     expect(description).toContain("0-1048575 is version 0, 1048576-2097154 is version 1");
   });
 
+  it("calls a version that the file may not be by its name", async () => {
+    const [old, present] = versions.map(whole);
+    const { matches, description } = await compare(bytesOf(versions[0]), [present], {
+      known: [old],
+    });
+    expect(matches).toEqual([]);
+    expect(description).toContain(`0-${LENGTH - 1} is version 0`);
+  });
+
   it.each([
     ["one other bit", (bytes) => (bytes[LENGTH - 1] ^= 1), /is nobody's$/],
     ["zeros", (bytes) => bytes.fill(0, 2 ** 20), /1048576-2097154 is zeros$/],

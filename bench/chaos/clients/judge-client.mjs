@@ -23,7 +23,7 @@ export async function judgeClient(client, { file, incidents }) {
     const isOld = (version) => file.supersededMs(version) < client.startedMs;
     // What the origin no longer had when it was asked is not current.
     const allowed = download.revalidates ? versions.filter((version) => !isOld(version)) : versions;
-    const wrong = await judgeOutput(client, { file, versions: allowed });
+    const wrong = await judgeOutput(client, { file, versions: allowed, known: versions });
     client.believesLiar =
       wrong.length > 0 &&
       (await believesLiar(client, {
@@ -57,10 +57,13 @@ export async function judgeClient(client, { file, incidents }) {
   return problems;
 }
 
-async function judgeOutput(client, { file, versions, isPrefix = false }) {
+async function judgeOutput(client, { file, versions, known = [], isPrefix = false }) {
   if (!client.hasOutput) return ["succeeded, and there is no file"];
   const candidates = candidatesOf(client, { file, versions });
-  const { matches, description } = await compareContent(client.output, candidates, { isPrefix });
+  const { matches, description } = await compareContent(client.output, candidates, {
+    isPrefix,
+    known: candidatesOf(client, { file, versions: known }),
+  });
   client.versions = matches.map(({ content }) => content.version);
   return matches.length > 0 ? [] : [`WRONG BYTES: ${description}`];
 }
