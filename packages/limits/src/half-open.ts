@@ -18,8 +18,8 @@ export interface HalfOpenOptions {
 
 /**
  * Those who have begun and not said enough yet. Neither many of them nor slow ones keep others out: one too many pushes out the
- * oldest, which has had the most time, and time pushes out everybody. Time in which this process was stopped does not count: what was said
- * in it has not been heard yet.
+ * oldest, which has had the most time, and time pushes out everybody. Whoever's time ends while this process is stopped has it once more: what
+ * was said meanwhile has not been heard yet. Not more often, so that being busy is no way to hold connections for ever.
  */
 export class HalfOpen<Connection extends Destroyable> {
   readonly #options: HalfOpenOptions;
@@ -45,7 +45,7 @@ export class HalfOpen<Connection extends Destroyable> {
   enter(connection: Connection): void {
     const [oldest] = this.#stops.keys();
     if (oldest !== undefined && this.#stops.size >= this.#options.countMax) this.#expel(oldest);
-    this.#giveTime(connection);
+    this.#giveTime(connection, { isAgain: false });
   }
 
   /** It has said enough, or is gone. Idempotent. */
@@ -54,11 +54,12 @@ export class HalfOpen<Connection extends Destroyable> {
     this.#stops.delete(connection);
   }
 
-  #giveTime(connection: Connection): void {
+  #giveTime(connection: Connection, { isAgain }: { readonly isAgain: boolean }): void {
     const { timeoutMs, clock = SYSTEM_CLOCK } = this.#options;
     const dueMs = clock.now() + timeoutMs;
     const stop = clock.after(timeoutMs, () => {
-      if (clock.now() - dueMs > LATE_MS) this.#giveTime(connection);
+      const isLate = clock.now() - dueMs > LATE_MS;
+      if (isLate && !isAgain) this.#giveTime(connection, { isAgain: true });
       else this.#expel(connection);
     });
     this.#stops.set(connection, stop);
