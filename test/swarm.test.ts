@@ -241,4 +241,21 @@ describe("a seed and three nodes without certificates", () => {
     const { url } = serve();
     await expectComplete(nodes.slice(1).map((daemon) => cluster.startDfget(url, { daemon })));
   });
+
+  it("give an old copy to nobody who asks for what the origin has now, where nothing tells its versions apart", async () => {
+    await untilAnnounced(scheduler, nodes);
+    const bare = { etag: false, lastModified: false } as const;
+    const { path, url } = serve({ content: CONTENT, ...bare });
+    const [, one, two, three] = nodes;
+    for (const daemon of [one!, two!])
+      expect((await cluster.fetch(url, { daemon })).sha256).toBe(SHA256);
+    const present = seededContent(LENGTH, 7);
+    origin.set(path, { content: present, ...bare });
+    for (const daemon of [two!, three!]) {
+      const got = await cluster.fetch(url, { daemon, flags: ["--revalidate"] });
+      expect(got).toMatchObject({ sha256: sha256(present), fromParents: {} });
+    }
+    // Who does not ask for that has what is here.
+    expect((await cluster.fetch(url, { daemon: one! })).sha256).toBe(SHA256);
+  });
 });

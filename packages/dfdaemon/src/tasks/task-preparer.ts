@@ -69,13 +69,12 @@ export class TaskPreparer {
     signal: AbortSignal,
     watch?: PreparationWatch,
   ): Promise<Prepared> {
-    for (;;) {
-      const prepared = await this.#prepareOnce(request, signal, watch);
-      const { readFromMs } = prepared;
-      // Else it is somebody else's reading, which had begun before this was asked for: of what was there then.
-      const isCurrent = readFromMs === undefined || readFromMs >= (request.askedAtMs ?? 0);
-      if (isCurrent || !isBlind(request, prepared.task.facts)) return prepared;
-    }
+    const prepared = await this.#prepareOnce(request, signal, watch);
+    const { readFromMs } = prepared;
+    const isCurrent = readFromMs === undefined || readFromMs >= (request.askedAtMs ?? 0);
+    if (isCurrent || !isBlind(request, prepared.task.facts)) return prepared;
+    // Somebody else's reading, which had begun before this was asked for: of what was there then. The next one begins now, or has a moment ago.
+    return await this.#prepareOnce(request, signal, watch);
   }
 
   async #prepareOnce(
