@@ -1,3 +1,4 @@
+import { onceFor } from "../once-for.ts";
 import { Breaker, type Admission, type BreakerState, type Passage } from "./breaker.ts";
 import { reasonIn, type OriginError, type OriginErrorCode } from "./origin-error.ts";
 import { isPassing } from "./origin-failure.ts";
@@ -397,17 +398,9 @@ function end(running: RunningAttempt): boolean {
 }
 
 /** Scheme, host and port; of what is no URL itself, which nobody will answer. */
-function originOf(request: OriginRequest): string {
-  let origin = ORIGINS.get(request);
-  if (origin === undefined) {
-    origin = URL.canParse(request.url) ? new URL(request.url).origin : "";
-    ORIGINS.set(request, origin);
-  }
-  return origin;
-}
-
-/** Asked about many times a second. */
-const ORIGINS = new WeakMap<OriginRequest, string>();
+const originOf: (request: OriginRequest) => string = onceFor(({ url }) =>
+  URL.canParse(url) ? new URL(url).origin : "",
+);
 
 /** Puts an entry last, and the first one out if there are too many. */
 function keep<Value>(map: Map<string, Value>, key: string, value: Value, countMax: number): void {
