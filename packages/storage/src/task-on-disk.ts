@@ -229,6 +229,7 @@ export class TaskOnDisk implements StoredTask, ContentOwner, VerifiedTask {
    */
   async #withdrawUnreadable(failure: unknown, range: ByteRange): Promise<void> {
     if (!(failure instanceof StorageError) || systemCode(failure.cause) !== "EIO") return;
+    // If that fails, too, the first failure is the one to tell.
     const bad = await this.verify(this.#piecesOf(range)).catch(() => []);
     if (bad.length === 0) return;
     throw new StorageError(

@@ -6,7 +6,6 @@ import type { StoredTask } from "@damselfly/storage";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { OriginError } from "../origins/origin-error.ts";
 import { REPAIRS_MAX } from "../tasks/told-pieces.ts";
-import { downloadMessage } from "../testing/download-message.ts";
 import {
   openFakeCluster,
   PIECE_LENGTH,
@@ -14,8 +13,9 @@ import {
   type FakeCluster,
   type FakeNode,
 } from "../testing/fake-cluster.ts";
+import { askForContent, assembled, take } from "../testing/handed-content.ts";
+import { openGate } from "../testing/open-gate.ts";
 import { LocalContent } from "./local-content.ts";
-import { streamDownload } from "./stream-download.ts";
 
 const PIECE_COUNT = 20;
 const LENGTH = PIECE_COUNT * PIECE_LENGTH;
@@ -45,79 +45,9 @@ async function damage(number: number): Promise<void> {
 /** What `dfget -O -` is answered. */
 function ask(
   fields: Partial<Download__Output> = {},
-  signal: AbortSignal = new AbortController().signal,
+  signal?: AbortSignal,
 ): AsyncGenerator<DownloadTaskResponse, void, undefined> {
-  const download = downloadMessage({ needPieceContent: true, ...fields });
-  const manager: Parameters<typeof streamDownload>[0] = {
-    // As small as the pieces of tests are no user's may be.
-    download: (request, until, call) =>
-      node.manager.download(
-        { ...request, taskId: TASK_ID, pieceLength: PIECE_LENGTH },
-        until,
-        call,
-      ),
-    prefetch: () => {},
-  };
-  return streamDownload(
-    manager,
-    { download },
-    {
-      hostId: "host",
-      signal,
-      outputAllowed: true,
-      isTonic: false,
-      isOurs: true,
-      localContent,
-      taken: async () => {},
-    },
-  );
-}
-
-/** Waited for until somebody opens it. */
-function openGate(): { readonly promise: Promise<void>; readonly resolve: () => void } {
-  let resolve: () => void = () => {};
-  const promise = new Promise<void>((settle) => {
-    resolve = settle;
-  });
-  return { promise, resolve };
-}
-
-interface Handed {
-  readonly startedCount: number;
-  /** Since the last start. */
-  readonly pieces: ReadonlyMap<number, Uint8Array>;
-  readonly failure: unknown;
-}
-
-/** Takes all of it; no piece may come twice. */
-async function take(
-  responses: AsyncIterable<DownloadTaskResponse>,
-  afterPiece: (count: number) => Promise<void> = async () => {},
-): Promise<Handed> {
-  let startedCount = 0;
-  let failure: unknown;
-  const pieces = new Map<number, Uint8Array>();
-  try {
-    for await (const response of responses) {
-      if (response.downloadTaskStartedResponse) {
-        startedCount += 1;
-        pieces.clear();
-      }
-      const piece = response.downloadPieceFinishedResponse?.piece;
-      if (!piece) continue;
-      if (pieces.has(piece.number!)) throw new Error(`piece ${piece.number} came twice`);
-      if (!(piece.content instanceof Uint8Array)) throw new Error("it came without its content");
-      pieces.set(piece.number!, piece.content);
-      await afterPiece(pieces.size);
-    }
-  } catch (error) {
-    failure = error;
-  }
-  return { startedCount, pieces, failure };
-}
-
-function assembled({ pieces }: Handed): Buffer {
-  return Buffer.concat([...pieces].toSorted(([a], [b]) => a - b).map(([, bytes]) => bytes));
+  return askForContent(node, { fields, localContent, ...(signal && { signal }) });
 }
 
 async function storedTask(): Promise<StoredTask> {

@@ -3,12 +3,11 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { PieceSource } from "@damselfly/transport";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { LocalContent } from "../api/local-content.ts";
-import { streamDownload } from "../api/stream-download.ts";
 import type { CandidateParent } from "../scheduling/scheduler-link.ts";
-import { downloadMessage } from "../testing/download-message.ts";
 import { openFakeCluster, PIECE_LENGTH, TASK_ID } from "../testing/fake-cluster.ts";
 import type { FakeCluster, FakeNode, FakeSession, Script } from "../testing/fake-cluster.ts";
+import { askForContent, assembled, take } from "../testing/handed-content.ts";
+import { type Gate, openGate } from "../testing/open-gate.ts";
 
 const PIECE_COUNT = 20;
 const LENGTH = PIECE_COUNT * PIECE_LENGTH;
@@ -23,19 +22,6 @@ let seed: FakeNode;
 /** Asked for the rest, the liar waits for it. */
 let rest: Gate;
 let freeCount: number;
-
-interface Gate {
-  readonly promise: Promise<void>;
-  readonly resolve: () => void;
-}
-
-function openGate(): Gate {
-  let resolve: () => void = () => {};
-  const promise = new Promise<void>((settle) => {
-    resolve = settle;
-  });
-  return { promise, resolve };
-}
 
 /** Gives the first pieces that it is asked for at once, and the others when the gate opens. */
 function held(source: PieceSource): PieceSource {
@@ -127,44 +113,13 @@ describe("What the origin's reader says of pieces, heard when a liar has given s
   it("has all of it handed over anew where content was handed over", async () => {
     freeCount = 5;
     const { child, session } = await openChild();
-    const manager: Parameters<typeof streamDownload>[0] = {
-      download: (request, until, call) =>
-        child.manager.download(
-          { ...request, taskId: TASK_ID, pieceLength: PIECE_LENGTH },
-          until,
-          call,
-        ),
-      prefetch: () => {},
-    };
-    const responses = streamDownload(
-      manager,
-      { download: downloadMessage({ needPieceContent: true }) },
-      {
-        hostId: "child",
-        signal: new AbortController().signal,
-        outputAllowed: true,
-        isTonic: false,
-        isOurs: true,
-        localContent: new LocalContent(2 ** 30),
-        taken: async () => {},
-      },
-    );
-    let startedCount = 0;
-    const pieces = new Map<number, Uint8Array>();
-    for await (const response of responses) {
-      if (response.downloadTaskStartedResponse) {
-        startedCount += 1;
-        pieces.clear();
-      }
-      const piece = response.downloadPieceFinishedResponse?.piece;
-      if (!piece) continue;
-      if (!(piece.content instanceof Uint8Array)) throw new Error("it came without its content");
-      pieces.set(piece.number!, piece.content);
-      if (startedCount === 1 && pieces.size === 3)
-        session().say({ kind: "parents", parents: [await seedWithDigests()] });
-    }
-    const handed = [...pieces].toSorted(([a], [b]) => a - b).map(([, bytes]) => bytes);
-    expect(Buffer.concat(handed).equals(right)).toBe(true);
-    expect(startedCount).toBe(2);
+    let isTold = false;
+    const handed = await take(askForContent(child), async (count) => {
+      if (count !== 3 || isTold) return;
+      isTold = true;
+      session().say({ kind: "parents", parents: [await seedWithDigests()] });
+    });
+    expect(handed).toMatchObject({ startedCount: 2, failure: undefined });
+    expect(assembled(handed).equals(right)).toBe(true);
   });
 });

@@ -12,6 +12,7 @@ const RESTARTS_MAX = 3;
  * one file, or HEAD and GET do.
  */
 const CHANGES_MAX = 2;
+
 /**
  * Attempts a download again and again, as long as it fails for what is worth beginning anew for. What the attempts yield is handed on.
  *
