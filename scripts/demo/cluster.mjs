@@ -1,4 +1,5 @@
 // A small cluster on this machine: certificates, a scheduler, daemons, downloads. Used by `demo.mjs` and `npm run bench`.
+import { randomInt } from "node:crypto";
 import { once } from "node:events";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
@@ -186,12 +187,30 @@ async function readMetrics(port) {
   };
 }
 
-/** For the one server whose port nobody tells. */
+/** Below those that kernels give to whoever asks for any port: a daemon takes a second or two to start, and others do so meanwhile. */
+const FIRST_PORT = 10_000;
+const PORT_COUNT = 22_000;
+const givenPorts = new Set();
+
+/** For servers whose ports nobody tells. */
 async function findFreePort() {
-  const server = createServer().listen(0, LOOPBACK);
-  await once(server, "listening");
-  const { port } = server.address();
+  for (;;) {
+    const port = FIRST_PORT + randomInt(PORT_COUNT);
+    if (!givenPorts.has(port) && (await isFree(port))) {
+      givenPorts.add(port);
+      return port;
+    }
+  }
+}
+
+async function isFree(port) {
+  const server = createServer().listen(port, LOOPBACK);
+  try {
+    await once(server, "listening");
+  } catch {
+    return false; // Somebody is serving there, or we may not.
+  }
   server.close();
   await once(server, "close");
-  return port;
+  return true;
 }
