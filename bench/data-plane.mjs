@@ -1,8 +1,10 @@
 // What the data plane's processes cost and bring: a file from an origin to a seed, and from there to another daemon, over mutual TLS, for
-// several ways to run a daemon, taking turns. Meanwhile both daemons are asked for their health. Daemons run for weeks, so each has done
-// the same a few times before, until its code is compiled; --warm-ups 0 measures daemons that have just started. Linux only.
+// several ways to run a daemon. A pair of daemons for each runs all the time, and they take turns, so that what the machine does meanwhile
+// happens to all of them; each is compared with the one before it in the same round. The pair that is measured is asked for its health.
+// Daemons run for weeks, so each has done the same a few times before, until its code is compiled; --warm-ups 0 measures daemons that
+// have just started. Linux only.
 //
-//   node bench/data-plane.mjs [--rounds 5] [--file MIB] [--workers 0,1,2] [--against DIR] [--protocol auto|tcp|quic|grpc] [--warm-ups 4] [--json FILE]
+//   node bench/data-plane.mjs [--rounds 15] [--file MIB] [--workers 0,1,2] [--against DIR] [--protocol auto|tcp|quic|grpc] [--warm-ups 8] [--json FILE]
 //
 // `--against` compares with another checkout, set up and built, as it is by default.
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
@@ -20,6 +22,7 @@ import {
 import { openOrigin } from "../scripts/demo/origin.mjs";
 import { formatTable } from "../scripts/demo/terminal.mjs";
 import { assertSha256, settle } from "./support/disk.mjs";
+import { forget } from "./support/forget.mjs";
 import { describeMachine, formatMachine } from "./support/machine.mjs";
 import { findNginx, openNginx } from "./support/nginx.mjs";
 import { watchUsage } from "./support/process-usage.mjs";
@@ -32,12 +35,12 @@ const PROBE_MS = 25;
 
 const { values: given } = parseArgs({
   options: {
-    rounds: { type: "string", default: "5" },
-    file: { type: "string", default: "1024" },
+    rounds: { type: "string", default: "15" },
+    file: { type: "string", default: "512" },
     workers: { type: "string", default: "0,1,2" },
     against: { type: "string" },
     protocol: { type: "string", default: "auto" },
-    "warm-ups": { type: "string", default: "4" },
+    "warm-ups": { type: "string", default: "8" },
     json: { type: "string" },
   },
 });
@@ -61,13 +64,18 @@ console.log(formatMachine(machine));
 const origin = await openSource();
 const certificates = join(directory, "certs");
 await issueCertificates(certificates, ["seed", "child", "scheduler"]);
+const pairs = [];
+for (const variant of variants) pairs.push(await startPair(variant));
+for (let count = 0; count < warmUps; count += 1) {
+  for (const pair of pairs) await warmUp(pair, count);
+}
 const samples = [];
 for (let round = 0; round < rounds; round += 1) {
-  for (const variant of variants) {
-    const sample = await measure(variant, round);
+  for (const pair of pairs) {
+    const sample = await measure(pair, round);
     samples.push(sample);
     console.log(
-      `  round ${round + 1}, ${variant.name}: cold ${sample.cold.seconds.toFixed(2)} s, peer to peer ${sample.peer.seconds.toFixed(2)} s (${formatReceived(sample.peer)}), health p99 ${sample.healthP99Ms.toFixed(0)} ms`,
+      `  round ${round + 1}, ${sample.variant}: cold ${sample.cold.seconds.toFixed(2)} s, peer to peer ${sample.peer.seconds.toFixed(2)} s (${formatReceived(sample.peer)})`,
     );
   }
 }
@@ -94,8 +102,8 @@ async function openSource() {
   return { ...ours, ...nginx, close };
 }
 
-async function measure(variant, round) {
-  const work = join(directory, `${variant.name}-${round}`);
+async function startPair(variant) {
+  const work = join(directory, variant.name);
   const scheduler = await startScheduler({ directory: work, certificates });
   const start = (name) =>
     startDaemon({
@@ -109,28 +117,41 @@ async function measure(variant, round) {
       root: variant.root,
     });
   const [seed, child] = await Promise.all([start("seed"), start("child")]);
-  // Other tasks of the same bytes.
-  for (let count = 0; count < warmUps; count += 1) {
-    for (const node of [seed, child]) {
-      const output = join(work, "warm-up.out");
-      await download(node, { url: `${origin.url}?warm-up=${count}`, output }).done;
-      rmSync(output);
-    }
+  return { variant: variant.name, work, seed, child };
+}
+
+/** Another task of the same bytes. */
+async function warmUp({ work, seed, child }, count) {
+  const url = `${origin.url}?warm-up=${count}`;
+  let taskId;
+  for (const node of [seed, child]) {
+    const output = join(work, "warm-up.out");
+    ({ taskId } = await download(node, { url, output }).done);
+    rmSync(output);
   }
-  const probes = [seed, child].map(({ healthPort }) => probe(healthPort));
+  for (const node of [seed, child]) await forget(node, taskId);
+}
+
+async function measure({ variant, work, seed, child }, round) {
+  const url = `${origin.url}?round=${round}`;
+  const latencies = [];
+  let taskId;
   const transfer = async (node) => {
     await settle(work, length);
+    const probes = [seed, child].map(({ healthPort }) => probe(healthPort));
     const pids = [seed, child].flatMap((daemon) => treeOf(daemon.child.pid));
     const usage = watchUsage(Object.fromEntries(pids.map((pid) => [pid, pid])));
     const output = join(work, `${node.name}.out`);
     const before = await node.metrics();
-    const { seconds } = await download(node, { url: origin.url, output }).done;
+    const last = await download(node, { url, output }).done;
     const { cpuSeconds, peakBytes } = usage.take();
+    for (const stop of probes) latencies.push(...(await stop()));
+    ({ taskId } = last);
     await assertSha256(output, origin.sha256);
     rmSync(output);
     const { received } = await node.metrics();
     return {
-      seconds,
+      seconds: last.seconds,
       received: Object.fromEntries(
         [...received].map(([protocol, count]) => [
           protocol,
@@ -143,18 +164,8 @@ async function measure(variant, round) {
   };
   const cold = await transfer(seed);
   const peer = await transfer(child);
-  const latencies = (await Promise.all(probes.map((stop) => stop()))).flat();
-  await Promise.all([seed, child, scheduler].map((each) => each.child.stop()));
-  rmSync(work, { recursive: true, force: true });
-  const sorted = latencies.toSorted((a, b) => a - b);
-  return {
-    variant: variant.name,
-    cold,
-    peer,
-    probeCount: sorted.length,
-    healthP99Ms: sorted[Math.floor(sorted.length * 0.99)] ?? 0,
-    healthMaxMs: sorted.at(-1) ?? 0,
-  };
+  for (const node of [seed, child]) await forget(node, taskId);
+  return { variant, round, cold, peer, latencies };
 }
 
 /** Asks for the health again and again, each time on a connection of its own. Call what is returned for how long each answer took, in ms. */
@@ -192,36 +203,56 @@ function format() {
   const [base] = variants;
   const rate = (name, pick) =>
     length / MIB / median(of(name).map((sample) => pick(sample).seconds));
+  /** Round by round, how much of the first one's speed, or how many times its CPU: the median, and the middle half. */
+  const beside = (name, ratioOf) => {
+    const bases = of(base.name);
+    return formatSpread(of(name).map((sample, index) => ratioOf(sample, bases[index])));
+  };
   const cells = (name, pick) => [
     rate(name, pick).toFixed(0),
-    (rate(name, pick) / rate(base.name, pick)).toFixed(2),
+    beside(name, (sample, before) => pick(before).seconds / pick(sample).seconds),
     median(of(name).map((sample) => pick(sample).cpuSeconds)).toFixed(2),
+    beside(name, (sample, before) => pick(sample).cpuSeconds / pick(before).cpuSeconds),
   ];
-  const rows = variants.map(({ name }) => [
-    name,
-    ...cells(name, ({ cold }) => cold),
-    ...cells(name, ({ peer }) => peer),
-    (Math.max(...of(name).map(({ peer }) => peer.peakBytes)) / MIB).toFixed(0),
-    median(of(name).map(({ healthP99Ms }) => healthP99Ms)).toFixed(0),
-    Math.max(...of(name).map(({ healthMaxMs }) => healthMaxMs)).toFixed(0),
-  ]);
+  const rows = variants.map(({ name }) => {
+    const latencies = of(name)
+      .flatMap((sample) => sample.latencies)
+      .toSorted((a, b) => a - b);
+    return [
+      name,
+      ...cells(name, ({ cold }) => cold),
+      ...cells(name, ({ peer }) => peer),
+      (Math.max(...of(name).map(({ peer }) => peer.peakBytes)) / MIB).toFixed(0),
+      (latencies[Math.floor(latencies.length * 0.99)] ?? 0).toFixed(0),
+      (latencies.at(-1) ?? 0).toFixed(0),
+    ];
+  });
   const header = [
     "",
     "cold MiB/s",
     `x ${base.name}`,
     "CPU s",
+    `x ${base.name}`,
     "peer MiB/s",
     `x ${base.name}`,
     "CPU s",
+    `x ${base.name}`,
     "MiB a daemon",
     "health p99 ms",
     "max ms",
   ];
   return [
     "",
-    `${length / MIB} MiB, ${given.protocol}, mutual TLS, medians of ${rounds} rounds, ${describeWarmth()}; CPU and memory of both daemons with their processes`,
+    `${length / MIB} MiB, ${given.protocol}, mutual TLS, medians of ${rounds} rounds, beside the first one's in the same round (the middle half of the rounds in brackets), ${describeWarmth()}; CPU and memory of both daemons with their processes`,
     ...formatTable([header, ...rows]),
   ];
+}
+
+/** `0.98 (0.95-1.01)`. */
+function formatSpread(ratios) {
+  const sorted = ratios.toSorted((a, b) => a - b);
+  const at = (share) => sorted[Math.round(share * (sorted.length - 1))].toFixed(2);
+  return `${median(sorted).toFixed(2)} (${at(0.25)}-${at(0.75)})`;
 }
 
 function describeWarmth() {
