@@ -77,7 +77,7 @@ export function limitContent(
       return open().next().then(arrived, broke);
     },
     async return() {
-      left.abort(new Error("The content was left"));
+      if (!isOver) left.abort(new Error("The content was left"));
       end();
       await open().return?.();
       return { done: true, value: undefined };

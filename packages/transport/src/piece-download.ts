@@ -1,6 +1,5 @@
 import { TransportError } from "./errors.ts";
 import type { PieceDownload, PieceInfo } from "./transport.ts";
-import { within } from "./within.ts";
 
 /** What a transport knows about a piece when it has been announced. */
 export interface PieceDownloadInit {
@@ -39,8 +38,11 @@ class ArrivingPiece implements PieceDownload, AsyncIterator<Uint8Array> {
   readonly piece: PieceInfo;
   readonly content: AsyncIterable<Uint8Array>;
   readonly #init: PieceDownloadInit;
-  readonly #stop = new AbortController();
   #pulls: AsyncIterator<Uint8Array> | undefined;
+  /** Ends the pull that waits, if one does. */
+  #giveUp: ((reason: unknown) => void) | undefined;
+  /** One for the whole piece, started anew by each pull: there are thousands of them, and a timer and a listener for each cost more than the rest. */
+  #stall: NodeJS.Timeout | undefined;
   #received = 0;
   /** Set once, when the download ends, for better or worse. */
   #end: { readonly failure: Failure | undefined; readonly closed: Promise<void> } | undefined;
@@ -70,6 +72,7 @@ class ArrivingPiece implements PieceDownload, AsyncIterator<Uint8Array> {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#end !== undefined) return await this.#end.closed;
     const reason = new TransportError("ERR_CLOSED", `Cannot read ${this.#name}: it was given up`);
     await this.#finish({ reason });
   }
@@ -84,15 +87,7 @@ class ArrivingPiece implements PieceDownload, AsyncIterator<Uint8Array> {
 
   async #pull(): Promise<IteratorResult<Uint8Array>> {
     try {
-      const pulled = await within(this.#pulls!.next(), {
-        ms: this.#init.stallMs,
-        signal: this.#stop.signal,
-        expired: () =>
-          new TransportError(
-            "ERR_PARENT_STALLED",
-            `Cannot read ${this.#name}: nothing arrived for ${this.#init.stallMs} ms`,
-          ),
-      });
+      const pulled = await this.#arrival(this.#pulls!.next());
       this.#count(pulled);
       if (pulled.done === true) await this.#finish();
       return pulled;
@@ -101,6 +96,31 @@ class ArrivingPiece implements PieceDownload, AsyncIterator<Uint8Array> {
       throw reason;
     }
   }
+
+  /** What a pull brings, unless the download ends before. What it brings then is for `close` to free. */
+  async #arrival(pull: Promise<IteratorResult<Uint8Array>>): Promise<IteratorResult<Uint8Array>> {
+    try {
+      return await new Promise<IteratorResult<Uint8Array>>((resolve, reject) => {
+        pull.then(resolve, reject);
+        if (this.#end !== undefined) {
+          reject(this.#end.failure?.reason); // it ended while `next` ran
+          return;
+        }
+        this.#giveUp = reject;
+        this.#stall = this.#stall?.refresh() ?? setTimeout(this.#onStall, this.#init.stallMs);
+      });
+    } finally {
+      this.#giveUp = undefined;
+    }
+  }
+
+  /** While nobody pulls, the time is the consumer's own. */
+  readonly #onStall = (): void => {
+    const waited = `nothing arrived for ${this.#init.stallMs} ms`;
+    this.#giveUp?.(
+      new TransportError("ERR_PARENT_STALLED", `Cannot read ${this.#name}: ${waited}`),
+    );
+  };
 
   #count(pulled: IteratorResult<Uint8Array>): void {
     const { length = this.piece.length } = this.#init;
@@ -129,7 +149,8 @@ class ArrivingPiece implements PieceDownload, AsyncIterator<Uint8Array> {
     if (this.#end === undefined) {
       this.#init.signal?.removeEventListener("abort", this.#onAbort);
       this.#end = { failure, closed: this.#close(failure) };
-      this.#stop.abort(failure?.reason);
+      clearTimeout(this.#stall);
+      this.#giveUp?.(failure?.reason);
     }
     await this.#end.closed;
   }

@@ -133,7 +133,7 @@ class Race<Name, Prize> {
 
   #won(winner: Name, prize: Prize): void {
     const losers = [...this.#running.keys()];
-    this.#end(new RaceLost("another was faster"));
+    this.#end(losers.length === 0 ? undefined : new RaceLost("another was faster"));
     this.#settle.resolve({ winner, prize, losers });
   }
 
