@@ -1,6 +1,7 @@
+import { strict as assert } from "node:assert";
 import { createHash } from "node:crypto";
 import type { PieceSource } from "@damselfly/transport";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { describe, test } from "vitest";
 import {
   contentOf,
   openFakeCluster,
@@ -18,43 +19,63 @@ const LENGTH = PIECE_COUNT * PIECE_LENGTH;
 const HALF = PIECE_LENGTH / 2;
 const toOrigin: Script = (session) => session.say({ kind: "origin", reason: "test" });
 
+interface Fixtures {
+  readonly cluster: FakeCluster;
+  /** Sends a child to nodes of the cluster. */
+  readonly toParents: (...names: string[]) => Script;
+  /** A node that has everything, and sends as much of it as it is told to. */
+  readonly addParent: (
+    name: string,
+    options?: { readonly sendsTo?: number | undefined; readonly crawlMs?: number },
+  ) => Promise<StallingSource>;
+  /** That a node has what the origin has. */
+  readonly assertWhole: (node: FakeNode) => Promise<void>;
+}
+
+const sha256 = (bytes: Uint8Array): string => createHash("sha256").update(bytes).digest("hex");
+
+const it = test.extend<Fixtures>({
+  // oxlint-disable-next-line no-empty-pattern -- vitest reads there what a fixture needs
+  cluster: async ({}, use) => {
+    await using cluster = await openFakeCluster(LENGTH);
+    await use(cluster);
+  },
+  toParents: async ({ cluster }, use) => {
+    await use(
+      (...names) =>
+        (session) =>
+          session.say({
+            kind: "parents",
+            parents: names.map((name) => cluster.nodes.get(name)!.candidate),
+          }),
+    );
+  },
+  addParent: async ({ cluster }, use) => {
+    await use(async (name, options = {}) => {
+      let stalling: StallingSource | undefined;
+      const corrupt = (source: PieceSource): PieceSource =>
+        (stalling = new StallingSource(source, options));
+      const node = await cluster.addNode(name, { script: toOrigin, corrupt });
+      await node.download();
+      return stalling!;
+    });
+  },
+  assertWhole: async ({ cluster }, use) => {
+    await use(async (node) => {
+      assert.equal(sha256(await contentOf(node)), sha256(cluster.origin.content));
+    });
+  },
+});
+
 /** What is silent is so for some seconds before anybody else is asked. */
 describe("a flight whose pieces do not come", { timeout: 60_000 }, () => {
-  let cluster: FakeCluster;
-  beforeEach(async () => {
-    cluster = await openFakeCluster(LENGTH);
-  });
-  afterEach(async () => {
-    await cluster[Symbol.asyncDispose]();
-  });
-
-  const toParents =
-    (...names: string[]): Script =>
-    (session) =>
-      session.say({
-        kind: "parents",
-        parents: names.map((name) => cluster.nodes.get(name)!.candidate),
-      });
-
-  /** A node that has everything, and sends as much of it as it is told to. */
-  async function addParent(
-    name: string,
-    options: { readonly sendsTo?: number | undefined; readonly crawlMs?: number } = {},
-  ): Promise<StallingSource> {
-    let stalling: StallingSource | undefined;
-    const corrupt = (source: PieceSource): PieceSource =>
-      (stalling = new StallingSource(source, options));
-    const node = await cluster.addNode(name, { script: toOrigin, corrupt });
-    await node.download();
-    return stalling!;
-  }
-
-  async function assertWhole(node: FakeNode): Promise<void> {
-    const sha256 = (bytes: Uint8Array): string => createHash("sha256").update(bytes).digest("hex");
-    expect(sha256(await contentOf(node))).toBe(sha256(cluster.origin.content));
-  }
-
-  it("has other parents go on from the byte that it has", async () => {
+  it("has other parents go on from the byte that it has", async ({
+    cluster,
+    toParents,
+    addParent,
+    assertWhole,
+    expect,
+  }) => {
     const frozen = await addParent("frozen", { sendsTo: HALF });
     const alive = await addParent("alive");
     const read = cluster.origin.servedLength;
@@ -67,7 +88,13 @@ describe("a flight whose pieces do not come", { timeout: 60_000 }, () => {
     expect(cluster.origin.servedLength).toBe(read);
   });
 
-  it("takes whole pieces from other parents where they are not announced", async () => {
+  it("takes whole pieces from other parents where they are not announced", async ({
+    cluster,
+    toParents,
+    addParent,
+    assertWhole,
+    expect,
+  }) => {
     const frozen = await addParent("frozen", { sendsTo: undefined });
     const alive = await addParent("alive");
     const child = await cluster.addNode("child", { script: toParents("frozen", "alive") });
@@ -79,7 +106,13 @@ describe("a flight whose pieces do not come", { timeout: 60_000 }, () => {
     expect(new Set(first?.pieces.map(([, from]) => from))).toEqual(new Set(["peer-alive"]));
   });
 
-  it("asks the scheduler for help when no parent is left that could go on, and goes on at the origin when it is its turn", async () => {
+  it("asks the scheduler for help when no parent is left that could go on, and goes on at the origin when it is its turn", async ({
+    cluster,
+    toParents,
+    addParent,
+    assertWhole,
+    expect,
+  }) => {
     const frozen = await addParent("frozen", { sendsTo: HALF });
     const read = cluster.origin.servedLength;
     const child = await cluster.addNode("child", {
@@ -102,7 +135,13 @@ describe("a flight whose pieces do not come", { timeout: 60_000 }, () => {
     expect(new Set(fromParent.map(([number]) => number))).toEqual(begun);
   });
 
-  it("does not turn to the origin on its own account while the scheduler answers", async () => {
+  it("does not turn to the origin on its own account while the scheduler answers", async ({
+    cluster,
+    toParents,
+    addParent,
+    assertWhole,
+    expect,
+  }) => {
     const frozen = await addParent("frozen", { sendsTo: HALF });
     const read = cluster.origin.servedLength;
     const names: string[][] = [["frozen"], ["frozen"], ["frozen", "late"]];
@@ -122,7 +161,13 @@ describe("a flight whose pieces do not come", { timeout: 60_000 }, () => {
     expect(child.sessions[0]?.reports).not.toContain("started from origin");
   });
 
-  it("turns to the origin when the scheduler says nothing for as long as it is waited for", async () => {
+  it("turns to the origin when the scheduler says nothing for as long as it is waited for", async ({
+    cluster,
+    toParents,
+    addParent,
+    assertWhole,
+    expect,
+  }) => {
     await addParent("frozen", { sendsTo: HALF });
     const child = await cluster.addNode("child", {
       script: toParents("frozen"),
@@ -133,7 +178,12 @@ describe("a flight whose pieces do not come", { timeout: 60_000 }, () => {
     expect(child.sessions[0]?.reports).toContain("started from origin");
   });
 
-  it("turns to the origin when the scheduler is lost", async () => {
+  it("turns to the origin when the scheduler is lost", async ({
+    cluster,
+    toParents,
+    addParent,
+    assertWhole,
+  }) => {
     await addParent("frozen", { sendsTo: HALF });
     const child = await cluster.addNode("child", {
       script: (session) => {
@@ -146,7 +196,131 @@ describe("a flight whose pieces do not come", { timeout: 60_000 }, () => {
     await assertWhole(child);
   });
 
-  it("does not ask an origin that it must not ask, and ends with who failed", async () => {
+  it("blames nobody for being held to its own bandwidth limit", async ({
+    cluster,
+    toParents,
+    addParent,
+    assertWhole,
+    expect,
+  }) => {
+    const names = ["one", "two"];
+    const parents = [await addParent("one"), await addParent("two")];
+    // Four and a half seconds, with parents that would take none.
+    const contentLimits = new ContentLimits({
+      ...DEFAULT_CONTENT_LIMITS,
+      downloadRate: LENGTH / 4,
+    });
+    const child = await cluster.addNode("child", {
+      script: toParents(...names),
+      contentLimits,
+      limits: { hedgeMs: 500 },
+    });
+    const read = cluster.origin.servedLength;
+    await child.download();
+    await assertWhole(child);
+    const asked = parents.flatMap((parent) => parent.asked);
+    expect(asked.toSorted()).toEqual(
+      Array.from({ length: PIECE_COUNT }, (_, number) => `${number} from 0`),
+    );
+    expect(child.sessions[0]?.reports.filter((report) => report.startsWith("resch"))).toEqual([]);
+    expect(cluster.origin.servedLength).toBe(read);
+  });
+
+  it("blames nobody while it has no memory for its pieces, and says that it waits for some", async ({
+    cluster,
+    toParents,
+    addParent,
+    assertWhole,
+    expect,
+  }) => {
+    const parent = await addParent("one");
+    const contentLimits = new ContentLimits({ ...DEFAULT_CONTENT_LIMITS, memoryLimit: 1 });
+    // Somebody else's piece, which takes its time.
+    const other = await contentLimits.openPiece(1, new AbortController().signal, async () => ({
+      content: (async function* () {})(),
+      async [Symbol.asyncDispose]() {},
+    }));
+    const child = await cluster.addNode("child", {
+      script: toParents("one"),
+      contentLimits,
+      limits: { hedgeMs: 2_000 },
+    });
+    const download = child.download();
+    await expect
+      .poll(() => child.manager.report()[0]?.state, { timeout: 10_000, interval: 50 })
+      .toBe("memory");
+    expect(child.manager.report()[0]?.description).toBe(
+      "other downloads have had all the memory for content",
+    );
+    // Longer than what it would take for help to be sought.
+    await expect
+      .poll(() => child.manager.report()[0]?.waitedMs, { timeout: 10_000, interval: 50 })
+      .toBeGreaterThan(4_000);
+    expect(parent.asked).toEqual([]);
+    await other[Symbol.asyncDispose]();
+    await download;
+    await assertWhole(child);
+    expect(parent.asked).toHaveLength(PIECE_COUNT);
+    expect(child.sessions[0]?.reports.filter((report) => report.startsWith("resch"))).toEqual([]);
+  });
+
+  it("never mixes in an origin that has changed meanwhile", async ({
+    cluster,
+    toParents,
+    addParent,
+    assertWhole,
+  }) => {
+    await addParent("frozen", { sendsTo: HALF });
+    const changed = Buffer.from(cluster.origin.content).fill(7);
+    let count = 0;
+    const child = await cluster.addNode("child", {
+      script: (session) => {
+        count += 1;
+        if (count > 1) return session.say({ kind: "origin", reason: "anew" });
+        toParents("frozen")(session);
+        session.onReschedule = () => {
+          cluster.origin.content = changed;
+          cluster.origin.etag = '"2"';
+          session.say({ kind: "origin", reason: "it is your turn" });
+        };
+      },
+      limits: { hedgeMs: 300 },
+    });
+    await child.download();
+    await assertWhole(child);
+  });
+
+  it("takes a file of which nobody can tell the version from one reading, and nothing of it from parents", async ({
+    cluster,
+    toParents,
+    addParent,
+    assertWhole,
+    expect,
+  }) => {
+    Object.assign(cluster.origin, { etag: "", lastModified: "", rangeable: false });
+    const crawling = await addParent("crawling", { sendsTo: 100, crawlMs: 200 });
+    const read = cluster.origin.servedLength;
+    const child = await cluster.addNode("child", { script: toParents("crawling") });
+    const download = child.download();
+    await expect.poll(() => crawling.asked.length, { timeout: 10_000 }).toBeGreaterThan(0);
+    const [session] = child.sessions;
+    session?.say({ kind: "origin", reason: "it is your turn" });
+    // They are told of once more, and it is no use.
+    toParents("crawling")(session!);
+    await download;
+    await assertWhole(child);
+    expect(cluster.origin.servedLength - read).toBe(LENGTH);
+    expect(new Set(session?.pieces.map(([, from]) => from))).toEqual(new Set(["origin"]));
+    expect(session?.reports.filter((report) => report.includes("failed"))).toEqual([]);
+  });
+
+  // Each of these waits for fifteen seconds or more: side by side.
+  it.concurrent("does not ask an origin that it must not ask, and ends with who failed", async ({
+    cluster,
+    toParents,
+    addParent,
+    expect,
+  }) => {
     await addParent("frozen", { sendsTo: HALF });
     const read = cluster.origin.servedLength;
     const child = await cluster.addNode("child", {
@@ -162,7 +336,13 @@ describe("a flight whose pieces do not come", { timeout: 60_000 }, () => {
     expect(cluster.origin.servedLength).toBe(read);
   });
 
-  it("leaves an origin alone that is being spared, also for the rests of pieces, and tells its guard how it fails", async () => {
+  it.concurrent("leaves an origin alone that is being spared, also for the rests of pieces, and tells its guard how it fails", async ({
+    cluster,
+    toParents,
+    addParent,
+    assertWhole,
+    expect,
+  }) => {
     const frozen = await addParent("frozen", { sendsTo: HALF });
     const rests: number[] = [];
     const noted: unknown[] = [];
@@ -203,84 +383,13 @@ describe("a flight whose pieces do not come", { timeout: 60_000 }, () => {
     expect(noted).toEqual(["http://origin.test/file", failure]);
   });
 
-  it("blames nobody for being held to its own bandwidth limit", async () => {
-    const names = ["one", "two"];
-    const parents = [await addParent("one"), await addParent("two")];
-    // Four and a half seconds, with parents that would take none.
-    const contentLimits = new ContentLimits({
-      ...DEFAULT_CONTENT_LIMITS,
-      downloadRate: LENGTH / 4,
-    });
-    const child = await cluster.addNode("child", {
-      script: toParents(...names),
-      contentLimits,
-      limits: { hedgeMs: 500 },
-    });
-    const read = cluster.origin.servedLength;
-    await child.download();
-    await assertWhole(child);
-    const asked = parents.flatMap((parent) => parent.asked);
-    expect(asked.toSorted()).toEqual(
-      Array.from({ length: PIECE_COUNT }, (_, number) => `${number} from 0`),
-    );
-    expect(child.sessions[0]?.reports.filter((report) => report.startsWith("resch"))).toEqual([]);
-    expect(cluster.origin.servedLength).toBe(read);
-  });
-
-  it("blames nobody while it has no memory for its pieces, and says that it waits for some", async () => {
-    const parent = await addParent("one");
-    const contentLimits = new ContentLimits({ ...DEFAULT_CONTENT_LIMITS, memoryLimit: 1 });
-    // Somebody else's piece, which takes its time.
-    const other = await contentLimits.openPiece(1, new AbortController().signal, async () => ({
-      content: (async function* () {})(),
-      async [Symbol.asyncDispose]() {},
-    }));
-    const child = await cluster.addNode("child", {
-      script: toParents("one"),
-      contentLimits,
-      limits: { hedgeMs: 2_000 },
-    });
-    const download = child.download();
-    await expect
-      .poll(() => child.manager.report()[0]?.state, { timeout: 10_000, interval: 50 })
-      .toBe("memory");
-    expect(child.manager.report()[0]?.description).toBe(
-      "other downloads have had all the memory for content",
-    );
-    // Longer than what it would take for help to be sought.
-    await expect
-      .poll(() => child.manager.report()[0]?.waitedMs, { timeout: 10_000, interval: 50 })
-      .toBeGreaterThan(4_000);
-    expect(parent.asked).toEqual([]);
-    await other[Symbol.asyncDispose]();
-    await download;
-    await assertWhole(child);
-    expect(parent.asked).toHaveLength(PIECE_COUNT);
-    expect(child.sessions[0]?.reports.filter((report) => report.startsWith("resch"))).toEqual([]);
-  });
-
-  it("never mixes in an origin that has changed meanwhile", async () => {
-    await addParent("frozen", { sendsTo: HALF });
-    const changed = Buffer.from(cluster.origin.content).fill(7);
-    let count = 0;
-    const child = await cluster.addNode("child", {
-      script: (session) => {
-        count += 1;
-        if (count > 1) return session.say({ kind: "origin", reason: "anew" });
-        toParents("frozen")(session);
-        session.onReschedule = () => {
-          cluster.origin.content = changed;
-          cluster.origin.etag = '"2"';
-          session.say({ kind: "origin", reason: "it is your turn" });
-        };
-      },
-      limits: { hedgeMs: 300 },
-    });
-    await child.download();
-    await assertWhole(child);
-  });
-
-  it("reads what crawls where the origin serves no ranges, and the rest of a piece cannot be had", async () => {
+  it.concurrent("reads what crawls where the origin serves no ranges, and the rest of a piece cannot be had", async ({
+    cluster,
+    toParents,
+    addParent,
+    assertWhole,
+    expect,
+  }) => {
     cluster.origin.rangeable = false;
     const crawling = await addParent("crawling", { sendsTo: 100, crawlMs: 200 });
     const child = await cluster.addNode("child", {
@@ -294,23 +403,5 @@ describe("a flight whose pieces do not come", { timeout: 60_000 }, () => {
     await assertWhole(child);
     expect(crawling.asked.length).toBeGreaterThan(0);
     expect(child.sessions[0]?.pieces.map(([, from]) => from)).not.toContain("peer-crawling");
-  });
-
-  it("takes a file of which nobody can tell the version from one reading, and nothing of it from parents", async () => {
-    Object.assign(cluster.origin, { etag: "", lastModified: "", rangeable: false });
-    const crawling = await addParent("crawling", { sendsTo: 100, crawlMs: 200 });
-    const read = cluster.origin.servedLength;
-    const child = await cluster.addNode("child", { script: toParents("crawling") });
-    const download = child.download();
-    await expect.poll(() => crawling.asked.length, { timeout: 10_000 }).toBeGreaterThan(0);
-    const [session] = child.sessions;
-    session?.say({ kind: "origin", reason: "it is your turn" });
-    // They are told of once more, and it is no use.
-    toParents("crawling")(session!);
-    await download;
-    await assertWhole(child);
-    expect(cluster.origin.servedLength - read).toBe(LENGTH);
-    expect(new Set(session?.pieces.map(([, from]) => from))).toEqual(new Set(["origin"]));
-    expect(session?.reports.filter((report) => report.includes("failed"))).toEqual([]);
   });
 });
