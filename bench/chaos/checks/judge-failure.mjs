@@ -23,8 +23,8 @@ const STREAMED = ["stdout", "range", "transfer"];
 
 /**
  * @param {{ download: object, error: object }} failure - `error`: what dfget printed last
- * @param {{ incidents: object[], changeCount: number, lengths: number[] }} context - `incidents`: those that lasted meanwhile; `changeCount`: how
- *   often the file has changed since it was there; `lengths`: of its versions so far
+ * @param {{ incidents: object[], changeCount: number, isBlind: boolean, lengths: number[] }} context - `incidents`: those that lasted meanwhile;
+ *   `changeCount`: how often the file has changed since it was there; `isBlind`: nothing tells its versions apart; `lengths`: of its versions so far
  * @returns why it may not be, in words; undefined: it may
  */
 export function judgeFailure({ download, error }, context) {
@@ -36,14 +36,15 @@ export function judgeFailure({ download, error }, context) {
   return isExplained({ download, error }, context) ? undefined : "nothing explains it";
 }
 
-function isExplained({ download, error }, { incidents, changeCount, lengths }) {
+function isExplained({ download, error }, { incidents, changeCount, isBlind, lengths }) {
   const faults = incidents.map(({ fault }) => fault);
   const related = (relation) => faults.filter((fault) => relationOf(fault, download) === relation);
   const own = related("own");
   const isAway = own.some((fault) => AWAY.includes(fault.kind) || fault.isDown === true);
   const isFull = own.some(({ kind }) => kind === "full-disk");
   const { mode, timeoutSeconds, leaves, range } = download;
-  const isTornAway = STREAMED.includes(mode) && changeCount > 0;
+  // One reading of it is not gone on with by another one's, whoever broke it off: for all anybody knows, it has changed.
+  const isTornAway = STREAMED.includes(mode) && (changeCount > 0 || isBlind);
   // An origin that does not answer does not prove either that its file is the one it was.
   const hasNoWay = [...own, ...related("origin"), ...related("everybody")].some((fault) =>
     ["cut", "split", "origin-error"].includes(fault.kind),

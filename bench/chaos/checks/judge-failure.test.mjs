@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { judgeFailure } from "./judge-failure.mjs";
 
-const CALM = { incidents: [], changeCount: 0, lengths: [100] };
+const CALM = { incidents: [], changeCount: 0, isBlind: false, lengths: [100] };
 const download = { node: "peer-1", file: "f", mode: "file" };
 
 function judge(error, { incidents = [], ...context } = {}, manner = {}) {
@@ -55,6 +55,9 @@ describe("judgeFailure", () => {
     expect(judge({ code: "ERR_DOWNLOAD" }, changed, { mode: "stdout" })).toBeUndefined();
     expect(judge({ code: "ERR_OUTPUT" }, changed, { mode: "stdout" })).toBeUndefined();
     expect(judge({ code: "ERR_OUTPUT" }, changed)).toBe("nothing explains it");
+    const blind = { isBlind: true };
+    expect(judge({ code: "ERR_OUTPUT" }, blind, { mode: "stdout" })).toBeUndefined();
+    expect(judge({ code: "ERR_OUTPUT" }, blind)).toBe("nothing explains it");
     expect(judge({ code: "ERR_DIGEST_MISMATCH" }, changed, { mode: "digest" })).toBeUndefined();
     expect(judge({ code: "ERR_DIGEST_MISMATCH" }, {}, { mode: "digest" })).toBe(
       "nothing explains it",

@@ -42,6 +42,7 @@ export async function judgeClient(client, { file, incidents }) {
           settleMs: SETTLE_MS,
         }),
         changeCount: versions.length - 1,
+        isBlind: file.spec.validators === "none",
         lengths: versions.map((version) => file.content(version).length),
       },
     );

@@ -56,8 +56,9 @@ async function corrupt(fault, context, kind) {
   const server = context.serverOf(target);
   if (isDown) await killAlone(server, context);
   const stored = findStored(context.storageOf(target), kind);
-  const isLeftAlone = kind === "content" && !isDown ? isSealed : () => true;
-  const path = pickOne(stored.filter(isLeftAlone), fault.pick);
+  const isDamageable = (each) =>
+    kind === "journal" || ((isDown || isSealed(each)) && isNobodysResult(each, context));
+  const path = pickOne(stored.filter(isDamageable), fault.pick);
   const done = path === undefined ? "nothing is there" : await tryDamage(path, fault);
   if (path !== undefined) await noteOutputs(path, context);
   const words = `${done}${path === undefined ? "" : ` in ${path.slice(path.lastIndexOf("/") + 1)}`}`;
@@ -67,6 +68,15 @@ async function corrupt(fault, context, kind) {
     await server.start();
   }
   return words;
+}
+
+/** Whether it is no other name of an output that nobody has looked at yet: what is done to it would be done to that. */
+function isNobodysResult(path, { keptOutputs }) {
+  const stat = statSync(path, { throwIfNoEntry: false });
+  if (stat === undefined || stat.nlink === 1) return true;
+  return keptOutputs.some(
+    (output) => statSync(output.path, { throwIfNoEntry: false })?.ino === stat.ino,
+  );
 }
 
 /** What is done to content is done to an output that is the same file: its user cannot tell it from an edit of his own. */
