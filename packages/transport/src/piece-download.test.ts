@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
 import { createGate, failureOf } from "./conformance.ts";
 import { createPieceDownload, type PieceDownloadInit } from "./piece-download.ts";
@@ -60,6 +61,37 @@ describe("createPieceDownload", () => {
     await download[Symbol.asyncDispose]();
     expect(await failed).toMatchObject({ code: "ERR_CLOSED" });
     expect(closed).toHaveLength(1);
+  });
+
+  it("waits for each chunk as long as for the first, however long its consumer has taken", async () => {
+    const { download, closed } = open({ chunks: stuckAfter(bytes(1)), stallMs: 50 });
+    const iterator = download.content[Symbol.asyncIterator]();
+    await iterator.next();
+    await sleep(200);
+    expect(closed).toEqual([]);
+    const error = await failureOf(iterator.next());
+    expect(error).toMatchObject({
+      code: "ERR_PARENT_STALLED",
+      message: expect.stringContaining("nothing arrived for 50 ms"),
+    });
+    expect(closed).toEqual([{ reason: error }]);
+  });
+
+  it("ends a pull that begins as the signal aborts", async () => {
+    const reason = new Error("enough");
+    const controller = new AbortController();
+    const chunks: AsyncIterable<Uint8Array> = {
+      [Symbol.asyncIterator]: () => ({
+        next: async () => {
+          controller.abort(reason);
+          await createGate().opened;
+          return { done: true, value: undefined };
+        },
+      }),
+    };
+    const { download, closed } = open({ chunks, signal: controller.signal });
+    expect(await failureOf(drain(download.content))).toBe(reason);
+    expect(closed).toEqual([{ reason }]);
   });
 
   it("closes at once when the signal has aborted before", async () => {
