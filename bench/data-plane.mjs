@@ -1,10 +1,11 @@
 // What the data plane's processes cost and bring: a file from an origin to a seed, and from there to another daemon, over mutual TLS, for
-// several ways to run a daemon. A pair of daemons for each runs all the time, and they take turns, so that what the machine does meanwhile
-// happens to all of them; each is compared with the one before it in the same round. The pair that is measured is asked for its health.
+// several ways to run a daemon. A pair of daemons for each runs all the time, and they take turns, each round in another order, so that what
+// the machine does meanwhile happens to all of them; each is compared with the first one in the same round. The pair that is measured is
+// asked for its health.
 // Daemons run for weeks, so each has done the same a few times before, until its code is compiled; --warm-ups 0 measures daemons that
-// have just started. Linux only.
+// have just started. Each pair has nothing to do for some seconds before its turn, as daemons have. Linux only.
 //
-//   node bench/data-plane.mjs [--rounds 15] [--file MIB] [--workers 0,1,2] [--against DIR] [--protocol auto|tcp|quic|grpc] [--warm-ups 8] [--json FILE]
+//   node bench/data-plane.mjs [--rounds 15] [--file MIB] [--workers 0,1,2] [--against DIR] [--protocol auto|tcp|quic|grpc] [--warm-ups 10] [--json FILE]
 //
 // `--against` compares with another checkout, set up and built, as it is by default.
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
@@ -30,7 +31,7 @@ import { treeOf } from "./support/process-tree.mjs";
 import { median } from "./support/statistics.mjs";
 
 const MIB = 2 ** 20;
-/** How often a daemon is asked for its health: it answers 50 a second from one address. Milliseconds. */
+/** How often a daemon is asked for its health, answered or not: it answers 50 a second from one address. Milliseconds. */
 const PROBE_MS = 25;
 
 const { values: given } = parseArgs({
@@ -40,7 +41,7 @@ const { values: given } = parseArgs({
     workers: { type: "string", default: "0,1,2" },
     against: { type: "string" },
     protocol: { type: "string", default: "auto" },
-    "warm-ups": { type: "string", default: "8" },
+    "warm-ups": { type: "string", default: "10" },
     json: { type: "string" },
   },
 });
@@ -71,7 +72,8 @@ for (let count = 0; count < warmUps; count += 1) {
 }
 const samples = [];
 for (let round = 0; round < rounds; round += 1) {
-  for (const pair of pairs) {
+  for (const index of pairs.keys()) {
+    const pair = pairs[(index + round) % pairs.length];
     const sample = await measure(pair, round);
     samples.push(sample);
     console.log(
@@ -168,34 +170,29 @@ async function measure({ variant, work, seed, child }, round) {
   return { variant, round, cold, peer, latencies };
 }
 
-/** Asks for the health again and again, each time on a connection of its own. Call what is returned for how long each answer took, in ms. */
+/**
+ * Asks for the health again and again, each time on a connection of its own, whether or not there has been an answer to the question before:
+ * then a daemon that is slow to answer is asked as often as any other. Call what is returned for how long each answer took, in ms.
+ */
 function probe(port) {
-  const over = new AbortController();
-  const latencies = [];
-  const run = async () => {
-    while (!over.signal.aborted) {
-      const startedAt = performance.now();
-      await new Promise((resolve, reject) => {
-        const request = get(
-          { host: "127.0.0.1", port, path: "/healthy", agent: false },
-          (answer) => {
-            if (answer.statusCode === 200) answer.resume().once("end", resolve);
-            else
-              reject(new Error(`a daemon answered ${answer.statusCode} when asked for its health`));
-          },
-        );
-        request.once("error", reject);
-      });
-      latencies.push(performance.now() - startedAt);
-      await new Promise((resolve) => setTimeout(resolve, PROBE_MS));
-    }
-    return latencies;
-  };
-  const running = run();
+  const asking = [];
+  const timer = setInterval(() => asking.push(askHealth(port)), PROBE_MS);
   return async () => {
-    over.abort();
-    return await running;
+    clearInterval(timer);
+    return await Promise.all(asking);
   };
+}
+
+async function askHealth(port) {
+  const startedAt = performance.now();
+  await new Promise((resolve, reject) => {
+    const request = get({ host: "127.0.0.1", port, path: "/healthy", agent: false }, (answer) => {
+      if (answer.statusCode === 200) answer.resume().once("end", resolve);
+      else reject(new Error(`a daemon answered ${answer.statusCode} when asked for its health`));
+    });
+    request.once("error", reject);
+  });
+  return performance.now() - startedAt;
 }
 
 function format() {
