@@ -7,6 +7,7 @@ import { QuietCollector } from "./quiet-collector.ts";
 import { countWorkers } from "./data-plane/count-workers.ts";
 import { spawnWorker } from "./data-plane/processes/control/worker-process.ts";
 import { WorkersAhead } from "./data-plane/processes/control/workers-ahead.ts";
+import { keepCode } from "./keep-code.ts";
 import { messageOf } from "./message-of.ts";
 import type { ProxySettings } from "./origins/proxies.ts";
 import { tuneCollector } from "./tune-collector.ts";
@@ -37,6 +38,7 @@ export async function runCommand(options: RunOptions): Promise<number> {
     const workerCount = countWorkers(config);
     // Where content does not come through this process, it is collected as any other.
     if (workerCount === 0) tuneCollector();
+    keepCode();
     using _ = new QuietCollector();
     using workers = new WorkersAhead(workerCount, () =>
       spawnWorker(WORKER_PATH, config.storage.dir),

@@ -3,6 +3,7 @@ import type { Socket } from "node:net";
 import { execPath } from "node:process";
 import { Duplex } from "node:stream";
 import { DaemonError } from "../../../errors.ts";
+import { START_FLAGS } from "../../../tune-collector.ts";
 import type { Channel } from "../link/channel.ts";
 import { openPipeChannel } from "../link/pipe-channel.ts";
 import type { SocketNote } from "../protocol.ts";
@@ -35,7 +36,7 @@ export interface WorkerProcess {
  * @param directory of the storage that it is for
  */
 export function spawnWorker(path: string, directory: string): WorkerProcess {
-  const child = spawn(execPath, [path, ...workerArguments(directory)], {
+  const child = spawn(execPath, [...START_FLAGS, path, ...workerArguments(directory)], {
     // What a native library says when it aborts is for whoever reads the daemon's standard error.
     stdio: ["ignore", "inherit", "inherit", "ipc", "pipe", "pipe"],
   });

@@ -1,6 +1,7 @@
 import { Socket } from "node:net";
 import process from "node:process";
 import { Worker } from "node:worker_threads";
+import { keepCode } from "../../../keep-code.ts";
 import { QuietCollector } from "../../../quiet-collector.ts";
 import { tuneCollector } from "../../../tune-collector.ts";
 import { openPipeChannel } from "../link/pipe-channel.ts";
@@ -15,6 +16,7 @@ import { runWorker } from "./run-worker.ts";
 for (const signal of ["SIGINT", "SIGTERM", "SIGQUIT", "SIGHUP"] as const)
   process.on(signal, () => {});
 tuneCollector();
+keepCode();
 using _ = new QuietCollector();
 new Worker(new URL("./orphan-watch.js", import.meta.url), {
   workerData: { fd: LIFELINE_FD },
