@@ -2,10 +2,11 @@
 // several ways to run a daemon. A pair of daemons for each runs all the time, and they take turns, each round in another order, so that what
 // the machine does meanwhile happens to all of them; each is compared with the first one in the same round. The pair that is measured is
 // asked for its health.
-// Daemons run for weeks, so each has done the same a few times before, until its code is compiled; --warm-ups 0 measures daemons that
-// have just started. Each pair has nothing to do for some seconds before its turn, as daemons have. Linux only.
+// Daemons run for weeks, so each has done the same before, until its code is compiled: what runs once a piece takes some 5,000 pieces for
+// that. --warm-ups 0 measures daemons that have just started. Each pair has nothing to do for some seconds before its turn, as daemons
+// have. Linux only.
 //
-//   node bench/data-plane.mjs [--rounds 15] [--file MIB] [--workers 0,1,2] [--against DIR] [--protocol auto|tcp|quic|grpc] [--warm-ups 10] [--json FILE]
+//   node bench/data-plane.mjs [--rounds 15] [--file MIB] [--workers 0,1,2] [--against DIR] [--protocol auto|tcp|quic|grpc] [--warm-ups 40] [--json FILE]
 //
 // `--against` compares with another checkout, set up and built, as it is by default.
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
@@ -41,7 +42,7 @@ const { values: given } = parseArgs({
     workers: { type: "string", default: "0,1,2" },
     against: { type: "string" },
     protocol: { type: "string", default: "auto" },
-    "warm-ups": { type: "string", default: "10" },
+    "warm-ups": { type: "string", default: "40" },
     json: { type: "string" },
   },
 });
