@@ -372,6 +372,15 @@ describe("PieceFetches", () => {
     expect(events).toHaveLength(2);
   });
 
+  it("leaves a parent that contradicts who read the origin to other downloads, and not one that nobody trusts", async () => {
+    const { begin, settled, events } = open();
+    const [first, second] = [begin(0), begin(1)];
+    await first.fail(0, broken("ERR_PROTOCOL"));
+    await second.fail(0, broken("ERR_PARENT_UNTRUSTED"));
+    await settled();
+    expect(events).toEqual(["0 failed at a", "a dropped", "1 failed at a", "a lied"]);
+  });
+
   it("blames nobody for a piece that came wrong from two, fetches it from one alone, and then it is clear who", async () => {
     const { a, b, fetches, begin, pass, settled, events, fetching, queue } = open();
     const first = begin();

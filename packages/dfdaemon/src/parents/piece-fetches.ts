@@ -57,7 +57,7 @@ export interface PieceFetchesEvents extends HedgeTally {
   failed(pieceNumber: number, parent: Parent): void;
   /** The origin could not bring the rest of a piece. */
   originFailed(error: Error): void;
-  /** A parent is to be forgotten; `lied`: with all it has brought of pieces in flight. */
+  /** A parent is to be forgotten; `lied`: by all downloads, for a while. */
   drop(parent: Parent, error: Error, about: { readonly lied: boolean }): void;
   /** A parent has one piece less in flight. */
   freed(parent: Parent): void;
@@ -315,7 +315,9 @@ export class PieceFetches {
     const forgivable = code === "ERR_PIECE_TRUNCATED" || code === "ERR_PARENT_FAILED";
     if (forgivable && parent.strikes <= STRIKES_MAX) return;
     if (forgivable) parent.host.failed("broken");
-    events.drop(parent, error, { lied: isLie(code) });
+    // What contradicts the origin's reader may be another version of the file, or the reader may be wrong: that is between the two of them. A
+    // host whose certificate is nobody's is no better elsewhere.
+    events.drop(parent, error, { lied: code === "ERR_PARENT_UNTRUSTED" });
   }
 
   #hedgeIfDue(run: PieceRun, origin: OriginOffer | undefined): void {
