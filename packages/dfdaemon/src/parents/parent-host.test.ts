@@ -66,9 +66,9 @@ describe("ParentHost", () => {
     expect(gone.isSuspect).toBe(true);
   });
 
-  it("is not used for a minute after it has lied, whatever else it brings", () => {
+  it("is not used for a minute after it was banned, whatever else it brings", () => {
     const { host, clock } = open();
-    host.lied();
+    host.ban();
     host.brought(1_000);
     expect([host.isBanned, host.mayBeAsked]).toEqual([true, false]);
     clock.ms += 60_000;

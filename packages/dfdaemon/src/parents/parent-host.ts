@@ -5,7 +5,7 @@ const HOST_COUNT_MAX = 10_000;
 /** After a failure a host is left alone for so long, twice as long after the next one, and so on. Milliseconds. */
 const REST_MS = 1_000;
 const REST_MS_MAX = 60_000;
-/** A host that sent wrong bytes, or lied. Milliseconds. */
+/** A host that sent wrong bytes, or that nobody trusts. Milliseconds. */
 const BAN_MS = 60_000;
 /** A failure, and a measurement, are forgotten after so long. Milliseconds. */
 const FORGIVEN_MS = 300_000;
@@ -43,7 +43,7 @@ export class ParentHost {
     return this.#failuresInARow > 0 && this.#now() - this.#failedMs < FORGIVEN_MS;
   }
 
-  /** It has sent wrong bytes, or lied: nobody is to use it. */
+  /** It has sent wrong bytes, or is not who it says: nobody is to use it. */
   get isBanned(): boolean {
     return this.#bannedUntilMs > this.#now();
   }
@@ -88,8 +88,8 @@ export class ParentHost {
     if (this.#failure === "unreachable") this.#restsUntilMs = -Infinity;
   }
 
-  /** It sent wrong bytes, or lied. */
-  lied(): void {
+  /** What is wrong with it is wrong in every download. */
+  ban(): void {
     this.#bannedUntilMs = this.#now() + BAN_MS;
   }
 

@@ -143,8 +143,8 @@ function open({ pieceCount = 8, parentNames = ["a", "b"] } = {}) {
       failed: (number, { candidate }) =>
         void events.push(`${number} failed at ${candidate.hostId}`),
       originFailed: (error) => void events.push(`origin failed: ${error.message}`),
-      drop: (parent, _, { lied }) => {
-        events.push(`${parent.candidate.hostId} ${lied ? "lied" : "dropped"}`);
+      drop: (parent, _, { isBanned }) => {
+        events.push(`${parent.candidate.hostId} ${isBanned ? "banned" : "dropped"}`);
         queue.withdraw(parent);
       },
       freed() {},
@@ -364,7 +364,7 @@ describe("PieceFetches", () => {
     first.receive(PIECE_LENGTH);
     first.reject(wrong());
     await settled();
-    expect(events).toEqual(["0 failed at a", "a lied"]);
+    expect(events).toEqual(["0 failed at a", "a banned"]);
     fetches.distrust(a);
     await settled();
     expect(second.fetch.signal.aborted).toBe(true);
@@ -378,7 +378,7 @@ describe("PieceFetches", () => {
     await first.fail(0, broken("ERR_PROTOCOL"));
     await second.fail(0, broken("ERR_PARENT_UNTRUSTED"));
     await settled();
-    expect(events).toEqual(["0 failed at a", "a dropped", "1 failed at a", "a lied"]);
+    expect(events).toEqual(["0 failed at a", "a dropped", "1 failed at a", "a banned"]);
   });
 
   it("blames nobody for a piece that came wrong from two, fetches it from one alone, and then it is clear who", async () => {
@@ -415,7 +415,7 @@ describe("PieceFetches", () => {
     third.reject(wrong());
     await settled();
     const liar = third.fetch.parent.hostId;
-    expect(events.slice(-2)).toEqual([`0 failed at ${liar}`, `${liar} lied`]);
+    expect(events.slice(-2)).toEqual([`0 failed at ${liar}`, `${liar} banned`]);
   });
 
   it("begins a piece anew elsewhere that must not be mixed and falls silent", async () => {

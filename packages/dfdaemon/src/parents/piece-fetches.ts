@@ -57,8 +57,8 @@ export interface PieceFetchesEvents extends HedgeTally {
   failed(pieceNumber: number, parent: Parent): void;
   /** The origin could not bring the rest of a piece. */
   originFailed(error: Error): void;
-  /** A parent is to be forgotten; `lied`: by all downloads, for a while. */
-  drop(parent: Parent, error: Error, about: { readonly lied: boolean }): void;
+  /** A parent is to be forgotten; `isBanned`: and its host left alone by all downloads for a while. */
+  drop(parent: Parent, error: Error, about: { readonly isBanned: boolean }): void;
   /** A parent has one piece less in flight. */
   freed(parent: Parent): void;
   /** Our own disk, or data plane, failed: no parent can help. */
@@ -267,7 +267,7 @@ export class PieceFetches {
     if (sources.length === 1) {
       queue.refuse(run.number, parent);
       events.failed(run.number, parent);
-      events.drop(parent, error, { lied: true });
+      events.drop(parent, error, { isBanned: true });
       return;
     }
     this.#unmixable.add(run.number);
@@ -317,7 +317,7 @@ export class PieceFetches {
     if (forgivable) parent.host.failed("broken");
     // What contradicts the origin's reader may be another version of the file, or the reader may be wrong: that is between the two of them. A
     // host whose certificate is nobody's is no better elsewhere.
-    events.drop(parent, error, { lied: code === "ERR_PARENT_UNTRUSTED" });
+    events.drop(parent, error, { isBanned: code === "ERR_PARENT_UNTRUSTED" });
   }
 
   #hedgeIfDue(run: PieceRun, origin: OriginOffer | undefined): void {
@@ -390,7 +390,7 @@ export class PieceFetches {
       if (parent === "origin") continue;
       const count = parent.fellSilent(run.askedMsOf(parent) ?? run.startedMs);
       if (count > STRIKES_MAX)
-        this.#options.events.drop(parent, stalled(run, parent), { lied: false });
+        this.#options.events.drop(parent, stalled(run, parent), { isBanned: false });
     }
   }
 

@@ -20,7 +20,7 @@ const PARENT = {
 const OTHER = { ...PARENT, peerId: "peer-b", hostId: "b", hostname: "b" };
 
 /** A swarm whose one parent says what a test lets it say, whether or not anybody listens any more. */
-function open() {
+function open({ hosts = new ParentHosts() } = {}) {
   const said: ((event: ParentEvent) => void)[] = [];
   const next = (): Promise<ParentEvent> => new Promise((resolve) => said.push(resolve));
   const queue = new PieceQueue<Parent>();
@@ -61,7 +61,7 @@ function open() {
       },
     },
     hostId: "self",
-    hosts: new ParentHosts({ now, random: () => 0.5 }),
+    hosts,
     concurrentPieceCount: 8,
     logger: SILENT_LOGGER,
     now,
@@ -83,7 +83,7 @@ function open() {
   };
   const offer = (number: number): Promise<void> =>
     say({ kind: "piece", number, ...bounds(number) });
-  return { swarm, queue, offer, pieces, record };
+  return { swarm, queue, say, offer, pieces, record };
 }
 
 describe("Swarm", () => {
@@ -107,6 +107,17 @@ describe("Swarm", () => {
     // What nobody offers, the origin is asked for.
     expect(queue.takeUnoffered()).toBe(0);
     expect(queue.takeUnoffered()).toBe(1);
+  });
+
+  it("has nothing more to do with a parent that says what cannot be, but leaves it to other downloads", async () => {
+    const hosts = new ParentHosts();
+    const { swarm, queue, say } = open({ hosts });
+    queue.want(0);
+    swarm.add([PARENT]);
+    await say({ kind: "piece", number: 0, offset: 0, length: PIECE_LENGTH - 1 });
+    expect(swarm.parents).toEqual([]);
+    expect(swarm.add([{ ...PARENT, peerId: "again" }])).toBe(0);
+    expect(open({ hosts }).swarm.add([PARENT])).toBe(1);
   });
 
   it("denies what others gave, but not what was read at the origin, when it hears what pieces are", () => {

@@ -66,7 +66,7 @@ export class Swarm implements AsyncDisposable {
       events: {
         ...events,
         failed: (number, { candidate }) => events.pieceFailed(number, candidate),
-        drop: (parent, error, { lied }) => this.#drop(parent, error, { lied }),
+        drop: (parent, error, about) => this.#drop(parent, error, about),
         freed: (parent) => this.#settle(parent),
       },
     });
@@ -334,7 +334,11 @@ export class Swarm implements AsyncDisposable {
   }
 
   /** Forgets a parent for the rest of this download; a liar's host with it. What is in flight from the others may finish. */
-  #drop(parent: Parent, error: Error, { lied = false }: { readonly lied?: boolean } = {}): void {
+  #drop(
+    parent: Parent,
+    error: Error,
+    { isBanned = false }: { readonly isBanned?: boolean } = {},
+  ): void {
     const { queue, events, logger, task } = this.#options;
     const { peerId, hostId } = parent.candidate;
     if (this.#parents.get(peerId) !== parent) return;
@@ -342,12 +346,12 @@ export class Swarm implements AsyncDisposable {
     this.#dropped.set(peerId, parent.candidate);
     const code = codeOf(error);
     queue.withdraw(parent);
-    if (lied || isLie(code)) {
+    if (isBanned || isLie(code)) {
       this.#bannedHosts.add(hostId);
       this.#fetches.distrust(parent);
     }
     // Another version of a file looks like a lie; wrong bytes are wrong in every task.
-    if (lied) parent.host.lied();
+    if (isBanned) parent.host.ban();
     this.#stops.get(parent)?.abort(
       new TransportError("ERR_CLOSED", `Cannot go on with parent ${hostId}: it was dropped`, {
         cause: error,
