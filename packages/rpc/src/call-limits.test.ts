@@ -1,3 +1,4 @@
+import { gzipSync } from "node:zlib";
 import { afterEach, describe, expect, it } from "vitest";
 import { createDfdaemonUploadClient, createHealthClient } from "./clients.ts";
 import { implementService } from "./implement-service.ts";
@@ -190,6 +191,33 @@ describe("the headers of a call", () => {
     await expect.poll(() => resetCode(raw, streamId)).toBe(11);
     expect(answered).toEqual([]);
   });
+});
+
+describe("messages that are compressed", () => {
+  it.each([
+    ["gzip", false],
+    ["deflate", false],
+    ["no encoding that there is", false],
+    ["identity", true],
+  ])("as %s are taken: %s", async (encoding, isTaken) => {
+    const { address, answered } = await serve({});
+    const raw = await greet(address);
+    const headers = [["grpc-encoding", encoding]] as const;
+    const body = isTaken ? statTask("3") : asCompressed(gzipSync(Buffer.alloc(4_000_000, 10)));
+    // Of what is refused not even the end is waited for.
+    const streamId = await raw.call(STAT_TASK, { headers, body, end: isTaken });
+    await expect.poll(() => statusesOf(raw, streamId)).toBe(true);
+    expect(answered).toEqual(isTaken ? ["3"] : []);
+    if (!isTaken) await expect.poll(() => resetCode(raw, streamId)).toBeDefined();
+    expect(await ask(address)).toBe("xxx");
+  });
+
+  /** With the mark that says so. */
+  function asCompressed(content: Uint8Array): Buffer {
+    const message = encodeMessage(Buffer.from(content));
+    message[0] = 1;
+    return message;
+  }
 });
 
 describe("a caller that asks slowly", () => {

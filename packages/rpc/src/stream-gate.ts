@@ -82,6 +82,15 @@ interface Refusal {
 }
 
 const TOO_MANY: Refusal = { code: "RESOURCE_EXHAUSTED", message: "too many connections" };
+/**
+ * grpc-js would inflate a few KiB to the longest message that there may be, a thousand times over, and none of the limits would see it.
+ * Nobody compresses what goes between daemons.
+ */
+const COMPRESSED: Refusal = {
+  code: "UNIMPLEMENTED",
+  message: "messages are compressed, none are taken but as they are",
+};
+const UNCOMPRESSED: ReadonlySet<unknown> = new Set([undefined, "identity"]);
 /** A connection whose calls are refused, and on which nothing happens, is closed after this. Milliseconds. */
 const DENIED_SESSION_TIMEOUT_MS = 2_000;
 
@@ -103,6 +112,10 @@ function letIn(
     return undefined;
   }
   stream.once("close", begun);
+  if (!UNCOMPRESSED.has(headers["grpc-encoding"])) {
+    refuse(stream, COMPRESSED);
+    return undefined;
+  }
   const ip = sessions.addressOf(session);
   const message = calls.refusalOf(headers, ip);
   if (message === undefined) return ip;
@@ -122,6 +135,7 @@ function refuse(stream: ServerHttp2Stream, { code, message }: Refusal): void {
       [constants.HTTP2_HEADER_STATUS]: 200,
       [constants.HTTP2_HEADER_CONTENT_TYPE]: "application/grpc",
       "grpc-status": String(statusCode(code)),
+      "grpc-accept-encoding": "identity",
       // Percent-encoded, but for what may stand in a header (gRPC's HTTP/2 mapping, Status-Message).
       "grpc-message": encodeURI(message).replaceAll("%20", " "),
     },
