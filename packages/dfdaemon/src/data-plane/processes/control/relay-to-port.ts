@@ -1,4 +1,5 @@
 import { connect, type Socket } from "node:net";
+import { pipeline } from "node:stream";
 import type { ServerAddress } from "@damselfly/transport";
 
 /**
@@ -7,16 +8,14 @@ import type { ServerAddress } from "@damselfly/transport";
  */
 export function relayToPort(socket: Socket, { ip, port }: ServerAddress): void {
   const target = connect({ host: loopbackOf(ip), port, allowHalfOpen: true });
-  const end = (): void => {
+  // Each way ends by itself, so that what is still queued goes out; one that breaks off takes both sockets with it.
+  const onEnd = (error: unknown): void => {
+    if (error === undefined || error === null) return;
     socket.destroy();
     target.destroy();
   };
-  for (const side of [socket, target]) {
-    side.on("error", end);
-    side.once("close", end);
-  }
-  socket.pipe(target);
-  target.pipe(socket);
+  pipeline(socket, target, onEnd);
+  pipeline(target, socket, onEnd);
 }
 
 function loopbackOf(ip: string): string {
