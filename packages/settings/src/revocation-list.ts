@@ -49,20 +49,25 @@ export const REVOCATION_LIST_HEAD: string = `# Certificates that are trusted no 
 /** Far more than a cluster revokes, and far less than fills the memory. Bytes. */
 const LENGTH_MAX = 4 * 2 ** 20;
 
+/** A list as it lies in its file. */
+export interface RevocationList {
+  readonly serials: readonly string[];
+  /** Its last line has an end: one that was cut short mostly has none, and an empty one never. */
+  readonly isWhole: boolean;
+}
+
 /**
  * @param setting the key that names the file, for messages
  * @throws {SettingsError} `ERR_SETTINGS_TLS` naming the file and the line
  */
-export async function loadRevocationList(
-  path: string,
-  setting: string,
-): Promise<readonly string[]> {
+export async function loadRevocationList(path: string, setting: string): Promise<RevocationList> {
   const what = `Cannot use the list of revoked certificates ${path} (${setting})`;
   try {
     const { size } = await stat(path);
     if (size > LENGTH_MAX)
       throw new RangeError(`it has ${size} bytes, expected at most ${LENGTH_MAX}`);
-    return parseRevocationList(await readFile(path, "utf8"));
+    const text = await readFile(path, "utf8");
+    return { serials: parseRevocationList(text), isWhole: text.endsWith("\n") };
   } catch (cause) {
     const why = cause instanceof Error ? cause.message : String(cause);
     throw new SettingsError("ERR_SETTINGS_TLS", `${what}: ${why}`, { cause });

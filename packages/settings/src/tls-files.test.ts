@@ -185,9 +185,46 @@ describe("openTlsFiles", () => {
     expect(current(files).revoked).toEqual(["5A"]);
     expect(files.revokedCount).toBe(1);
     expect(log).toEqual([expect.stringMatching(/lists 1 revoked certificates now$/)]);
-    await writeFile(join(dir, "revoked.txt"), "");
+    await writeFile(join(dir, "revoked.txt"), "# nobody\n");
+    await files.look();
+    expect(current(files).revoked).toEqual(["5A"]);
     await files.look();
     expect(current(files).revoked).toEqual([]);
+    expect(log.slice(1)).toEqual([
+      expect.stringMatching(/^warn .*lists 0 .*, and 1 no more, which are trusted again$/),
+    ]);
+  });
+
+  it("lets nobody in by a list that is being written, or was cut short", async () => {
+    const path = join(dir, "revoked.txt");
+    const whole = "5A  # n3\n5B  # n4\n5C  # n5\n";
+    await writeFile(path, whole);
+    const files = await open();
+    // As a copy goes on, a line at a time; and then with something new.
+    for (const length of [0, 9, 18]) {
+      await writeFile(path, whole.slice(0, length));
+      await files.look();
+      expect(current(files).revoked?.toSorted()).toEqual(["5A", "5B", "5C"]);
+    }
+    await writeFile(path, `${whole}5D  # n6\n`);
+    await files.look();
+    expect(current(files).revoked).toEqual(["5A", "5B", "5C", "5D"]);
+    // As it stays where the disk is full: nothing at all, or the half of a line. Whom it names anew counts all the same.
+    for (const text of ["", "5E # n7\n5"]) {
+      await writeFile(path, text);
+      for (let count = 0; count < 3; count += 1) await files.look();
+      expect(current(files).revoked).toEqual(expect.arrayContaining(["5A", "5B", "5C", "5D"]));
+    }
+    expect(current(files).revoked).toContain("5E");
+    const cutShort =
+      /^error .*: 4 that were on it are missing, and its last line has no end, as if/;
+    expect(log.filter((line) => line.startsWith("error"))).toEqual([
+      expect.stringMatching(cutShort),
+    ]);
+    await writeFile(path, "5A\n");
+    await files.look();
+    await files.look();
+    expect(current(files).revoked).toEqual(["5A"]);
   });
 
   it("keeps to a list that cannot be read any more", async () => {

@@ -6,6 +6,7 @@ import {
   repeatTimeOf,
   warningTimeOf,
 } from "./certificate-expiry.ts";
+import { SettingsError } from "./errors.ts";
 import { type CertificateUse, loadTlsIdentity, type TlsPaths } from "./load-tls-identity.ts";
 import { loadRevocationList } from "./revocation-list.ts";
 import { watchDirectories } from "./watch-directories.ts";
@@ -80,6 +81,8 @@ class WatchedTlsFiles implements TlsFiles {
   readonly #warnedAtMs = new Map<string, number>();
   readonly #known = new WeakMap<TlsIdentity, readonly CertificateInUse[]>();
   #serials: readonly string[] = [];
+  /** The list as it was found the last time, if it had lost some of them. */
+  #shrunkTo: string | undefined;
   #taken = 0;
   #refused = 0;
   #looking: Promise<void> | undefined;
@@ -126,7 +129,7 @@ class WatchedTlsFiles implements TlsFiles {
   async open(): Promise<void> {
     const { sections, revoked, intervalMs } = this.#options;
     if (revoked.path !== "")
-      this.#serials = await loadRevocationList(revoked.path, revoked.setting);
+      this.#serials = (await loadRevocationList(revoked.path, revoked.setting)).serials;
     for (const section of sections) {
       const identity = await this.#load(section);
       if (identity !== undefined) this.#stores.set(section.name, new TlsStore(identity));
@@ -176,24 +179,38 @@ class WatchedTlsFiles implements TlsFiles {
     this.#warnOfEnds();
   }
 
-  /** @returns whether it says something else than before */
+  /**
+   * Whom it names is revoked at once. Whom it does not name any more is trusted again only when it is the same at the next look, and its
+   * last line has an end: a list that is being copied, or did not fit on the disk, lets nobody in.
+   *
+   * @returns whether it says something else than before
+   */
   async #lookAtList(): Promise<boolean> {
     const { path, setting } = this.#options.revoked;
     if (path === "") return false;
+    const known = this.#serials;
     try {
-      const serials = await loadRevocationList(path, setting);
-      this.#settled(setting);
-      const known = new Set(this.#serials);
-      const isSame = serials.length === known.size && serials.every((one) => known.has(one));
-      this.#serials = serials;
-      if (!isSame) {
+      const { serials, isWhole } = await loadRevocationList(path, setting);
+      const listed = new Set(serials);
+      const missing = known.filter((one) => !listed.has(one));
+      const text = serials.join();
+      const isBelieved = missing.length === 0 || (isWhole && this.#shrunkTo === text);
+      this.#shrunkTo = missing.length === 0 ? undefined : text;
+      const isShorter = isBelieved && missing.length > 0;
+      this.#serials = isBelieved ? serials : [...serials, ...missing];
+      const isNew = isShorter || this.#serials.length > known.length;
+      if (isNew) {
         this.#taken++;
-        this.#options.logger.info(
-          { path, count: serials.length },
-          `${path} (${setting}) lists ${serials.length} revoked certificates now`,
+        this.#options.logger[isShorter ? "warn" : "info"](
+          { path, count: this.#serials.length },
+          `${path} (${setting}) lists ${this.#serials.length} revoked certificates now` +
+            (isShorter ? `, and ${missing.length} no more, which are trusted again` : ""),
         );
       }
-      return !isSame;
+      if (isBelieved) this.#settled(setting);
+      else if (isWhole) this.#lookAgainSoon();
+      else this.#complain(setting, cutShort(path, setting, missing.length));
+      return isNew;
     } catch (error) {
       this.#complain(setting, error);
       return false;
@@ -243,16 +260,20 @@ class WatchedTlsFiles implements TlsFiles {
     const known = this.#complaints.get(subject);
     if (known?.fault !== fault) {
       this.#complaints.set(subject, { fault, isSaid: false });
-      this.#settleTimer ??= setTimeout(() => {
-        this.#settleTimer = undefined;
-        void this.look();
-      }, this.#options.settleMs ?? SETTLE_MS).unref();
+      this.#lookAgainSoon();
       return;
     }
     if (known.isSaid) return;
     known.isSaid = true;
     this.#refused++;
     this.#options.logger.error({ subject }, `${message}. What was in use stays in use`);
+  }
+
+  #lookAgainSoon(): void {
+    this.#settleTimer ??= setTimeout(() => {
+      this.#settleTimer = undefined;
+      void this.look();
+    }, this.#options.settleMs ?? SETTLE_MS).unref();
   }
 
   #settled(subject: string): void {
@@ -280,6 +301,14 @@ class WatchedTlsFiles implements TlsFiles {
       if (!serials.has(serial)) this.#warnedAtMs.delete(serial);
     }
   }
+}
+
+function cutShort(path: string, setting: string, missingCount: number): SettingsError {
+  return new SettingsError(
+    "ERR_SETTINGS_TLS",
+    `Cannot use the list of revoked certificates ${path} (${setting}): ${missingCount} that were on it are missing, and its last line has no end, ` +
+      "as if it had been cut short; expected an end, and at least a line that says nothing (#)",
+  );
 }
 
 interface Complaint {
