@@ -5,6 +5,7 @@ import { checkHealth } from "./check-health.ts";
 import { createSchedulerClient, type SchedulerClient } from "./clients.ts";
 import { loadService } from "./load-service.ts";
 import { onceLost } from "./once-lost.ts";
+import { onceReady } from "./once-ready.ts";
 import { serveRpc } from "./serve-rpc.ts";
 
 const disposables: AsyncDisposable[] = [];
@@ -80,5 +81,23 @@ describe("onceLost", () => {
     const lost = once(events, "lost");
     await server.abort();
     await lost;
+  });
+});
+
+describe("onceReady", () => {
+  it("tells that a server has come to where there was none", async () => {
+    const former = await serveRpc({ address: { ip, port: 0 }, services: [] });
+    if (!("port" in former.address)) throw new TypeError("expected a TCP address");
+    const { port } = former.address;
+    await former.abort();
+    const client = connect(port);
+    await expect(checkHealth(client)).rejects.toMatchObject({ code: "UNAVAILABLE" });
+    const events = new EventTarget();
+    const ready = once(events, "ready");
+    expect(onceReady(client, () => events.dispatchEvent(new Event("ready")))).toBe(true);
+    await using _server = await serveRpc({ address: { ip, port }, services: [] });
+    await ready;
+    await checkHealth(client);
+    expect(onceReady(client, () => expect.unreachable())).toBe(false);
   });
 });

@@ -1,6 +1,7 @@
 export { backendDetails, encodeBackendDetails, type BackendDetails } from "./backend-details.ts";
 export { checkHealth } from "./check-health.ts";
 export { onceLost } from "./once-lost.ts";
+export { onceReady } from "./once-ready.ts";
 export {
   createCacheClient,
   createDfdaemonDownloadClient,

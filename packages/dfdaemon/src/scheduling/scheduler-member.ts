@@ -3,6 +3,7 @@ import {
   createSchedulerClient,
   durationFromMs,
   onceLost,
+  onceReady,
   RpcError,
   type Host,
   type SchedulerClient,
@@ -25,8 +26,8 @@ const SIGN_OFF_MS = 1_000;
 /** How soon what failed is tried again, at first and at most; each a little sooner or later, for there are many daemons. Milliseconds. */
 const RETRY_FIRST_MS = 1_000;
 const RETRY_MAX_MS = 30_000;
-/** After its connection was lost a scheduler is looked at so soon, on average. Milliseconds. */
-const LOST_MS = 300;
+/** After its connection was lost, or is there again, a scheduler is looked at so soon, on average. Milliseconds. */
+const TURN_MS = 300;
 /** Nothing makes it be looked at more often than this. Milliseconds. */
 const VISIT_MS = 100;
 
@@ -70,6 +71,7 @@ export class SchedulerMember implements AsyncDisposable {
   #retryMs = RETRY_FIRST_MS;
   #complained = false;
   #watched = false;
+  #awaited = false;
   #left: Promise<void> | undefined;
   #hurry: () => void = () => {};
   #hurried = false;
@@ -177,6 +179,7 @@ export class SchedulerMember implements AsyncDisposable {
       if (signal.aborted) return false;
       this.#known = undefined;
       this.#judge(false, error);
+      this.#awaitConnection();
       this.#complain("the scheduler is left out", error);
       return false;
     }
@@ -256,10 +259,23 @@ export class SchedulerMember implements AsyncDisposable {
     onceLost(this.client, () => {
       this.#watched = false;
       this.#known = undefined;
-      // Of a scheduler that was restarted all daemons know at the same moment.
-      void pause(jitter(LOST_MS, this.#random), this.#stop.signal).then(() => {
-        if (!this.#stop.signal.aborted) this.doubt();
-      });
+      this.#doubtSoon();
+    });
+  }
+
+  /** One that cannot be reached is dialled every few seconds: it is asked again when that succeeds, however long it was away. */
+  #awaitConnection(): void {
+    if (this.#awaited) return;
+    this.#awaited = onceReady(this.client, () => {
+      this.#awaited = false;
+      this.#doubtSoon();
+    });
+  }
+
+  /** Of a scheduler that was restarted all daemons know at the same moment. */
+  #doubtSoon(): void {
+    void pause(jitter(TURN_MS, this.#random), this.#stop.signal).then(() => {
+      if (!this.#stop.signal.aborted) this.doubt();
     });
   }
 
