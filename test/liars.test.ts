@@ -4,11 +4,13 @@ import { status } from "@damselfly/rpc";
 import type { PieceInfo } from "@damselfly/transport";
 import {
   sha256,
+  sha256OfFile,
   useCluster,
   type LogLine,
   type RunningDaemon,
   type RunningScheduler,
 } from "./support/daemon.ts";
+import { freeze, thaw } from "./support/frozen.ts";
 import { digestOf, openLiar, tellTruth, type Lie, type LiarOptions } from "./support/liar.ts";
 import { untilAnnounced } from "./support/look.ts";
 import { openOriginServer, seededContent, type OriginServer } from "./support/origin-server.ts";
@@ -325,6 +327,47 @@ describe("a scheduler that was restarted", () => {
     expect(got.fromParents).toEqual({ [seed.hostId]: LENGTH });
     for (const { msg } of droppings(daemon, liar.hostId))
       expect(msg).toMatch(/it says piece \d is crc32:\d+, who read the origin says crc32:\d+/);
+    expect(origin.bodyBytes(options.path)).toBe(LENGTH);
+  });
+
+  it("has pieces that a liar gave before the seed was there fetched again, and the liar dropped", async () => {
+    const former = await cluster.startScheduler();
+    const seedOptions = { name: "late-seed", seed: true, scheduler: former.address };
+    const seed = await cluster.startDaemon(seedOptions);
+    const options = { ...about(wrongBytesWithTheirDigest), tell: tellOfWrongBytes, isSilent: true };
+    await cluster.fetch(options.url, { daemon: seed });
+    await seed.child.end();
+
+    await former.child.end();
+    const restarted = await cluster.startScheduler({ port: former.port });
+    const daemon = await cluster.startDaemon({
+      name: "believer",
+      scheduler: restarted.address,
+      // Slow by its own will: that is nobody's fault, and the seed comes in the middle.
+      settings: { "download.bandwidthLimit": "2MB", "download.concurrentPieceCount": 1 },
+    });
+    await using liar = await openLiar({ ...options, scheduler: restarted });
+    await untilAnnounced(restarted, [daemon, liar]);
+    const running = cluster.startDfget(options.url, { daemon });
+    await running.untilProgress();
+    expect(liar.asked).not.toEqual([]);
+    freeze(daemon);
+    try {
+      const returned = await cluster.startDaemon(seedOptions);
+      await untilAnnounced(restarted, [returned]);
+      await restarted.child.until("the seed is asked", () =>
+        restarted.log.find(({ msg }) => msg.startsWith("asking a seed")),
+      );
+    } finally {
+      thaw(daemon);
+    }
+    const { done } = await running.result;
+    expect(await sha256OfFile(running.output)).toBe(SHA256);
+    expect(done).toMatchObject({ fromOrigin: 0 });
+    expect(done?.fromParents).toHaveProperty([seed.hostId]);
+    expect(droppings(daemon, liar.hostId)[0]?.msg).toMatch(
+      /it gave piece \d as crc32:\d+, who read the origin says that it is something else/,
+    );
     expect(origin.bodyBytes(options.path)).toBe(LENGTH);
   });
 });

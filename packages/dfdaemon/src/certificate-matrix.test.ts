@@ -37,21 +37,19 @@ const DIALLED_NAMES = { dnsNames: [HOSTNAME, "d7y"], usages: ["server", "client"
 const authority = await createTestAuthority();
 const stranger = await createTestAuthority();
 
-const hasQuiche = await loadQuiche().then(
-  () => true,
-  () => false,
-);
-const hasQuinn = ((): boolean => {
-  try {
-    loadQuinn();
-    return true;
-  } catch {
-    return false;
-  }
-})();
-const WAYS_HERE = WAYS.filter(
-  (way) => (way !== "QUIC quiche" || hasQuiche) && (way !== "QUIC quinn" || hasQuinn),
-);
+/** The ways whose library does not load here, each said once. */
+const missing = new Set<Way>();
+function isMissing(way: Way, reason: unknown): void {
+  console.warn(`skipped: the cells of ${way}: ${String(reason)}`);
+  missing.add(way);
+}
+await loadQuiche().catch((error: unknown) => isMissing("QUIC quiche", error));
+try {
+  loadQuinn();
+} catch (error) {
+  isMissing("QUIC quinn", error);
+}
+const WAYS_HERE = WAYS.filter((way) => !missing.has(way));
 
 /** One side of a meeting, and what the other side is told to distrust. */
 interface Side<Shown> {
@@ -246,15 +244,18 @@ describe("another node's certificate", () => {
     },
   );
 
-  it.runIf(hasQuinn)("is refused by a server where it speaks for a host", async () => {
-    const other = await authority.issue({ dnsNames: ["other", "d7y"] });
-    const strict = await dialled(node);
-    // It says that it is 127.0.0.1-child.
-    expect(await meet("QUIC quinn", strict, { dialler: other, hostname: HOSTNAME })).toBe(
-      "ERR_PARENT",
-    );
-    expect(await meet("QUIC quinn", strict, { dialler: child, hostname: HOSTNAME })).toBe(
-      "accepted",
-    );
-  });
+  it.skipIf(missing.has("QUIC quinn"))(
+    "is refused by a server where it speaks for a host",
+    async () => {
+      const other = await authority.issue({ dnsNames: ["other", "d7y"] });
+      const strict = await dialled(node);
+      // It says that it is 127.0.0.1-child.
+      expect(await meet("QUIC quinn", strict, { dialler: other, hostname: HOSTNAME })).toBe(
+        "ERR_PARENT",
+      );
+      expect(await meet("QUIC quinn", strict, { dialler: child, hostname: HOSTNAME })).toBe(
+        "accepted",
+      );
+    },
+  );
 });
