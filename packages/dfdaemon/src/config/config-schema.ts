@@ -312,7 +312,8 @@ function resolve(given: Settings): Config {
     upload: { ...given.upload, server: listen(given.upload.server) },
     health: { server: listen(given.health.server) },
     metrics: { server: listen(given.metrics.server) },
-    stats: { server: listen(given.stats.server) },
+    // It says what is downloaded, and from where, to whoever asks.
+    stats: { server: { ...given.stats.server, ip: given.stats.server.ip ?? "127.0.0.1" } },
     gc: { ...given.gc, policy: gcPolicy(given) },
     storage: {
       ...storage,

@@ -212,7 +212,7 @@ describe("loadConfig, of Dragonfly's files", () => {
       },
       health: { server: { ip: "0.0.0.0", port: 4003 } },
       metrics: { server: { ip: "0.0.0.0", port: 4002 } },
-      stats: { server: { ip: "0.0.0.0", port: 4004 } },
+      stats: { server: { ip: "127.0.0.1", port: 4004 } },
     });
     expect(inert.length).toBeLessThan(12);
     expect(inert).toContain("proxy: there is no proxy");
