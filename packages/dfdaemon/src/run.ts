@@ -145,6 +145,7 @@ export async function runDaemon(config: Config, options: RunOptions): Promise<vo
     embedded: {
       tls: identities.scheduler ?? identities.server,
       plainPeers: policy.plainPeers,
+      seeds: config.security.seeds,
       seedTls: identities.client,
     },
     managerTls: identities.manager,

@@ -72,6 +72,7 @@ async function run(options: RunOptions, io: SchedulerIo): Promise<void> {
     tls: policy.tls,
     plainPeers: policy.plainPeers,
     seedTls: policy.seedTls,
+    seeds: settings.security.seeds,
     config: toConfig(settings),
     requestsPerSecondMax: settings.server.requestRateLimit,
     logger,

@@ -33,12 +33,14 @@ const STAT_DIGEST_COUNT_MAX = 32_768;
  *
  * @param options.secure callers have shown a certificate: each may speak only for hosts that it names
  * @param options.plainPeers some have not, and may speak for any host for which nobody ever showed one
+ * @param options.seeds hostnames that may be seeds; empty: whoever says that it is one
  */
 export function createSchedulerService(
   scheduling: Scheduling,
   options: {
     readonly secure: boolean;
     readonly plainPeers?: boolean;
+    readonly seeds?: readonly string[] | undefined;
     readonly limits: SchedulerLimits;
   },
 ): ImplementedService {
@@ -88,6 +90,22 @@ export function createSchedulerService(
       `Cannot accept host ${hostname}: the certificate names ${names || "nothing"}`,
     );
   };
+  const seeds = new Set(options.seeds);
+  /** A seed is sent what others download, the headers with their credentials included. */
+  const checkSeed = (
+    { type, hostname }: { readonly type: number; readonly hostname: string },
+    { peerCertificate }: Pick<CallContext, "peerCertificate">,
+  ): void => {
+    if (type === 0 || seeds.size === 0) return;
+    if (seeds.has(hostname) && (!options.secure || peerCertificate !== undefined)) return;
+    const why = seeds.has(hostname)
+      ? "it shows no certificate, and those that security.seeds of the scheduler names must"
+      : "security.seeds of the scheduler does not name it";
+    throw new SchedulerError(
+      "ERR_UNTRUSTED_HOST",
+      `Cannot accept host ${hostname} as a seed: ${why}`,
+    );
+  };
   const checkHost = (hostId: string, context: Pick<CallContext, "peerCertificate">): void => {
     checkHostname(scheduling.host(hostId).facts, context);
   };
@@ -103,6 +121,7 @@ export function createSchedulerService(
   ): Promise<AnnounceHostResponse> {
     const host = assertAnnouncement(request);
     checkHostname(host, context);
+    checkSeed(host, context);
     const { interval } = request;
     const lifetime =
       interval === undefined || interval === null ? {} : { intervalMs: durationToMs(interval) };

@@ -696,6 +696,34 @@ describe("a scheduler with TLS", () => {
     await expect(client.deleteHost(ids)).rejects.toMatchObject(denied);
   });
 
+  it("takes nobody for a seed but those that security.seeds names, by their certificates", async () => {
+    const authority = await createTestAuthority();
+    const [own, named, other] = await Promise.all([
+      authority.issue(),
+      authority.issue({ dnsNames: ["d7y", "named"] }),
+      authority.issue({ dnsNames: ["d7y", "other"] }),
+    ]);
+    const server = await open({ tls: own, plainPeers: true, seeds: ["named"] });
+    const announce = async (hostname: string, type: number, identity?: typeof own) => {
+      await new Daemon(connect(server, identity), hostname).announce({ type });
+    };
+    const refused = (hostname: string, why: string) => ({
+      code: "PERMISSION_DENIED",
+      reason: `Cannot accept host ${hostname} as a seed: ${why}`,
+    });
+    const unnamed = refused("other", "security.seeds of the scheduler does not name it");
+    await expect(announce("other", 1, other)).rejects.toMatchObject(unnamed);
+    await expect(announce("other", 3, other)).rejects.toMatchObject(unnamed);
+    const plain =
+      "it shows no certificate, and those that security.seeds of the scheduler names must";
+    await expect(announce("named", 1)).rejects.toMatchObject(refused("named", plain));
+    await announce("named", 1, named);
+    await announce("other", 0, other);
+    const { hosts } = await connect(server, own).listHosts({});
+    const types = Object.fromEntries(hosts.map(({ hostname, type }) => [hostname, type]));
+    expect(types).toEqual({ named: 1, other: 0 });
+  });
+
   it("takes no call without a certificate from its authority", async () => {
     const [authority, other] = await Promise.all([createTestAuthority(), createTestAuthority()]);
     const server = await open({ tls: await authority.issue() });

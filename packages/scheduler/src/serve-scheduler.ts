@@ -14,6 +14,8 @@ export interface ServeSchedulerOptions {
   readonly tls?: Tls | undefined;
   /** With TLS: callers without a certificate, as Dragonfly's daemons, are served on the same port. */
   readonly plainPeers?: boolean | undefined;
+  /** Hostnames that may be seeds, by certificate where there are any; absent or empty: whoever says that it is one. */
+  readonly seeds?: readonly string[] | undefined;
   /** For calls to seeds; absent: plain. */
   readonly seedTls?: Tls | undefined;
   readonly config?: Partial<SchedulerConfig> | undefined;
@@ -53,13 +55,14 @@ export async function serveScheduler(options: ServeSchedulerOptions): Promise<Sc
     tls,
     plainPeers = tls === undefined,
     seedTls,
+    seeds,
     requestsPerSecondMax = REQUESTS_PER_SECOND_MAX,
     logger,
     clock = { now: monotonicClock() },
   } = options;
   const config = { ...DEFAULT_SCHEDULER_CONFIG, ...options.config };
   const limits = { ...DEFAULT_SCHEDULER_LIMITS, ...options.limits };
-  const seeds = new SeedAsker({
+  const asker = new SeedAsker({
     tls: seedTls,
     plainPeers,
     callCountMax: limits.seedCallCountMax,
@@ -74,14 +77,14 @@ export async function serveScheduler(options: ServeSchedulerOptions): Promise<Sc
     limits,
     now: () => clock.now(),
     random: Math.random,
-    askSeed: (seed, task, download) => seeds.ask(seed, task, download),
-    inquireSeed: (seed, task, download) => seeds.inquire(seed, task, download),
+    askSeed: (seed, task, download) => asker.ask(seed, task, download),
+    inquireSeed: (seed, task, download) => asker.inquire(seed, task, download),
     logger,
   });
   const server = await serveRpc({
     address: options.address,
     services: [
-      createSchedulerService(scheduling, { secure: tls !== undefined, plainPeers, limits }),
+      createSchedulerService(scheduling, { secure: tls !== undefined, plainPeers, seeds, limits }),
     ],
     tls,
     plain: plainPeers,
@@ -110,7 +113,7 @@ export async function serveScheduler(options: ServeSchedulerOptions): Promise<Sc
     [Symbol.asyncDispose]: async () => {
       clearInterval(ticker);
       scheduling.close();
-      await seeds[Symbol.asyncDispose]();
+      await asker[Symbol.asyncDispose]();
       await server[Symbol.asyncDispose]();
     },
   };

@@ -46,6 +46,8 @@ export interface SchedulerSettings {
     readonly insecure: boolean;
     /** With certificates: daemons without any, as Dragonfly's are, are served all the same. */
     readonly plainPeers: boolean;
+    /** Hostnames that may be seeds; empty: whoever says that it is one. */
+    readonly seeds: readonly string[];
     /** File with the serial numbers of certificates that are trusted no more; empty: none are. */
     readonly revoked: string;
     /** How often certificates and that list are looked at again. */
@@ -112,6 +114,7 @@ export const settingsSchema: z.ZodType<SchedulerSettings> = z.object({
       ...tlsFiles,
       insecure: z.boolean().default(false),
       plainPeers: z.boolean().default(false),
+      seeds: z.array(z.string()).default([]),
       revoked: z.string().default(""),
       reloadInterval: timerDuration({ minMs: 1_000 }).default(10_000),
     })

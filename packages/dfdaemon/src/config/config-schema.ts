@@ -245,6 +245,7 @@ const settings = z.object({
       ...tlsFiles,
       insecure: z.boolean().default(false),
       plainPeers: z.boolean().default(false),
+      seeds: z.array(z.string()).default([]),
       revoked: z.string().default(""),
       reloadInterval: timerDuration({ minMs: 1_000 }).default(10_000),
       enable: inert("TLS is on when security.caCert, cert and key are given"),

@@ -94,6 +94,8 @@ export interface SecurityConfig extends TlsFiles {
   readonly insecure: boolean;
   /** Besides TLS with our own, talk plain to Dragonfly's daemons and scheduler. */
   readonly plainPeers: boolean;
+  /** Hostnames that the scheduler inside accepts as seeds; empty: whoever says that it is one. */
+  readonly seeds: readonly string[];
   /** File with the serial numbers of certificates that are trusted no more; empty: none are. */
   readonly revoked: string;
   /** How often certificates and that list are looked at again. */

@@ -21,7 +21,7 @@ export interface OpenSchedulersOptions {
   /** For what we dial. */
   readonly tls: Tls | undefined;
   /** For those who dial the embedded one, and for its calls to seeds. */
-  readonly embedded: Pick<ServeSchedulerOptions, "tls" | "plainPeers" | "seedTls">;
+  readonly embedded: Pick<ServeSchedulerOptions, "tls" | "plainPeers" | "seeds" | "seedTls">;
   /** For the manager's. */
   readonly managerTls: Tls | undefined;
   /** Where an embedded scheduler that serves others listens. */
