@@ -1,10 +1,13 @@
+import { execFile } from "node:child_process";
 import { readFile } from "node:fs/promises";
+import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { sha256, sha256OfFile, useCluster, type RunningDaemon } from "./support/daemon.ts";
 import { holdFile, type HeldFile } from "./support/held-file.ts";
 import { untilHolding } from "./support/look.ts";
 import { openOriginServer, seededContent, type OriginServer } from "./support/origin-server.ts";
 
+const run = promisify(execFile);
 const PIECE_LENGTH = 4 * 2 ** 20;
 const CONTENT = seededContent(6 * PIECE_LENGTH + 17);
 const SHA256 = sha256(CONTENT);
@@ -107,6 +110,20 @@ describe.runIf(process.platform === "linux")("the data plane in a process of its
     }
     const line = await daemon.untilLogged("QUIC IS LEFT OUT");
     expect(line.level).toBe(50);
+    expect((await cluster.fetch(serve(), { daemon })).sha256).toBe(SHA256);
+  });
+
+  it("is replaced late, and not at the daemon's cost, when there are no descriptors for another process", async () => {
+    const daemon = await cluster.startDaemon();
+    const pid = ["--pid", String(daemon.child.pid)];
+    const limit = (count: string) => run("prlimit", [...pid, `--nofile=${count}:`]);
+    const { stdout } = await run("prlimit", [...pid, "--nofile", "--noheadings", "-o", "SOFT"]);
+    // What is open stays open.
+    await limit("3");
+    process.kill(workerPids(daemon)[0]!, "SIGKILL");
+    await daemon.untilLogged("could not be started: Cannot start a data-plane process");
+    await limit(stdout.trim());
+    await untilReplaced(daemon, 1);
     expect((await cluster.fetch(serve(), { daemon })).sha256).toBe(SHA256);
   });
 

@@ -61,6 +61,8 @@ export class RunningWorker {
   #heartbeat: HeartbeatWatch | undefined;
   #ready: WorkerReady | undefined;
   #reason = "ended";
+  /** What kept it from being started. */
+  #cause: Error | undefined;
   #lastContent = 0;
   #isStopping = false;
 
@@ -72,7 +74,7 @@ export class RunningWorker {
     this.ended = this.#watchEnd();
     this.link = new Link<WorkerMethods, ControlMethods>({
       channel: new LifelongChannel(process.channel, this.ended),
-      lost: () => lostError(this.#reason),
+      lost: () => lostError(this.#reason, this.#cause),
       handlers: {
         locate: (params, signal) => desk.locate(params, signal),
         damaged: (params) => desk.damaged(params),
@@ -212,6 +214,7 @@ export class RunningWorker {
     // Of one that was killed for a reason, that is the reason.
     const isKilled = end.signal === "SIGKILL" && this.#reason !== "ended";
     if (!isKilled) this.#reason = end.reason;
+    this.#cause = end.cause;
     this.#process.channel.close();
     this.#desk[Symbol.dispose]();
     return { ...end, reason: this.#reason };
