@@ -1,4 +1,4 @@
-import type { StoredTask, TaskFacts } from "@damselfly/storage";
+import type { Spool, StoredTask, TaskFacts } from "@damselfly/storage";
 import { codeOf } from "../code-of.ts";
 import type { DataPlane, SpooledOrigin } from "../data-plane/data-plane.ts";
 import { choosePieceLength } from "../identity/piece-length.ts";
@@ -16,7 +16,7 @@ import { isPassingFault, isProvable, OriginMoved } from "./origin-reader.ts";
 import { rightsOf } from "./rights-of.ts";
 import { joinSignals } from "../join-signals.ts";
 
-/** How often a body that cannot be resumed is asked for. */
+/** How often a body that cannot be resumed is asked for; and a piece read from its spool. */
 const SPOOL_ATTEMPTS_MAX = 3;
 
 /** A task whose facts are known, so that its pieces can be fetched. */
@@ -278,18 +278,40 @@ export class TaskPreparer {
     const about = { contentLength: spool.length, credentials, createdAtMs: readFromMs };
     const created = await this.#create(request, stat, about);
     const { task } = created;
-    await using stream = await this.#options.dataPlane.openSpool(spool);
-    for (let number = 0; number < task.pieceCount; number += 1) {
-      const slice = stream.next(task.bounds(number).length);
-      const piece = await task.writePiece(
-        { number, trafficType: "BACK_TO_SOURCE", parentId: "" },
-        slice.content,
-      );
-      this.#options.observer?.piece(piece, piece.length);
-      options.watch.moved();
-      await slice.rest();
-    }
+    await this.#cut(spool, task, options);
     return { ...created, rangeable: false, fresh: true, readFromMs };
+  }
+
+  /** Writes what was spooled, piece after piece. The spool outlives a process that reads it: another one goes on with the piece that it was at. */
+  async #cut(spool: Spool, task: StoredTask, { watch }: PreparationOptions): Promise<void> {
+    const { dataPlane, observer, logger } = this.#options;
+    let number = 0;
+    let attempt = 0;
+    while (number < task.pieceCount) {
+      attempt += 1;
+      try {
+        await using stream = await dataPlane.openSpool(spool);
+        const { offset } = task.bounds(number);
+        if (offset > 0) await stream.next(offset).rest();
+        for (; number < task.pieceCount; number += 1, attempt = 1) {
+          const slice = stream.next(task.bounds(number).length);
+          const piece = await task.writePiece(
+            { number, trafficType: "BACK_TO_SOURCE", parentId: "" },
+            slice.content,
+          );
+          await slice.rest();
+          observer?.piece(piece, piece.length);
+          watch.moved();
+        }
+      } catch (error) {
+        if (codeOf(error) !== "ERR_DATA_PLANE_LOST" || attempt === SPOOL_ATTEMPTS_MAX) throw error;
+        const { taskId } = task.facts;
+        logger.warn(
+          { taskId },
+          `reading the spool again from piece ${number}: ${messageOf(error)}`,
+        );
+      }
+    }
   }
 
   /** The whole body in a spool; a transfer that broke is begun again, since there is nothing to go on from. */
