@@ -32,12 +32,14 @@ import { openHttpOrigin } from "../origins/http-origin.ts";
 import { openOriginServer, type OriginServer } from "../testing/origin-server.ts";
 import { ContentLimits, DEFAULT_CONTENT_LIMITS, type ContentLimitsInit } from "./content-limits.ts";
 import type { PieceDigests } from "../piece-digests.ts";
+import type { WantedPiece } from "./assert-announced.ts";
 import type { DataPlane, PieceHedging } from "./data-plane.ts";
 import { InProcessDataPlane } from "./in-process-data-plane.ts";
 import { KnownPeers } from "./known-peers.ts";
 import { openTransports } from "./open-transports.ts";
 import type { Supplier } from "./relay/supplier.ts";
 import { openRemoteDataPlane } from "./processes/control/open-remote-data-plane.ts";
+import type { WorkerInit } from "./processes/protocol.ts";
 import {
   createFakeWorkerProcess,
   type FakeWorkerProcess,
@@ -62,11 +64,14 @@ let directory: string;
 let authority: Authority;
 let origin: OriginServer;
 let opened: AsyncDisposable[];
+/** Called with each process before it is told anything. */
+let onSpawn: (process: FakeWorkerProcess) => void;
 
 beforeEach(async () => {
   directory = await mkdtemp(join(tmpdir(), "damselfly-data-plane-"));
   authority = await createAuthority();
   opened = [];
+  onSpawn = () => {};
   origin = await openOriginServer();
   opened.push(origin);
 });
@@ -136,6 +141,7 @@ async function openNode(
       spawn: () => {
         const process = createFakeWorkerProcess();
         processes.push(process);
+        onSpawn(process);
         return process;
       },
       origin: { userAgent: "test", requestHeader: {}, insecure: false },
@@ -284,6 +290,23 @@ async function never(signal: AbortSignal | undefined): Promise<void> {
   await new Promise((_, reject) => {
     signal?.addEventListener("abort", () => reject(signal.reason), { once: true });
   });
+}
+
+/** Has every process that serves QUIC end when it is asked for this piece, as a library would that cannot stand it. */
+function endWithQuic(process: FakeWorkerProcess, pieceNumber: number): void {
+  const { channel } = process;
+  const send = channel.send.bind(channel);
+  let withoutQuic = false;
+  channel.send = (message) => {
+    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- as much of it as is looked at
+    const { name, params } = message as {
+      readonly name?: string;
+      readonly params?: { readonly transports?: WorkerInit["transports"]; wanted?: WantedPiece };
+    };
+    if (name === "start") withoutQuic = params?.transports?.withoutQuic === true;
+    if (params?.wanted?.number === pieceNumber && !withoutQuic) process.die("SIGABRT");
+    else send(message);
+  };
 }
 
 /** Writes down what is told of a piece, and offers what a test says. */
@@ -879,18 +902,39 @@ describe("a data plane in processes", () => {
     expect(parent.dataPlane.offers).toEqual(before);
   });
 
-  it("leaves QUIC out when processes end again and again", async () => {
-    const node = await openNode("in one process", "node");
-    const protocols = (): string[] => node.dataPlane.offers.map(({ protocol }) => protocol);
-    expect(protocols()).toContain("quic");
-    for (let count = 1; count <= 3; count += 1) {
-      node.processes.at(-1)!.die("SIGABRT");
-      await expect.poll(() => node.processes.length, { timeout: 10_000 }).toBe(count + 1);
-      await expect.poll(protocols, { timeout: 10_000 }).toContain("tcp");
-    }
-    expect(protocols()).toEqual(["tcp", "grpc"]);
-    expect(node.dataPlane.quinn).toBeUndefined();
-    expect(node.events).toContain("QUIC left out");
+  it.each(["in one process", "in two processes"] as const)(
+    "leaves QUIC out when a process ends again and again (%s)",
+    async (kind) => {
+      const node = await openNode(kind, "node");
+      const protocols = (): string[] => node.dataPlane.offers.map(({ protocol }) => protocol);
+      const replacedCount = (): number =>
+        node.events.filter((event) => event.startsWith("replaced")).length;
+      expect(protocols()).toContain("quic");
+      for (let count = 1; count <= 3; count += 1) {
+        node.processes.at(-1)!.die("SIGABRT");
+        await expect.poll(replacedCount, { timeout: 10_000 }).toBeGreaterThanOrEqual(count);
+      }
+      await expect.poll(protocols, { timeout: 10_000 }).toEqual(["tcp", "grpc"]);
+      expect(node.dataPlane.quinn).toBeUndefined();
+      expect(node.events.filter((event) => event === "QUIC left out")).toHaveLength(1);
+    },
+  );
+
+  it("leaves QUIC out of all processes when they have ended by one piece, so that it comes after all", async () => {
+    const parent = await openNode("in this process", "parent");
+    await fill(await createTask(parent.storage));
+    onSpawn = (process) => endWithQuic(process, 1);
+    const child = await openNode("in two processes", "child");
+    const task = await createTask(child.storage);
+    const signal = new AbortController().signal;
+    const fetch = (pieceNumber: number) =>
+      child.dataPlane.fetchPiece({ task, pieceNumber, parent: parent.address, signal });
+    await Promise.all([fetch(0), fetch(1), fetch(2)]);
+    expect((await contentOf(task)).equals(CONTENT)).toBe(true);
+    expect(child.events.filter((event) => event === "QUIC left out")).toHaveLength(1);
+    const protocols = (): string[] => child.dataPlane.offers.map(({ protocol }) => protocol);
+    await expect.poll(protocols).toEqual(["tcp", "grpc"]);
+    expect(child.dataPlane.quinn).toBeUndefined();
   });
 
   it("gives back pieces that a process was serving when it ended", async () => {

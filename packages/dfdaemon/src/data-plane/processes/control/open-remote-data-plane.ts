@@ -15,6 +15,7 @@ import {
   type WorkerReady,
 } from "../protocol.ts";
 import { followTrust, identitiesOf } from "./follow-trust.ts";
+import { QuicPolicy } from "./quic-policy.ts";
 import { RemoteDataPlane } from "./remote-data-plane.ts";
 import { BEAT_MS, type WorkerSurroundings } from "./running-worker.ts";
 import { SocketDispatch } from "./socket-dispatch.ts";
@@ -72,7 +73,16 @@ export async function openRemoteDataPlane(
     const identity = createIdentity();
     const resetKey = randomBytes(32);
     const peers = new KnownPeers({ tls: options.serverTls });
-    const slots = Array.from({ length: count }, (_, number) => {
+    const quicPolicy = new QuicPolicy((endCount) => {
+      observer.quicLeftOut();
+      logger.error(
+        { endCount },
+        `QUIC IS LEFT OUT from now on: data-plane processes have ended ${endCount} times within ten minutes. ` +
+          "Pieces come and go over TCP and gRPC until this daemon is started anew",
+      );
+      for (const slot of slots) slot.leaveQuicOut();
+    });
+    const slots: readonly WorkerSlot[] = Array.from({ length: count }, (_, number) => {
       const quic = portsOf(config.quic, number);
       return new WorkerSlot({
         number,
@@ -85,6 +95,7 @@ export async function openRemoteDataPlane(
             quinn: { privateKey: identity.privateKey, peerKeys: peers.peerKeys },
           }),
         surroundings: { storage, observer, logger },
+        quic: quicPolicy,
         observer,
         onReady: (worker) => dispatch.add(worker),
         logger,

@@ -11,22 +11,9 @@ describe("RestartPolicy", () => {
     expect(pauses.at(-1)).toBe(15_000);
   });
 
-  it("leaves QUIC out after the third end within ten minutes, for good", () => {
-    const policy = new RestartPolicy();
-    expect(policy.ended(0).withoutQuic).toBe(false);
-    expect(policy.ended(MINUTE_MS).withoutQuic).toBe(false);
-    expect(policy.ended(9 * MINUTE_MS)).toMatchObject({ withoutQuic: true, endCount: 3 });
-    expect(policy.withoutQuic).toBe(true);
-    expect(policy.ended(1000 * MINUTE_MS)).toEqual({
-      pauseMs: 0,
-      withoutQuic: true,
-      endCount: 1,
-    });
-  });
-
   it("forgives ends that are long past", () => {
     const policy = new RestartPolicy();
     for (let minute = 0; minute < 100; minute += 6)
-      expect(policy.ended(minute * MINUTE_MS)).toMatchObject({ pauseMs: 0, withoutQuic: false });
+      expect(policy.ended(minute * MINUTE_MS)).toMatchObject({ pauseMs: 0 });
   });
 });

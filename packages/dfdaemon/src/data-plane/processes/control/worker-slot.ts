@@ -1,15 +1,19 @@
 import { performance } from "node:perf_hooks";
+import { codeOf } from "../../../code-of.ts";
 import { DaemonError } from "../../../errors.ts";
 import type { Logger } from "../../../logger.ts";
 import { messageOf } from "../../../message-of.ts";
 import { pause } from "../../../pause.ts";
 import type { WorkerInit, WorkerReady } from "../protocol.ts";
+import type { QuicPolicy } from "./quic-policy.ts";
 import { RestartPolicy } from "./restart-policy.ts";
 import { RunningWorker, type WorkerSurroundings } from "./running-worker.ts";
 import type { ProcessEnd, WorkerProcess } from "./worker-process.ts";
 
 /** Whoever needs a process waits for one no longer than this. Milliseconds. */
 const WAIT_MS_MAX = 30_000;
+
+const LEAVING_QUIC_OUT = "was ended so that QUIC is left out";
 
 export interface WorkerSlotInit {
   /** Zero-based, among the data-plane processes of this daemon. */
@@ -21,7 +25,9 @@ export interface WorkerSlotInit {
     readonly withoutQuic: boolean;
   }) => WorkerInit;
   readonly surroundings: WorkerSurroundings;
-  readonly observer: DataPlaneObserver;
+  /** Shared by all slots of the daemon. */
+  readonly quic: QuicPolicy;
+  readonly observer: Pick<DataPlaneObserver, "dataPlaneReplaced">;
   /** Called each time a process serves. */
   readonly onReady: (worker: RunningWorker) => void;
   readonly logger: Logger;
@@ -89,6 +95,14 @@ export class WorkerSlot {
     }
   }
 
+  /** QUIC is left out: a process that serves it gives way to one that does not. What it was moving is asked for again. */
+  leaveQuicOut(): void {
+    const worker = this.#current;
+    // At once: nothing is to be begun in it any more.
+    this.#current = undefined;
+    worker?.kill(LEAVING_QUIC_OUT);
+  }
+
   /** Lets the process finish what it serves, and starts no other. Idempotent. */
   async stop(): Promise<void> {
     this.#stopping.abort();
@@ -105,17 +119,23 @@ export class WorkerSlot {
   }
 
   async #start(former: WorkerReady | undefined): Promise<RunningWorker> {
-    const { number, spawn, initOf, surroundings, onReady, logger } = this.#init;
+    const { number, spawn, initOf, surroundings, quic, onReady, logger } = this.#init;
     const startMs = performance.now();
     const worker = new RunningWorker(spawn(), surroundings);
+    const withoutQuic = quic.isLeftOut;
     try {
-      const starting = worker.start(initOf({ former, withoutQuic: this.#policy.withoutQuic }));
+      const starting = worker.start(initOf({ former, withoutQuic }));
       this.#newest = worker;
       await starting;
     } catch (error) {
       worker.kill("could not be started");
       await worker.ended;
       throw error;
+    }
+    if (quic.isLeftOut !== withoutQuic) {
+      // Left out while it started: it ends before anybody has seen it.
+      worker.kill(LEAVING_QUIC_OUT);
+      return worker;
     }
     logger.info(
       { worker: number, pid: worker.pid, costMs: Math.round(performance.now() - startMs) },
@@ -150,24 +170,18 @@ export class WorkerSlot {
     end: ProcessEnd,
     former: WorkerReady | undefined,
   ): Promise<RunningWorker | undefined> {
-    const { logger, number, observer } = this.#init;
+    const { logger, number, quic } = this.#init;
     const { signal } = this.#stopping;
+    let mayBeQuic = true;
     for (let reason = end.reason; ;) {
-      const wasWithout = this.#policy.withoutQuic;
-      const { pauseMs, withoutQuic, endCount } = this.#policy.ended(performance.now());
+      const nowMs = performance.now();
+      const { pauseMs, endCount } = this.#policy.ended(nowMs);
       const when = pauseMs === 0 ? "now" : `in ${pauseMs / 1000} s`;
       logger.error(
         { worker: number, endCount },
         `data-plane process ${number} ${reason}: another one is started ${when}, and what it was moving is asked for again`,
       );
-      if (withoutQuic && !wasWithout) {
-        observer.quicLeftOut();
-        logger.error(
-          { worker: number },
-          `QUIC IS LEFT OUT from now on: data-plane process ${number} has ended ${endCount} times within ten minutes. ` +
-            "Pieces come and go over TCP and gRPC until this daemon is started anew",
-        );
-      }
+      if (mayBeQuic) quic.ended(nowMs);
       await pause(pauseMs, signal);
       if (signal.aborted) return undefined;
       try {
@@ -178,6 +192,8 @@ export class WorkerSlot {
       } catch (error) {
         reason = `could not be started: ${messageOf(error)}`;
         this.#lastEnd = reason;
+        // What the system has no room for has not loaded a library.
+        mayBeQuic = codeOf(error) !== "ERR_DATA_PLANE";
       }
     }
   }
