@@ -548,6 +548,27 @@ describe.each<Kind>(["in this process", "in one process", "in two processes"])(
       expect([...task.pieces.keys()]).toEqual([1]);
     });
 
+    it("tells for how long the bytes of an origin have been waited for", async () => {
+      let release: () => void = () => {};
+      const released = new Promise<void>((resolve) => (release = resolve));
+      const beforeChunk = (sent: number) => (sent >= 100_000 ? released : undefined);
+      origin.set("/file", { content: CONTENT, etag: '"1"', beforeChunk });
+      const node = await openNode(kind, "node");
+      const task = await createTask(node.storage);
+      let waitedMs = 0;
+      await using body = await node.dataPlane.readOrigin({
+        request: request(),
+        onWaited: (ms) => {
+          waitedMs += ms;
+        },
+      });
+      const { content } = body.next(task.bounds(0).length);
+      const writing = task.writePiece({ number: 0, ...FROM_ORIGIN }, content);
+      await expect.poll(() => waitedMs).toBeGreaterThan(1_000);
+      release();
+      await writing;
+    });
+
     it("reads answers to their ends, so that one connection does for one range after the other", async () => {
       origin.set("/file", { content: CONTENT, etag: '"1"' });
       const node = await openNode(kind === "in two processes" ? "in one process" : kind, "node");

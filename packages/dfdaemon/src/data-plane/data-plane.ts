@@ -69,6 +69,8 @@ export interface OriginRead {
   readonly signal?: AbortSignal | undefined;
   /** Called as bytes come, with how many. */
   readonly onBytes?: ((length: number) => void) | undefined;
+  /** As `HedgeObserver.waited`, of an open body: so that a slow disk is not held against the origin. */
+  readonly onWaited?: ((ms: number) => void) | undefined;
 }
 
 /** A body whose header has come. Its streams throw what `OriginBody.content` does. */

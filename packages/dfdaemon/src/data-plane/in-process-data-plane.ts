@@ -20,6 +20,7 @@ import {
 import type { KnownPeers } from "./known-peers.ts";
 import { HedgedPiece, NO_HEDGING } from "./relay/hedged-piece.ts";
 import { PieceTransports, type PieceTransportsInit } from "./piece-transports.ts";
+import { timeWaits } from "./time-waits.ts";
 import type { TransportReport } from "./transport-report.ts";
 
 /** The data plane inside this very process: for tests and small machines. Owns what it is given, but for the origin. */
@@ -88,16 +89,15 @@ export class InProcessDataPlane implements DataPlane {
   }
 
   async readOrigin(read: OriginRead): Promise<OriginContent> {
-    const { request, range, target, onBytes } = read;
+    const { request, range, target, onBytes, onWaited } = read;
     const { signal = new AbortController().signal } = read;
     const body = await this.#limits.openBody(signal, () =>
       range === undefined
         ? this.#origin.readAll(request, { signal })
         : this.#origin.readRange(request, range, range.expected, { signal, target }),
     );
-    const stream = createContentStream(
-      onBytes === undefined ? body.content : countBytes(body.content, onBytes),
-    );
+    const timed = onWaited === undefined ? body.content : timeWaits(body.content, onWaited);
+    const stream = createContentStream(onBytes === undefined ? timed : countBytes(timed, onBytes));
     return {
       stat: body.opened.stat,
       next: (length) => stream.next(length),

@@ -1,7 +1,8 @@
 import type { StoredTask } from "@damselfly/storage";
 import { RpcError } from "@damselfly/rpc";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import type { DataPlane, PieceFetch } from "../data-plane/data-plane.ts";
+import { createContentStream } from "../data-plane/content-stream.ts";
+import type { DataPlane, OriginContent, OriginRead, PieceFetch } from "../data-plane/data-plane.ts";
 import { DaemonError } from "../errors.ts";
 import type { Logger } from "../logger.ts";
 import { OriginError } from "../origins/origin-error.ts";
@@ -30,7 +31,7 @@ function openFlight(
     readonly offers?: boolean;
     readonly disableBackToSource?: boolean;
     readonly guard?: FlightGuard;
-    readonly readOrigin?: () => Promise<never>;
+    readonly readOrigin?: (read: OriginRead) => Promise<OriginContent>;
     readonly hosts?: ParentHosts;
   } = {},
 ) {
@@ -60,14 +61,15 @@ function openFlight(
     bounds: () => ({ offset: 0, length: PIECE_LENGTH }),
     retain: () => () => {},
     onChange: () => () => {},
+    writePiece: () => never,
   } as unknown as StoredTask;
   let originCount = 0;
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- likewise
   const dataPlane = {
     fetchPiece: options.fetchPiece ?? (() => never),
-    readOrigin: async () => {
+    readOrigin: async (read: OriginRead) => {
       originCount += 1;
-      if (options.readOrigin !== undefined) return await options.readOrigin();
+      if (options.readOrigin !== undefined) return await options.readOrigin(read);
       throw new OriginError("ERR_ORIGIN_STATUS", "the origin was asked");
     },
   } as unknown as DataPlane;
@@ -134,6 +136,22 @@ function openFlight(
     originCount: () => originCount,
     registrationCount: () => registrationCount,
   };
+}
+
+/** Of an origin; nobody gets to the end of it. */
+function openBody(): OriginContent {
+  const stat = {
+    contentLength: PIECE_LENGTH,
+    etag: '"1"',
+    lastModified: "",
+    contentVersion: "1",
+    rangeable: true,
+    responseHeader: {},
+    statusCode: 206,
+    digests: [],
+  };
+  async function* content(): AsyncGenerator<Uint8Array> {}
+  return { stat, ...createContentStream(content()) };
 }
 
 function parent(number: number): CandidateParent {
@@ -257,6 +275,50 @@ describe("a flight that waits", () => {
     expect(log).toContain(
       "waiting: the disk has taken nothing more of piece 0 for 5 s (until 120 s)",
     );
+  });
+
+  it("fails likewise when it reads the origin, and does not blame that", async () => {
+    const { ended, log } = openFlight({
+      onSession: (session) => session.say({ kind: "origin", reason: "test" }),
+      readOrigin: async ({ onBytes }) => {
+        setTimeout(() => onBytes?.(1_000), 1);
+        return openBody();
+      },
+    });
+    const { failure, afterMs } = await ended();
+    expect(failure).toMatchObject({ code: "ERR_IO" });
+    expect(String(failure)).toContain("the disk has taken nothing more of piece 0 for 120 s");
+    expect(afterMs).toBeLessThan(140_000);
+    expect(log.filter((line) => line.startsWith("waiting:"))).toEqual([
+      "waiting: the disk has taken nothing more of piece 0 for 5 s (until 120 s)",
+    ]);
+  });
+
+  it("does not take time in which it did not run for a disk that hangs", async () => {
+    const { flight, ended } = openFlight({
+      onSession: (session) => session.say({ kind: "origin", reason: "test" }),
+      readOrigin: async () => openBody(),
+    });
+    await vi.advanceTimersByTimeAsync(10_000);
+    vi.setSystemTime(Date.now() + HOUR_MS / 2);
+    await vi.advanceTimersByTimeAsync(100_000);
+    expect(flight.over).toBe(false);
+    await vi.advanceTimersByTimeAsync(20_000);
+    expect((await ended()).failure).toMatchObject({ code: "ERR_IO" });
+  });
+
+  it("does not take an origin that falls silent for a disk", async () => {
+    const { flight, ended } = openFlight({
+      onSession: (session) => session.say({ kind: "origin", reason: "test" }),
+      readOrigin: async ({ onWaited }) => {
+        setInterval(() => onWaited?.(200), 200);
+        return openBody();
+      },
+    });
+    await vi.advanceTimersByTimeAsync(200_000);
+    expect(flight.wait()).toMatchObject({ reason: "origin" });
+    flight.abort(new Error("enough"));
+    await ended();
   });
 
   it.each([

@@ -29,7 +29,7 @@ const PIECE: PieceWaitView = {
   movedMs: NOW - 4_000,
 };
 const PARENTS = { ...NOTHING.parents, count: 2, answeredCount: 2 };
-const ORIGIN = { inFlight: 2, sinceMs: NOW - 6_000, pause: undefined };
+const ORIGIN = { inFlight: 2, bodies: [], sinceMs: NOW - 6_000, pause: undefined };
 
 const told = (view: Partial<FlightView>): string | undefined => {
   const wait = describeWait({ ...NOTHING, ...view });
@@ -99,6 +99,16 @@ describe("describeWait", () => {
       "memory: other downloads have had all the memory for content for 3 s",
     ],
     ["the origin", { origin: ORIGIN }, "origin: the origin has sent nothing for 6 s"],
+    [
+      "the origin that has begun to send",
+      { origin: { ...ORIGIN, bodies: [{ number: 3, silentMs: 9_000, movedMs: NOW - 10_000 }] } },
+      "origin: the origin has sent nothing for 6 s",
+    ],
+    [
+      "the disk, of what the origin has sent",
+      { origin: { ...ORIGIN, bodies: [{ number: 3, silentMs: 1_000, movedMs: NOW - 10_000 }] } },
+      "disk: the disk has taken nothing more of piece 3 for 10 s (until 120 s)",
+    ],
     [
       "the origin that asks for patience",
       {

@@ -1,5 +1,6 @@
 import { nameOfSource } from "../parents/piece-fetches.ts";
 import type { PieceRun } from "../parents/piece-run.ts";
+import type { OpenBody } from "./origin-reader.ts";
 import type { Wait } from "./wait.ts";
 
 /** Whoever got a byte so little ago does not wait. Milliseconds. */
@@ -39,6 +40,8 @@ export interface PieceWaitView {
 
 export interface OriginWaitView {
   readonly inFlight: number;
+  /** Those whose header has come. */
+  readonly bodies: readonly OpenBody[];
   readonly sinceMs: number;
   /** It is to be left alone. */
   readonly pause: Wait | undefined;
@@ -94,14 +97,11 @@ function ofPieces({ nowMs, pieces, bounds }: FlightView): Wait | undefined {
     // Up to them: they have bounds of their own.
     return { reason: "memory", description, sinceMs, untilMs: undefined };
   }
-  const [held] = pieces.filter(
-    ({ isAnnounced, silentMs, movedMs }) => isAnnounced && nowMs - movedMs - silentMs >= HELD_MS,
+  const held = ofDisk(
+    pieces.filter(({ isAnnounced }) => isAnnounced),
+    { nowMs, bounds },
   );
-  if (held !== undefined) {
-    const sinceMs = held.movedMs;
-    const description = `the disk has taken nothing more of piece ${held.number}`;
-    return { reason: "disk", description, sinceMs, untilMs: sinceMs + bounds.diskMs };
-  }
+  if (held !== undefined) return held;
   const [worst] = pieces.toSorted((one, other) => other.silentMs - one.silentMs);
   if (worst === undefined || worst.silentMs === 0) return undefined;
   const { number, from, isAnnounced, silentMs } = worst;
@@ -123,9 +123,23 @@ function ofPieces({ nowMs, pieces, bounds }: FlightView): Wait | undefined {
       };
 }
 
-function ofOrigin({ movedMs, origin }: FlightView): Wait | undefined {
+/** What came of these is not taken. */
+function ofDisk(
+  contents: readonly OpenBody[],
+  { nowMs, bounds }: Pick<FlightView, "nowMs" | "bounds">,
+): Wait | undefined {
+  const held = contents.find(({ silentMs, movedMs }) => nowMs - movedMs - silentMs >= HELD_MS);
+  if (held === undefined) return undefined;
+  const sinceMs = held.movedMs;
+  const description = `the disk has taken nothing more of piece ${held.number}`;
+  return { reason: "disk", description, sinceMs, untilMs: sinceMs + bounds.diskMs };
+}
+
+function ofOrigin({ nowMs, movedMs, origin, bounds }: FlightView): Wait | undefined {
   if (origin === undefined) return undefined;
-  const { pause } = origin;
+  const { pause, bodies } = origin;
+  const held = ofDisk(bodies, { nowMs, bounds });
+  if (held !== undefined) return held;
   if (pause !== undefined) return pause;
   const sinceMs = Math.max(origin.sinceMs, movedMs);
   const description = "the origin has sent nothing";

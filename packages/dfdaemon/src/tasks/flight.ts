@@ -172,6 +172,8 @@ export class Flight {
   #stepMs: number;
   /** When a byte last came; the start, if none has. */
   #movedMs: number;
+  /** For how long none has come, as far as this process got to look. */
+  #unmovedMs = 0;
   /** When the last piece was whole, or else the origin turned to. */
   #pieceMs = 0;
   /** When a parent was last named. */
@@ -257,6 +259,7 @@ export class Flight {
       pieces: [...this.#swarm.runs].map(viewOfRun),
       origin: this.#reader && {
         inFlight: this.#reader.inFlight,
+        bodies: this.#reader.bodies,
         sinceMs: this.#readerSinceMs,
         pause: this.#originPause.at(nowMs),
       },
@@ -388,6 +391,7 @@ export class Flight {
     // What we have no memory for is nobody else's fault.
     if (this.#swarm.awaitsRoom) this.#stillMs = 0;
     else this.#stillMs += Math.min(now - this.#stepMs, STEP_MS_MAX);
+    this.#unmovedMs += Math.min(now - this.#stepMs, STEP_MS_MAX);
     this.#stepMs = now;
     this.#logWait(now);
     if (this.#isHeldUp(now)) return;
@@ -478,8 +482,9 @@ export class Flight {
   /** The last resort, whatever else is waited for: nothing has come for so long that nothing will. */
   #isHeldUp(now: number): boolean {
     const { taskStallMs } = this.#options.limits;
-    const wait =
-      now - this.#movedMs < Math.min(taskStallMs, WAIT_BOUNDS.diskMs) ? undefined : this.wait();
+    // A machine that was asleep has asked nothing of its disk.
+    const isStill = this.#unmovedMs >= Math.min(taskStallMs, WAIT_BOUNDS.diskMs);
+    const wait = isStill ? this.wait() : undefined;
     if (wait?.reason === "disk" && now >= (wait.untilMs ?? Infinity)) {
       this.#break(
         new StorageError(
@@ -606,6 +611,7 @@ export class Flight {
       rangeable,
       concurrentPieceCount: limits.backToSourceConcurrentPieceCount,
       signal: this.#work.signal,
+      now: this.#now,
       events: {
         changed: () => this.#changed(),
         progressed: (length) => {
@@ -822,6 +828,7 @@ export class Flight {
     this.#stillMs = 0;
     if (length === 0) return;
     this.#movedMs = this.#progressMs;
+    this.#unmovedMs = 0;
     this.#rate.add(length, this.#progressMs);
   }
 

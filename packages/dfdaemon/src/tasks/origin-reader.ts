@@ -1,7 +1,7 @@
 import type { PieceRecord, StoredTask, TaskFacts } from "@damselfly/storage";
 import { codeOf } from "../code-of.ts";
 import type { ContentSlice } from "../data-plane/content-stream.ts";
-import type { DataPlane } from "../data-plane/data-plane.ts";
+import type { DataPlane, OriginContent, OriginRead } from "../data-plane/data-plane.ts";
 import { contentVersion } from "../origins/content-version.ts";
 import type { OriginRequest } from "../origins/origin.ts";
 import { canTellVersionsApart } from "../origins/validators.ts";
@@ -30,6 +30,8 @@ export interface OriginReaderOptions {
   /** Range requests at once. */
   readonly concurrentPieceCount: number;
   readonly signal: AbortSignal;
+  /** Milliseconds. */
+  readonly now: () => number;
   readonly events: {
     changed(): void;
     progressed(length: number): void;
@@ -39,10 +41,23 @@ export interface OriginReaderOptions {
   };
 }
 
+/** A body that is open. Times are of the clock that was given, in milliseconds. */
+export interface OpenBody {
+  /** Of the piece that it has come to. */
+  readonly number: number;
+  /** When a byte of it last came; when it was opened, if none has. */
+  readonly movedMs: number;
+  /** For how long bytes have been waited for since. */
+  readonly silentMs: number;
+}
+
+type Body = { -readonly [Key in keyof OpenBody]: OpenBody[Key] };
+
 /** Fetches from the origin what no parent offers: by ranges, several at once, or in one go where the origin serves no ranges. */
 export class OriginReader implements AsyncDisposable {
   readonly #options: OriginReaderOptions;
   readonly #running = new Set<Promise<void>>();
+  readonly #bodies = new Set<Body>();
   readonly #attempts = new Map<number, number>();
   #sequential: boolean;
   #sequentialAttempts = 0;
@@ -56,6 +71,11 @@ export class OriginReader implements AsyncDisposable {
   /** Requests in flight. */
   get inFlight(): number {
     return this.#running.size;
+  }
+
+  /** Bodies whose header has come, and that are not over. */
+  get bodies(): readonly OpenBody[] {
+    return [...this.#bodies];
   }
 
   /** The origin serves ranges, as far as is known. */
@@ -111,17 +131,12 @@ export class OriginReader implements AsyncDisposable {
   }
 
   async #readPiece(number: number): Promise<void> {
-    const { dataPlane, request, task, queue, signal, events } = this.#options;
+    const { request, task, queue, signal, events } = this.#options;
     const { etag, lastModified, contentLength } = task.facts;
     try {
-      const bounds = task.bounds(number);
-      await using body = await dataPlane.readOrigin({
-        request,
-        range: { ...bounds, expected: { etag, lastModified, contentLength } },
-        signal,
-        onBytes: (length) => events.progressed(length),
-      });
-      const { content } = body.all();
+      const range = { ...task.bounds(number), expected: { etag, lastModified, contentLength } };
+      await using opened = await this.#open({ request, range, signal }, number);
+      const { content } = opened.body.all();
       const piece = await task.writePiece(draft(number), content);
       queue.done(number);
       events.pieceFinished(piece);
@@ -139,15 +154,12 @@ export class OriginReader implements AsyncDisposable {
 
   /** One body from start to end: pieces that are wanted and free are written, the others read past. */
   async #readAll(): Promise<void> {
-    const { dataPlane, request, task, queue, signal, events } = this.#options;
+    const { request, task, queue, signal } = this.#options;
     // What an earlier reading wrote, or others gave, cannot be told from another version: see isProvable.
     if (!isProvable(task.facts) && task.pieces.size > 0) throw new OriginMoved();
     try {
-      await using body = await dataPlane.readOrigin({
-        request,
-        signal,
-        onBytes: (length) => events.progressed(length),
-      });
+      await using opened = await this.#open({ request, signal }, 0);
+      const { body, at } = opened;
       // An origin may say how long the file is when it is asked for a part, and not when it sends all of it.
       const { contentLength } = task.facts;
       const version =
@@ -157,6 +169,7 @@ export class OriginReader implements AsyncDisposable {
       if (version !== originVersion(task.facts.contentVersion)) throw new OriginMoved();
       for (let number = 0; number < task.pieceCount; number += 1) {
         if (queue.finished) return;
+        at.number = number;
         const slice = body.next(task.bounds(number).length);
         if (queue.takeNumber(number)) await this.#writeSlice(number, slice);
         await slice.rest();
@@ -167,6 +180,36 @@ export class OriginReader implements AsyncDisposable {
       this.#sequentialAttempts += 1;
       if (!isPassingFault(error) || this.#sequentialAttempts >= ATTEMPTS_MAX) throw error;
     }
+  }
+
+  /** @param number of the piece that it begins with */
+  async #open(
+    read: Pick<OriginRead, "request" | "range" | "signal">,
+    number: number,
+  ): Promise<AsyncDisposable & { readonly body: OriginContent; readonly at: Body }> {
+    const { dataPlane, events, now } = this.#options;
+    const at: Body = { number, movedMs: 0, silentMs: 0 };
+    const body = await dataPlane.readOrigin({
+      ...read,
+      onBytes: (length) => {
+        at.movedMs = now();
+        at.silentMs = 0;
+        events.progressed(length);
+      },
+      onWaited: (ms) => {
+        at.silentMs += ms;
+      },
+    });
+    at.movedMs = now();
+    this.#bodies.add(at);
+    return {
+      body,
+      at,
+      [Symbol.asyncDispose]: async () => {
+        this.#bodies.delete(at);
+        await body[Symbol.asyncDispose]();
+      },
+    };
   }
 
   async #writeSlice(number: number, { content }: ContentSlice): Promise<void> {

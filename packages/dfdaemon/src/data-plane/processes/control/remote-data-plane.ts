@@ -111,9 +111,9 @@ export class RemoteDataPlane implements DataPlane {
   }
 
   async readOrigin(read: OriginRead): Promise<OriginContent> {
-    const { request, range, target, signal } = read;
+    const { request, range, target, signal, onBytes, onWaited } = read;
     const worker = await this.#worker(signal);
-    const { content, release } = worker.reserveContent({ onBytes: read.onBytes });
+    const { content, release } = worker.reserveContent({ onBytes, onWaited });
     try {
       const asked = { content, request, range, target };
       const stat = await worker.link.call("openOrigin", asked, { signal });

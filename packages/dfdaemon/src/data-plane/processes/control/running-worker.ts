@@ -43,6 +43,8 @@ export interface WorkerSurroundings {
 export interface ContentListener {
   /** Called as bytes come, with how many. */
   readonly onBytes?: ((length: number) => void) | undefined;
+  /** As in `OriginRead`. */
+  readonly onWaited?: ((ms: number) => void) | undefined;
   /** Of a piece. */
   readonly hedging?: HedgeObserver | undefined;
 }
@@ -195,7 +197,9 @@ export class RunningWorker {
     for (const [content, length, waitedMs] of received) {
       const listener = this.#listeners.get(content);
       if (length > 0) listener?.onBytes?.(length);
-      if (waitedMs > 0) listener?.hedging?.waited(waitedMs);
+      if (waitedMs === 0) continue;
+      listener?.hedging?.waited(waitedMs);
+      listener?.onWaited?.(waitedMs);
     }
     if (sentLength > 0) this.#onSent(sentLength);
   }

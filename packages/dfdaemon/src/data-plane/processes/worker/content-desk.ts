@@ -11,6 +11,7 @@ import {
   type HedgeObserver,
   NO_HEDGING,
 } from "../../relay/hedged-piece.ts";
+import { timeWaits } from "../../time-waits.ts";
 import { encodeFault } from "../link/fault.ts";
 import type { Link } from "../link/link.ts";
 import type { ControlMethods, WorkerMethods } from "../protocol.ts";
@@ -103,7 +104,8 @@ export class ContentDesk implements AsyncDisposable {
           : this.#origin.readRange(request, range, range.expected, { ...options, target }),
       ),
     );
-    this.#add(content, body.content, abort, () => body[Symbol.asyncDispose]());
+    const timed = timeWaits(body.content, (ms) => this.#progress.waited(content, ms));
+    this.#add(content, timed, abort, () => body[Symbol.asyncDispose]());
     return body.opened.stat;
   }
 
