@@ -7,6 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { parseArgs } from "node:util";
+import { readReplacements } from "./chaos/checks/read-replacements.mjs";
 import { scanLog } from "./chaos/checks/scan-log.mjs";
 import { killEverythingNow } from "./chaos/cluster/chaos-process.mjs";
 import { findProcesses, killStaleProcesses, runName } from "./chaos/cluster/marked-processes.mjs";
@@ -87,9 +88,13 @@ async function finish() {
   for (const { troubles } of cluster.servers.values())
     for (const what of troubles) violations.push({ what });
   for (const { command } of findProcesses(run)) violations.push({ what: `is left: ${command}` });
-  for (const name of cluster.servers.keys())
-    for (const { line, reason } of scanLog(readFileSync(cluster.logOf(name), "utf8")).slice(0, 3))
+  const replacedMs = [];
+  for (const name of cluster.servers.keys()) {
+    const log = readFileSync(cluster.logOf(name), "utf8");
+    replacedMs.push(...readReplacements(log));
+    for (const { line, reason } of scanLog(log).slice(0, 3))
       violations.push({ what: `${name}: ${reason}: ${line.slice(0, 300)}` });
+  }
   const scale = medianOf(slowness.samplesMs) / EMPTY_MS;
   const late = servingMs.filter((ms) => ms > SERVING_MS_MAX);
   const tooLate = servingMs.filter((ms) => ms > SERVING_MS_MAX * Math.max(1, scale));
@@ -107,6 +112,7 @@ async function finish() {
     `  pieces recorded by those killed: ${pieces.recorded}, of them fetched again: ${pieces.again}; fetched after: ${pieces.fetched}; half-way: ${cycles.halfWayCount} cycles`,
     `  a daemon that was killed serves a piece, from the start of its process: ${formatQuantiles(servingMs)} ms; ${late.length} of ${servingMs.length} later than ${SERVING_MS_MAX} ms`,
     `  it answers at its socket: ${formatQuantiles(cycles.answerMs)} ms; a scheduler is ready: ${formatQuantiles(cycles.schedulerMs)} ms`,
+    `  a data plane that was killed is there again, from its end and with the pauses before a restart: ${formatQuantiles(replacedMs)} ms`,
     `  an empty Node program in between: ${formatQuantiles(slowness.samplesMs)} ms`,
     ...(violations.length === 0
       ? ["Every promise was kept."]

@@ -76,8 +76,9 @@ describe.runIf(process.platform === "linux")("the data plane in a process of its
       const { error, done } = await download.result;
       expect(error).toBeUndefined();
       expect(await sha256OfFile(download.output)).toBe(SHA256);
-      // What was recorded is not read twice; what was on its way is.
       expect(done?.done).toBe(CONTENT.byteLength);
+      // What was recorded is not read twice; the one piece that was on its way is.
+      expect(origin.bodyBytes(file.path)).toBeLessThanOrEqual(CONTENT.byteLength + PIECE_LENGTH);
       const line = daemon.log.find(({ msg }) => msg.startsWith("data-plane process 0 "));
       expect(line).toBeDefined();
       expect(daemon.log.some(({ msg }) => msg.includes("another one is started now"))).toBe(true);
@@ -103,14 +104,24 @@ describe.runIf(process.platform === "linux")("the data plane in a process of its
   });
 
   it("goes on without QUIC when it ends again and again, loudly", async () => {
-    const daemon = await cluster.startDaemon({ protocol: "auto" });
-    for (let count = 1; count <= 3; count += 1) {
-      process.kill(workerPids(daemon).at(-1)!, "SIGABRT");
-      await untilReplaced(daemon, count);
+    const scheduler = await cluster.startScheduler();
+    const common = { scheduler: scheduler.address, protocol: "auto" } as const;
+    const seed = await cluster.startDaemon({ ...common, name: "seed", seed: true });
+    const child = await cluster.startDaemon({ ...common, name: "child" });
+    const file = serve();
+    await cluster.fetch(file, { daemon: seed });
+    for (const daemon of [seed, child]) {
+      for (let count = 1; count <= 3; count += 1) {
+        process.kill(workerPids(daemon).at(-1)!, "SIGABRT");
+        await untilReplaced(daemon, count);
+      }
+      const line = await daemon.untilLogged("QUIC IS LEFT OUT");
+      expect(line.level).toBe(50);
     }
-    const line = await daemon.untilLogged("QUIC IS LEFT OUT");
-    expect(line.level).toBe(50);
-    expect((await cluster.fetch(serve(), { daemon })).sha256).toBe(SHA256);
+    const { sha256: fetched, fromParents } = await cluster.fetch(file, { daemon: child });
+    expect(fetched).toBe(SHA256);
+    expect(fromParents).toEqual({ [seed.hostId]: CONTENT.byteLength });
+    expect(origin.bodyBytes(new URL(file).pathname)).toBe(CONTENT.byteLength);
   });
 
   it("is replaced late, and not at the daemon's cost, when there are no descriptors for another process", async () => {

@@ -564,7 +564,7 @@ describe.each<Kind>(["in this process", "in one process", "in two processes"])(
       });
       const { content } = body.next(task.bounds(0).length);
       const writing = task.writePiece({ number: 0, ...FROM_ORIGIN }, content);
-      await expect.poll(() => waitedMs).toBeGreaterThan(1_000);
+      await expect.poll(() => waitedMs, { timeout: 10_000 }).toBeGreaterThan(1_000);
       release();
       await writing;
     });
