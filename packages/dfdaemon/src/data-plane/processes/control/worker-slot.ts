@@ -103,11 +103,12 @@ export class WorkerSlot {
     worker?.kill(LEAVING_QUIC_OUT);
   }
 
-  /** Lets the process finish what it serves, and starts no other. Idempotent. */
+  /** Lets the process finish what it serves, and starts no other; one that is being started serves nothing yet. Idempotent. */
   async stop(): Promise<void> {
     this.#stopping.abort();
     this.#wake();
-    await this.#current?.stop();
+    if (this.#current === undefined) this.#newest?.kill("was not needed any more");
+    else await this.#current.stop();
     await this.#keeping;
   }
 
@@ -190,6 +191,7 @@ export class WorkerSlot {
         await worker.stop();
         return undefined;
       } catch (error) {
+        if (signal.aborted) return undefined;
         reason = `could not be started: ${messageOf(error)}`;
         this.#lastEnd = reason;
         // What the system has no room for has not loaded a library.
