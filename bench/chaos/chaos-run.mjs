@@ -28,7 +28,7 @@ const JUDGED_AT_A_TIME = 2;
 
 /** A run of so many minutes, or more, is to show whether anything grows. */
 const LONG_MINUTES = 10;
-const QUIET_MS = 70_000;
+const QUIET_MS = 90_000;
 
 export class ChaosRun {
   incidents = new Incidents();

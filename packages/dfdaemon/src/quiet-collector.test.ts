@@ -30,14 +30,31 @@ function pass(seconds: number, busy: number): void {
   }
 }
 
-it("collects when there is nothing to do any more, once", () => {
+it("collects when there is nothing to do any more, and once more when connections have been closed", () => {
   using _ = open();
   pass(10, 0.9);
   expect(count).toBe(0);
   pass(20, 0.01);
   expect(count).toBe(2);
-  pass(600, 0);
+  pass(40, 0);
   expect(count).toBe(2);
+  pass(20, 0);
+  expect(count).toBe(4);
+  pass(600, 0);
+  expect(count).toBe(4);
+});
+
+it("puts the second time off while there is a little to do", () => {
+  using _ = open();
+  pass(10, 0.9);
+  pass(20, 0);
+  pass(5, 0.08);
+  pass(60, 0);
+  expect(count).toBe(2);
+  pass(20, 0);
+  expect(count).toBe(4);
+  pass(600, 0);
+  expect(count).toBe(4);
 });
 
 it("collects again after more work", () => {
@@ -57,8 +74,10 @@ it("has the C library give back what was freed, once, if it is quiet still", () 
   pass(10, 0.9);
   pass(15, 0);
   expect({ count, trimCount }).toEqual({ count: 2, trimCount: 1 });
-  pass(600, 0);
+  pass(40, 0);
   expect({ count, trimCount }).toEqual({ count: 4, trimCount: 2 });
+  pass(600, 0);
+  expect({ count, trimCount }).toEqual({ count: 6, trimCount: 3 });
 });
 
 it("never collects while there is something to do", () => {

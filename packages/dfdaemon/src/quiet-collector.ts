@@ -9,6 +9,8 @@ const LOOK_MS = 5_000;
 const QUIET = 0.05;
 /** So many looks in a row. What is kept for a moment's reuse has been given up by then. */
 const QUIET_LOOKS = 3;
+/** And once more after so many: connections to other nodes are closed a minute after their last use, and leave what they took. */
+const LATE_LOOKS = 14;
 /** What has been left behind by less work than this is not worth the pause. Milliseconds. */
 const WORK_MS_MIN = 500;
 
@@ -16,7 +18,7 @@ const WORK_MS_MIN = 500;
  * Gives memory back once this process has become quiet after work: V8 collects when memory is allocated, and the C library keeps what is
  * freed, so a process with nothing to do would hold what its last busy moment took for as long as there is no other, on a node that is
  * there for other programs. Garbage is collected first, and at the next look, when what that freed has been freed, the C library is asked.
- * Each takes some 40 ms, at a moment when nobody waits.
+ * Each takes some 40 ms, at a moment when nobody waits. Where it stays quiet all that is done once more, when connections have been closed.
  */
 export class QuietCollector implements Disposable {
   readonly #collect: () => void;
@@ -27,6 +29,7 @@ export class QuietCollector implements Disposable {
   #workMs = 0;
   #quietLooks = 0;
   #hasFreed = false;
+  #isLateDue = false;
 
   /** @param options for tests */
   constructor(
@@ -58,7 +61,11 @@ export class QuietCollector implements Disposable {
     if (this.#hasFreed) {
       this.#hasFreed = false;
       this.#trim();
-    } else if (this.#workMs >= WORK_MS_MIN) {
+      return;
+    }
+    const isDue = this.#workMs >= WORK_MS_MIN;
+    if (isDue || (this.#isLateDue && this.#quietLooks >= LATE_LOOKS)) {
+      this.#isLateDue = isDue;
       this.#workMs = 0;
       this.#hasFreed = true;
       // The first frees, the second gives the pages of V8's heap back that are empty by then.
