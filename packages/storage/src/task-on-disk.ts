@@ -202,36 +202,49 @@ export class TaskOnDisk implements StoredTask, ContentOwner, VerifiedTask {
   }
 
   async *#read(range: ByteRange): AsyncGenerator<Uint8Array, void, undefined> {
-    const end = this.#use.handOut();
+    const release = this.#use.handOut();
     const pool = this.#context.readBuffers;
+    const assertPresent = (part: ByteRange): void => this.#assertPresent(part);
+    const end = range.offset + range.length;
     let position = range.offset;
+    let repeatedAt: number | undefined;
     try {
-      const assertPresent = (part: ByteRange): void => this.#assertPresent(part);
-      for await (const chunk of readContent(this.content, range, { pool, assertPresent })) {
-        yield chunk;
-        position += chunk.byteLength;
+      for (;;) {
+        const rest = { offset: position, length: end - position };
+        try {
+          for await (const chunk of readContent(this.content, rest, { pool, assertPresent })) {
+            yield chunk;
+            position += chunk.byteLength;
+          }
+          return;
+        } catch (error) {
+          const failed = { offset: position, length: Math.min(pool.length, end - position) };
+          if (!(await this.#canBeReadNow(error, failed)) || repeatedAt === position) throw error;
+          repeatedAt = position;
+        }
       }
-    } catch (error) {
-      const length = Math.min(pool.length, range.offset + range.length - position);
-      await this.#withdrawUnreadable(error, { offset: position, length });
-      throw error;
     } finally {
-      end();
+      release();
       this.#use.touch();
     }
   }
 
   /**
    * A sector that cannot be read is as good as missing, for who reads content here as for who serves it: a piece that is written there anew
-   * can be read again, mostly.
+   * can be read again, mostly. One that can be read the second time has lost nothing.
    *
-   * @throws {StorageError} `ERR_PIECE_MISSING` if that is what the failure was about
+   * @returns whether the failure was about a sector that has been read now
+   * @throws {StorageError} `ERR_PIECE_MISSING` if it was about one that still cannot
    */
-  async #withdrawUnreadable(failure: unknown, range: ByteRange): Promise<void> {
-    if (!(failure instanceof StorageError) || systemCode(failure.cause) !== "EIO") return;
-    // If that fails, too, the first failure is the one to tell.
-    const bad = await this.verify(this.#piecesOf(range)).catch(() => []);
-    if (bad.length === 0) return;
+  async #canBeReadNow(failure: unknown, range: ByteRange): Promise<boolean> {
+    if (!(failure instanceof StorageError) || systemCode(failure.cause) !== "EIO") return false;
+    let bad: readonly number[];
+    try {
+      bad = await this.verify(this.#piecesOf(range));
+    } catch {
+      return false; // The first failure is the one to tell.
+    }
+    if (bad.length === 0) return true;
     throw new StorageError(
       "ERR_PIECE_MISSING",
       `Cannot read piece ${bad.join(", ")} of task ${this.taskId}: the disk does not give it`,
