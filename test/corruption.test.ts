@@ -4,6 +4,7 @@ import { existsSync } from "node:fs";
 import { mkdir, open, readFile, stat, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
+import { crc32 } from "node:zlib";
 import { createDfdaemonDownloadClient } from "@damselfly/rpc";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { sha256, sha256OfFile, useCluster, type RunningDaemon } from "./support/daemon.ts";
@@ -266,6 +267,12 @@ with open(sys.argv[1], "r+b") as file:
         mapped[5_000_000:5_000_010] = b"0123456789"
 `;
 
+const FORGET = `
+import os, sys
+file = os.open(sys.argv[1], os.O_RDONLY)
+os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
+`;
+
 /** A disk whose bits can be flipped under the file system, so that stat shows nothing: a file with ext4 in it. */
 class RottingDisk {
   readonly #image: string;
@@ -306,6 +313,13 @@ class RottingDisk {
     if (!this.#isMounted) return;
     this.#isMounted = false;
     await run("umount", [this.#directory]);
+  }
+
+  /** The same while it is mounted: what the kernel has of that file is forgotten. */
+  async rotUnder(path: string, bytes: Uint8Array): Promise<void> {
+    await run("sync", ["-f", path]);
+    await this.rot(bytes);
+    await run("python3", ["-c", FORGET, path]);
   }
 
   /** Finds these bytes wherever the file system keeps them, and changes them. */
@@ -406,6 +420,26 @@ describe("bits that flip on the disk, without a trace in stat,", () => {
     const { pathname } = new URL(url);
     expect(origin.bodyBytes(pathname)).toBe(CONTENT.length + PIECE_LENGTH);
   });
+
+  it.each([`sha256:${SHA256}`, `crc32:${crc32(CONTENT)}`])(
+    "are found by the digest that a user names, also where it was known before they flipped (%s)",
+    async (digest) => {
+      const settings = { "storage.scrubRate": 0 };
+      const daemon = await cluster.startDaemon({ name: "node", settings });
+      const url = serve();
+      const flags = ["--digest", digest];
+      const first = await cluster.runDfget(url, { daemon, output: "-", flags });
+      expect(first.exit.code).toBe(0);
+      const content = contentPathOf(daemon, first.done!.taskId);
+      await disk.rotUnder(content, CONTENT.subarray(PIECE_LENGTH + 5000, PIECE_LENGTH + 5064));
+      // On the same disk, so that it is made without a look at its bytes.
+      const output = join(daemon.storageDirectory, "output");
+      const got = await cluster.fetch(url, { daemon, output, flags });
+      expect(got.sha256).toBe(SHA256);
+      const { pathname } = new URL(url);
+      expect(origin.bodyBytes(pathname)).toBe(CONTENT.length + PIECE_LENGTH);
+    },
+  );
 
   it("are found by the scrub", async () => {
     const { daemon, url } = await withRot({

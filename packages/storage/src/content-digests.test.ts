@@ -1,9 +1,10 @@
 import { createHash } from "node:crypto";
 import { truncate } from "node:fs/promises";
+import { setImmediate } from "node:timers/promises";
 import { crc32 } from "node:zlib";
 
 import * as fc from "fast-check";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 
 import {
   contentOf,
@@ -18,6 +19,7 @@ import {
   type StorageFixture,
   TASK_ID,
 } from "../test-support/fixture.ts";
+import { MemoryDisk } from "../test-support/memory-disk.ts";
 import { ContentDigests, type DigestContext, type DigestedTask } from "./content-digests.ts";
 import { DigestThread, type FileDigest, ThreadLost } from "./digest-thread.ts";
 import type { Storage, StoredTask } from "./storage.ts";
@@ -197,6 +199,79 @@ describe("digest of a task", () => {
     await fill(task, CONTENT);
     expect(() => task.expectDigest("rot13")).toThrow("expected one of crc32");
     await expect(task.digest("rot13")).rejects.toMatchObject({ code: "ERR_DIGEST_MISMATCH" });
+  });
+});
+
+describe("a digest of bytes since a certain time", () => {
+  it.each(["sha256", "crc32"])(
+    "is read from the disk again where it was known before (%s)",
+    async (algorithm) => {
+      await fixture.close();
+      const disk = new MemoryDisk();
+      const onDisk = await fixture.open({ fileSystem: disk, limits: {} });
+      const content = CONTENT.subarray(0, 3 * PIECE_LENGTH);
+      const sinceMs = performance.now();
+      const short = await onDisk.createTask(factsOf(content, { pieceLength: PIECE_LENGTH }));
+      await fill(short, content);
+      const right = await short.digest(algorithm, { sinceMs });
+      disk.rot(fixture.contentPath(), PIECE_LENGTH + 5);
+      // It has come since then, and nothing shows that it is another one now.
+      expect(await short.digest(algorithm, { sinceMs })).toBe(right);
+      expect(await short.digest(algorithm)).toBe(right);
+      expect(await short.digest(algorithm, { sinceMs: performance.now() })).not.toBe(right);
+      expect(await short.verify(short.pieces.keys())).toEqual([1]);
+      await fill(short, content);
+      expect(await short.digest(algorithm, { sinceMs: performance.now() })).toBe(right);
+    },
+  );
+
+  it("is not CRC-32 by records of an earlier process", async () => {
+    await fill(task, CONTENT);
+    await fixture.reopen({ limits: {} });
+    task = (await fixture.storage.openTask(TASK_ID))!;
+    const thread = new CountingThread(digestThread);
+    const digests = digestsBy(thread);
+    expect(await digests.digest("crc32", { sinceMs: 0 })).toBe(`crc32:${crc32(CONTENT)}`);
+    expect(thread.openedCount).toBe(1);
+  });
+
+  it.each(["sha256", "crc32"])("costs who has just fetched them nothing (%s)", async (algorithm) => {
+    const sinceMs = performance.now();
+    const thread = new CountingThread(digestThread);
+    const digests = digestsBy(thread);
+    digests.expect(algorithm);
+    await fill(task, CONTENT);
+    digests.advance();
+    await digests.digest(algorithm, { sinceMs });
+    expect(new Set(thread.positions).size).toBe(thread.positions.length);
+    expect(thread.openedCount).toBe(algorithm === "crc32" ? 0 : 1);
+  });
+
+  it("is read once for all who ask while it is read, and once more for those who may not have that", async () => {
+    await fill(task, CONTENT);
+    const thread = new CountingThread(digestThread);
+    const gate = new Gate();
+    const open = thread.open.bind(thread);
+    thread.open = (algorithm) => {
+      const file = open(algorithm);
+      const update: FileDigest["update"] = async (...given) => {
+        await gate.opened;
+        await file.update(...given);
+      };
+      return { ...file, update };
+    };
+    const digests = digestsBy(thread);
+    // So that a turn is enough for each to have begun.
+    if (!(task instanceof TaskOnDisk)) throw new TypeError("expected a task on disk");
+    vi.spyOn(task, "assertReadable").mockResolvedValue();
+    const asked: Promise<string>[] = [];
+    for (let count = 0; count < 5; count += 1) {
+      asked.push(digests.digest("sha256", { sinceMs: performance.now() }));
+      await setImmediate();
+    }
+    gate.open();
+    expect(new Set(await Promise.all(asked))).toEqual(new Set([SHA256]));
+    expect(thread.openedCount).toBe(2);
   });
 });
 

@@ -29,45 +29,52 @@ export interface DigestContext extends Pick<StorageContext, "logger"> {
 
 /**
  * Digests of the whole content of a task. One that is expected is computed as the content comes, as far as it comes in order, so that little is
- * left to do at its end; each is remembered as long as the bytes are the same.
+ * left to do at its end; each is remembered as long as the bytes are the same, as far as stat can tell, for those who are content with that.
  *
- * CRC-32 costs nothing: it follows from those of the pieces. The others are computed by the storage's `DigestThread`, unless the content is
- * short, or the thread is lost.
+ * CRC-32 of pieces that have just come costs nothing: it follows from theirs. The others are computed by the storage's `DigestThread`, unless
+ * the content is short, or the thread is lost.
  */
 export class ContentDigests {
   readonly #task: DigestedTask;
   readonly #context: DigestContext;
   /** By algorithm. */
   readonly #running = new Map<string, RunningDigest>();
+  /** Every piece has come since then, as `performance.now()` has it; some were here before this process: at no time. */
+  #emptyAtMs = -Infinity;
   #lostCount = 0;
 
   constructor(task: DigestedTask, context: DigestContext) {
     this.#task = task;
     this.#context = context;
+    this.#noteEmpty();
   }
 
   /** As `StoredTask.expectDigest` has it. */
   expect(algorithm: string): void {
     createDigester(algorithm);
+    this.#noteEmpty();
     if (algorithm === "crc32" || this.#task.length <= SHORT_LENGTH) return;
-    void this.#advance(this.#runningOf(algorithm));
+    void this.#advance(this.#runningOf(algorithm, -Infinity));
   }
 
   /** As `StoredTask.digest` has it. */
-  async digest(algorithm: string): Promise<string> {
+  async digest(
+    algorithm: string,
+    { sinceMs = -Infinity }: { readonly sinceMs?: number } = {},
+  ): Promise<string> {
     const task = this.#task;
     createDigester(algorithm); // which refuses what it does not know
     for (;;) {
       await task.assertReadable();
-      if (algorithm === "crc32") {
+      if (algorithm === "crc32" && this.#emptyAtMs >= sinceMs) {
         const combined = this.#combined();
         if (combined !== undefined) return combined;
       }
-      const running = this.#runningOf(algorithm);
+      const running = this.#runningOf(algorithm, sinceMs);
       running.result ??= this.#complete(running);
       const digest = await running.result;
-      // Bytes that have changed meanwhile are nobody's: from the start again.
-      if (digest !== undefined) return digest;
+      // Bytes that have changed meanwhile are nobody's, and those of before are not for who wants later ones: from the start again.
+      if (digest !== undefined && running.startedMs >= sinceMs) return digest;
     }
   }
 
@@ -82,14 +89,27 @@ export class ContentDigests {
     this.#running.clear();
   }
 
-  #runningOf(algorithm: string): RunningDigest {
+  #noteEmpty(): void {
+    if (this.#task.pieces.size === 0) this.#emptyAtMs = performance.now();
+  }
+
+  /** One that is too old is ended, but not while somebody waits for it: else with one asker after the other nobody would ever get any. */
+  #runningOf(algorithm: string, sinceMs: number): RunningDigest {
     const { epoch } = this.#task.content;
-    let running = this.#running.get(algorithm);
-    if (running === undefined || running.epoch !== epoch) {
-      running?.file?.close();
-      running = { algorithm, epoch, position: 0, isAdvancing: false };
-      this.#running.set(algorithm, running);
-    }
+    const present = this.#running.get(algorithm);
+    if (present?.epoch === epoch && (present.startedMs >= sinceMs || present.isAwaited))
+      return present;
+    present?.file?.close();
+    const startedMs = performance.now();
+    const running = {
+      algorithm,
+      epoch,
+      startedMs,
+      position: 0,
+      isAdvancing: false,
+      isAwaited: false,
+    };
+    this.#running.set(algorithm, running);
     return running;
   }
 
@@ -97,6 +117,7 @@ export class ContentDigests {
   async #complete(running: RunningDigest): Promise<string | undefined> {
     const task = this.#task;
     const { algorithm } = running;
+    running.isAwaited = true;
     try {
       const inThread = task.length > SHORT_LENGTH && this.#lostCount < LOST_MAX;
       if (inThread) await this.#advance(running);
@@ -118,6 +139,8 @@ export class ContentDigests {
         );
       }
       return undefined;
+    } finally {
+      running.isAwaited = false;
     }
   }
 
@@ -206,11 +229,15 @@ interface RunningDigest {
   readonly algorithm: string;
   /** Of the content that it is of. */
   readonly epoch: number;
+  /** Before any byte of it was read. As `performance.now()` has it. */
+  readonly startedMs: number;
   /** Bytes taken in. */
   position: number;
   file?: FileDigest;
   isAdvancing: boolean;
   advancing?: Promise<void>;
+  /** Somebody waits for its end. */
+  isAwaited: boolean;
   /** See `#complete`. */
   result?: Promise<string | undefined>;
   /** Why it does not go on. */

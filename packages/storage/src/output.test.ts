@@ -31,6 +31,7 @@ import {
   TASK_ID,
   writePieceOf,
 } from "../test-support/fixture.ts";
+import { MemoryDisk } from "../test-support/memory-disk.ts";
 import { createDigester } from "./digester.ts";
 import type { Storage, StoredTask } from "./storage.ts";
 import { TaskOnDisk } from "./task-on-disk.ts";
@@ -171,6 +172,20 @@ describe("output", () => {
     await expect(partial.output(fixture.path("whole"))).rejects.toMatchObject({
       code: "ERR_PIECE_MISSING",
     });
+  });
+
+  it("does not show what has rotted since its digest was computed", async () => {
+    const disk = new MemoryDisk();
+    await fixture.reopen({ fileSystem: disk });
+    task = await fixture.storage.createTask(factsOf(CONTENT));
+    await fill(task, CONTENT);
+    const digest = await task.digest("sha256");
+    disk.rot(fixture.contentPath(), PIECE_LENGTH);
+    const options = { digest, sinceMs: performance.now() };
+    await expect(task.output(fixture.path("out"), options)).rejects.toMatchObject({
+      code: "ERR_DIGEST_MISMATCH",
+    });
+    expect(disk.list().has(fixture.path("out"))).toBe(false);
   });
 
   it("does not show content whose digest is another", async () => {

@@ -20,7 +20,7 @@ export interface OutputSource {
   readonly content: TaskContent;
   /** Bytes in the whole file. */
   readonly length: number;
-  digest(algorithm: string): Promise<string>;
+  digest(algorithm: string, options?: { readonly sinceMs?: number }): Promise<string>;
   read(range?: ByteRange): AsyncIterable<Uint8Array>;
   /** As `StoredTask.seal` would find it: checked, and every piece there. */
   assertReadable(): Promise<void>;
@@ -32,7 +32,7 @@ export async function placeOutput(
   path: string,
   options: OutputOptions & { readonly context: StorageContext },
 ): Promise<OutputMethod> {
-  const { range, digest, signal } = options;
+  const { range, digest, sinceMs, signal } = options;
   if (range !== undefined) assertRange(range, source.length);
   await assertDirectory(options.context.fileSystem, path);
   const placing = new Placing(source, path, options);
@@ -42,7 +42,8 @@ export async function placeOutput(
       if (range !== undefined) return await placing.copy(range);
       await source.assertReadable();
       const { epoch } = source.content;
-      if (digest !== undefined) await assertDigest(source, digest, path);
+      if (digest !== undefined)
+        await assertDigest(source, digest, { path, ...(sinceMs !== undefined && { sinceMs }) });
       signal?.throwIfAborted();
       const method = await placing.placeWhole(epoch);
       if (method !== undefined) return method;
@@ -302,9 +303,13 @@ function linkImpossible(path: string, reason: string | undefined, cause?: unknow
   );
 }
 
-async function assertDigest(source: OutputSource, wanted: string, path: string): Promise<void> {
+async function assertDigest(
+  source: OutputSource,
+  wanted: string,
+  { path, ...options }: { readonly path: string; readonly sinceMs?: number },
+): Promise<void> {
   const expected = parseDigest(wanted);
-  const digest = await source.digest(expected.algorithm);
+  const digest = await source.digest(expected.algorithm, options);
   if (digest !== expected.text) throw wrongDigest(path, digest, expected.text);
 }
 

@@ -109,6 +109,8 @@ export interface OutputOptions {
   readonly range?: { readonly offset: number; readonly length: number };
   /** `<algorithm>:<value>` the output must have; checked before it appears under its name. */
   readonly digest?: string;
+  /** For `digest`, as `StoredTask.digest` has it. */
+  readonly sinceMs?: number;
   readonly signal?: AbortSignal;
 }
 
@@ -194,11 +196,13 @@ export interface StoredTask {
   ): Promise<readonly number[]>;
 
   /**
-   * `<algorithm>:<value>` of the whole content. Algorithms: md5, sha1, sha256, sha512, crc32 (decimal). Remembered as long as the bytes are the same.
+   * `<algorithm>:<value>` of the whole content. Algorithms: md5, sha1, sha256, sha512, crc32 (decimal). Remembered as long as stat shows that the
+   * bytes are the same, which says nothing of a disk that rots.
    *
+   * @param options.sinceMs - only what is of bytes that have come, or were read from the disk, since then, as `performance.now()` has it
    * @throws {StorageError} `ERR_PIECE_MISSING`, `ERR_IO`, `ERR_TASK_GONE`, `ERR_DIGEST_MISMATCH` for another algorithm
    */
-  digest(algorithm: string): Promise<string>;
+  digest(algorithm: string, options?: { readonly sinceMs?: number }): Promise<string>;
 
   /**
    * `digest` will be asked for this one when every piece is there: it is computed from now on as far as the pieces come in order, away from

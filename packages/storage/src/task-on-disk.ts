@@ -277,8 +277,8 @@ export class TaskOnDisk implements StoredTask, ContentOwner, VerifiedTask {
     return this.#verifier.verify(pieceNumbers, options);
   }
 
-  async digest(algorithm: string): Promise<string> {
-    return await this.#digests.digest(algorithm);
+  async digest(algorithm: string, options?: Parameters<StoredTask["digest"]>[1]): Promise<string> {
+    return await this.#digests.digest(algorithm, options);
   }
 
   expectDigest(algorithm: string): void {

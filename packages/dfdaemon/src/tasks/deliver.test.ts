@@ -28,6 +28,7 @@ function open({ damaged = [], parentId = "" }: { damaged?: number[]; parentId?: 
       task,
       range: undefined,
       storage: { deleteTask: async (taskId) => deleted.push(taskId) > 0 },
+      sinceMs: 0,
       signal: new AbortController().signal,
     });
   };

@@ -9,6 +9,7 @@ import { findDamaged } from "./find-damaged.ts";
 /**
  * The last steps of a download: the digest that its caller named, and the file where he wants it.
  *
+ * @param options.sinceMs - when he asked for it, as `performance.now()` has it: what was here before is read from the disk for his digest
  * @throws {StorageError} `ERR_PIECE_MISSING` the digest is another one because the disk has damaged a piece since it came: it is dropped
  * @throws {PeersLied} the digest is another one, and a part of the file came from peers: the task is deleted
  * @throws {StorageError | DaemonError} why it cannot be done; `ERR_DIGEST_MISMATCH` where only the origin can have been wrong
@@ -19,10 +20,11 @@ export async function deliver(
     readonly task: StoredTask;
     readonly range: ByteRange | undefined;
     readonly storage: Pick<Storage, "deleteTask">;
+    readonly sinceMs: number;
     readonly signal: AbortSignal;
   },
 ): Promise<void> {
-  const { task, range, storage, signal } = options;
+  const { task, range, storage, sinceMs, signal } = options;
   const { output } = request;
   // A digest is one of the whole file.
   const digest = range === undefined ? request.digest : undefined;
@@ -32,11 +34,11 @@ export async function deliver(
         overwrite: output.overwrite,
         forceHardLink: output.forceHardLink,
         ...(range === undefined ? {} : { range }),
-        ...(digest === undefined ? {} : { digest }),
+        ...(digest === undefined ? {} : { digest, sinceMs }),
         signal,
       });
     } else if (digest !== undefined) {
-      const actual = await task.digest(digest.slice(0, digest.indexOf(":")));
+      const actual = await task.digest(digest.slice(0, digest.indexOf(":")), { sinceMs });
       if (actual !== digest) {
         const message = `Cannot deliver the file: its digest is ${actual}, expected ${digest}`;
         throw new DaemonError("ERR_DIGEST_MISMATCH", message);

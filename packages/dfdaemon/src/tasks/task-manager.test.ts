@@ -638,6 +638,30 @@ describe("TaskManager", () => {
     expect(sha256(await readFile(output.path))).toBe(sha256(cluster.origin.content));
   });
 
+  it("has what was here before read again for the digest that a user names, and not what he has just fetched", async () => {
+    const node = await cluster.addNode("a");
+    const digest = `sha256:${sha256(cluster.origin.content)}`;
+    const beforeMs = performance.now();
+    const asked: (number | undefined)[] = [];
+    let watching: Promise<void> | undefined;
+    const watch = async (): Promise<void> => {
+      const task = await node.storage.openTask(TASK_ID);
+      const digestOf = task!.digest.bind(task!);
+      vi.spyOn(task!, "digest").mockImplementation(async (algorithm, options) => {
+        asked.push(options?.sinceMs);
+        return await digestOf(algorithm, options);
+      });
+    };
+    cluster.origin.beforeRead = () => (watching ??= watch());
+    await node.download({ digest });
+    const fetchedMs = performance.now();
+    await node.download({ digest });
+    const [first, second] = asked;
+    expect(first).toBeGreaterThanOrEqual(beforeMs);
+    expect(first).toBeLessThan(fetchedMs);
+    expect(second).toBeGreaterThanOrEqual(fetchedMs);
+  });
+
   it("ends with the right file whatever parents come, fail and go in whatever order", async () => {
     const seed = await cluster.addNode("seed", { script: toOrigin });
     await seed.download();

@@ -222,6 +222,7 @@ export class TaskManager implements AsyncDisposable {
     signal: AbortSignal,
     call: DownloadCall,
   ): AsyncGenerator<DownloadEvent, void, undefined> {
+    const sinceMs = performance.now();
     call.enter("origin-facts");
     const prepared = await this.#preparer.prepare(request, signal, call);
     const { task, rangeable, fresh = false, digestIsNews: isNews = false } = prepared;
@@ -264,7 +265,7 @@ export class TaskManager implements AsyncDisposable {
       call.enter("output");
       await this.#digestCheck?.assertGood(task, request, { isNews });
       const { storage } = this.#options.dataPlane;
-      await deliver(request, { task, range, storage, signal });
+      await deliver(request, { task, range, storage, sinceMs, signal });
     } finally {
       release();
     }
