@@ -22,6 +22,7 @@ import {
 import { MemoryDisk } from "../test-support/memory-disk.ts";
 import { ContentDigests, type DigestContext, type DigestedTask } from "./content-digests.ts";
 import { DigestThread, type FileDigest, ThreadLost } from "./digest-thread.ts";
+import type { FileHandle } from "./file-system.ts";
 import type { Storage, StoredTask } from "./storage.ts";
 import { TaskOnDisk } from "./task-on-disk.ts";
 
@@ -235,17 +236,20 @@ describe("a digest of bytes since a certain time", () => {
     expect(thread.openedCount).toBe(1);
   });
 
-  it.each(["sha256", "crc32"])("costs who has just fetched them nothing (%s)", async (algorithm) => {
-    const sinceMs = performance.now();
-    const thread = new CountingThread(digestThread);
-    const digests = digestsBy(thread);
-    digests.expect(algorithm);
-    await fill(task, CONTENT);
-    digests.advance();
-    await digests.digest(algorithm, { sinceMs });
-    expect(new Set(thread.positions).size).toBe(thread.positions.length);
-    expect(thread.openedCount).toBe(algorithm === "crc32" ? 0 : 1);
-  });
+  it.each(["sha256", "crc32"])(
+    "costs who has just fetched them nothing (%s)",
+    async (algorithm) => {
+      const sinceMs = performance.now();
+      const thread = new CountingThread(digestThread);
+      const digests = digestsBy(thread);
+      digests.expect(algorithm);
+      await fill(task, CONTENT);
+      digests.advance();
+      await digests.digest(algorithm, { sinceMs });
+      expect(new Set(thread.positions).size).toBe(thread.positions.length);
+      expect(thread.openedCount).toBe(algorithm === "crc32" ? 0 : 1);
+    },
+  );
 
   it("is read once for all who ask while it is read, and once more for those who may not have that", async () => {
     await fill(task, CONTENT);
@@ -272,6 +276,68 @@ describe("a digest of bytes since a certain time", () => {
     gate.open();
     expect(new Set(await Promise.all(asked))).toEqual(new Set([SHA256]));
     expect(thread.openedCount).toBe(2);
+  });
+});
+
+describe("a digest of what a disk does not give", () => {
+  const EIO = Object.assign(new Error("EIO: i/o error, read"), { code: "EIO" });
+  let disk: MemoryDisk;
+
+  /** With descriptors, for a thread that does not use them. */
+  class DescribedDisk extends MemoryDisk {
+    override async open(...given: Parameters<MemoryDisk["open"]>): Promise<FileHandle> {
+      return Object.assign(await super.open(...given), { fd: -1 });
+    }
+  }
+
+  beforeEach(async () => {
+    await fixture.close();
+    disk = new DescribedDisk();
+    const onDisk = await fixture.open({ fileSystem: disk, limits: {} });
+    task = await onDisk.createTask(FACTS);
+    await fill(task, CONTENT);
+  });
+
+  /** By a thread that cannot read it. */
+  function digestsOfBroken(read: () => Error): ContentDigests {
+    const thread = new CountingThread(digestThread);
+    thread.open = () => ({
+      update: async () => {
+        throw read();
+      },
+      finish: () => Promise.resolve("sha256:"),
+      close: () => undefined,
+    });
+    return digestsBy(thread);
+  }
+
+  it("costs the piece whose sector cannot be read, which can be fetched again", async () => {
+    const digests = digestsOfBroken(() => EIO);
+    let readCount = 0;
+    // Two reads are the first piece.
+    disk.onStep = ({ name }) => (name === "read" && (readCount += 1) > 2 ? "EIO" : undefined);
+    await expect(digests.digest("sha256")).rejects.toMatchObject({ code: "ERR_PIECE_MISSING" });
+    disk.onStep = undefined;
+    expect(task.pieces.has(1)).toBe(false);
+    expect(task.pieces.size).toBe(task.pieceCount - 1);
+    await fill(task, CONTENT);
+    expect(await digests.digest("sha256")).toBe(SHA256);
+  });
+
+  it("is right where that can be read the second time", async () => {
+    expect(await digestsOfBroken(() => EIO).digest("sha256")).toBe(SHA256);
+    const short = new Error("the file ends at 17");
+    expect(await digestsOfBroken(() => short).digest("sha256")).toBe(SHA256);
+    expect(task.pieces.size).toBe(task.pieceCount);
+  });
+
+  it("costs the pieces that are cut off while it is computed", async () => {
+    const digests = digestsOfBroken(() => {
+      disk.patch(fixture.contentPath(), (bytes) => bytes.subarray(0, 6 * PIECE_LENGTH));
+      return new Error("the file ends");
+    });
+    await expect(digests.digest("sha256")).rejects.toMatchObject({ code: "ERR_PIECE_MISSING" });
+    expect([...task.pieces.keys()]).toEqual([0, 1, 2, 3, 4, 5]);
   });
 });
 

@@ -121,8 +121,11 @@ export class ContentDigests {
     try {
       const inThread = task.length > SHORT_LENGTH && this.#lostCount < LOST_MAX;
       if (inThread) await this.#advance(running);
-      if (running.failure !== undefined) throw running.failure;
-      const digest = inThread ? await this.#finish(running) : await this.#read(algorithm);
+      const { failure } = running;
+      if (failure instanceof ThreadLost) throw failure;
+      // What the thread could not read is read here: that withdraws what cannot be read at all, and shows what somebody has changed.
+      const isThreads = inThread && failure === undefined;
+      const digest = isThreads ? await this.#finish(running) : await this.#read(algorithm);
       await task.content.check();
       return digest !== undefined && this.#isCurrent(running) ? digest : this.#drop(running);
     } catch (error) {
