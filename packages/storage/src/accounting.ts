@@ -2,14 +2,14 @@ import type { StorageContext } from "./context.ts";
 import { StorageError, toStorageError } from "./errors.ts";
 import { type MeasuredFiles, measureFiles } from "./usage.ts";
 
-/** Room that a new task has not got. */
+/** Room that there is not. */
 export interface Lack {
   readonly bytes: number;
   /** What has not got it: the quota of the storage, which all its files count towards, or the disk, to which some are of no matter. */
   readonly of: "quota" | "disk";
 }
 
-/** A task does not fit, as things are. */
+/** Something does not fit, as things are. */
 export class NoRoomError extends StorageError {
   readonly lack: Lack;
 
@@ -26,6 +26,7 @@ export class Accounting {
   /** By task; undefined: not measured yet. */
   #tally: Map<string, number> | undefined;
   #otherBytes = 0;
+  #spooledBytes = 0;
   #measuring: Promise<MeasuredFiles> | undefined;
 
   /** @param options.quotaBytes 0: none */
@@ -43,7 +44,7 @@ export class Accounting {
   /** All own files, in bytes. @throws {StorageError} */
   async usedBytes(): Promise<number> {
     if (this.#tally === undefined) await this.measure();
-    let sum = this.#otherBytes;
+    let sum = this.#otherBytes + this.#spooledBytes;
     for (const bytes of this.#tally?.values() ?? []) sum += bytes;
     return sum;
   }
@@ -51,6 +52,11 @@ export class Accounting {
   /** So many bytes of a task have been written. */
   add(taskId: string, bytes: number): void {
     this.#tally?.set(taskId, (this.#tally.get(taskId) ?? 0) + bytes);
+  }
+
+  /** So many bytes more of content on its way in are there; fewer, if negative. */
+  addSpooled(bytes: number): void {
+    this.#spooledBytes += bytes;
   }
 
   /** The task is deleted. */
@@ -67,23 +73,25 @@ export class Accounting {
    */
   async assertRoom(
     action: string,
-    { bytes, reservedBytes }: { readonly bytes: number; readonly reservedBytes: number },
+    { bytes, reservedBytes }: { readonly bytes: number; readonly reservedBytes: () => number },
   ): Promise<void> {
+    // Before the disk is asked: what is written meanwhile counts twice rather than not at all.
+    const reserved = reservedBytes();
     const { freeBytes } = await this.disk();
-    const promised = `${reservedBytes} of them are promised to others`;
-    const onDisk = bytes + reservedBytes - freeBytes;
+    const onDisk = bytes + reserved - freeBytes;
     if (onDisk > 0) {
       throw new NoRoomError(
-        `Cannot ${action}: it has ${bytes} bytes, the disk has ${freeBytes} bytes free and ${promised}`,
+        `Cannot ${action}: it needs ${bytes} bytes, the disk has ${freeBytes} bytes free and ${reserved} of them are promised to others`,
         { bytes: onDisk, of: "disk" },
       );
     }
     if (this.#quotaBytes === 0) return;
     const left = Math.max(0, this.#quotaBytes - (await this.usedBytes()));
-    const inQuota = bytes + reservedBytes - left;
+    const reservedNow = reservedBytes();
+    const inQuota = bytes + reservedNow - left;
     if (inQuota <= 0) return;
     throw new NoRoomError(
-      `Cannot ${action}: it has ${bytes} bytes, the quota of ${this.#quotaBytes} bytes has ${left} left and ${promised}`,
+      `Cannot ${action}: it needs ${bytes} bytes, the quota of ${this.#quotaBytes} bytes has ${left} left and ${reservedNow} of them are promised to others`,
       { bytes: inQuota, of: "quota" },
     );
   }

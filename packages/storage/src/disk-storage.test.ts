@@ -18,6 +18,8 @@ import {
   TASK_ID,
   writePieceOf,
 } from "../test-support/fixture.ts";
+import { MemoryDisk } from "../test-support/memory-disk.ts";
+import type { StorageOptions } from "./open-storage.ts";
 import type { Storage, StoredTask } from "./storage.ts";
 
 const CONTENT = contentOf(3 * PIECE_LENGTH + 17);
@@ -125,6 +127,89 @@ describe("createTask", () => {
   });
 });
 
+describe("createTask of a task that is to be gone on with", () => {
+  const LARGE = contentOf(20 * 4096);
+  const facts = (taskId: string): ReturnType<typeof factsOf> =>
+    factsOf(LARGE, { taskId, pieceLength: 4096 });
+  const OTHER_ID = "0".repeat(64);
+  let nowMs: number;
+
+  async function openSmall(options: Partial<StorageOptions> = {}): Promise<Storage> {
+    await fixture.close();
+    nowMs = Date.now();
+    return await fixture.open({
+      fileSystem: new MemoryDisk(),
+      clock: { now: () => nowMs },
+      quotaBytes: 30 * 4096,
+      ...options,
+    });
+  }
+
+  it("needs room for what is missing of it", async () => {
+    storage = await openSmall();
+    const begun = await storage.createTask(facts(TASK_ID));
+    await writePieceOf(begun, 0, LARGE);
+    nowMs += 60_000;
+    // Nobody fetches the first one by now.
+    const release = (await storage.createTask(facts(OTHER_ID))).retain();
+    await expect(storage.createTask(facts(TASK_ID))).rejects.toMatchObject({
+      code: "ERR_NO_SPACE",
+      message: expect.stringContaining(`go on with task ${TASK_ID}: it needs ${19 * 4096} bytes`),
+    });
+    release();
+    await storage.deleteTask(OTHER_ID);
+    expect(await storage.createTask(facts(TASK_ID))).toBe(begun);
+    // It is as good as taken.
+    expect((await storage.usage()).reservedBytes).toBe(19 * 4096);
+    await expect(storage.createTask(facts(OTHER_ID))).rejects.toMatchObject({
+      code: "ERR_NO_SPACE",
+    });
+  });
+
+  it("does so also while somebody is handed the part that is there", async () => {
+    storage = await openSmall();
+    const begun = await storage.createTask(facts(TASK_ID));
+    await writePieceOf(begun, 0, LARGE);
+    nowMs += 60_000;
+    (await storage.createTask(facts(OTHER_ID))).retain();
+    begun.retain();
+    await expect(storage.createTask(facts(TASK_ID))).rejects.toMatchObject({
+      code: "ERR_NO_SPACE",
+    });
+  });
+
+  it("needs none for a piece that is written where its bytes lie, nor for one that is there", async () => {
+    storage = await openSmall({ quotaBytes: 22 * 4096 });
+    const task = await storage.createTask(facts(TASK_ID));
+    await fill(task, LARGE);
+    nowMs += 60_000;
+    expect(await storage.createTask(facts(TASK_ID))).toBe(task);
+    await task.deny([task.pieces.get(3)!, task.pieces.get(4)!, task.pieces.get(5)!]);
+    expect(await storage.createTask(facts(TASK_ID))).toBe(task);
+    await fill(task, LARGE);
+    expect(await collect(task.read())).toEqual(LARGE);
+  });
+
+  it("does not lose what is there of it to its own need of room", async () => {
+    const outcomes: string[] = [];
+    storage = await openSmall({
+      makeRoom: async () => {
+        outcomes.push(await storage.evictTask(TASK_ID));
+        return false;
+      },
+    });
+    const begun = await storage.createTask(facts(TASK_ID));
+    await writePieceOf(begun, 0, LARGE);
+    nowMs += 60_000;
+    (await storage.createTask(facts(OTHER_ID))).retain();
+    await expect(storage.createTask(facts(TASK_ID))).rejects.toMatchObject({
+      code: "ERR_NO_SPACE",
+    });
+    expect(outcomes).toEqual(["busy"]);
+    expect(begun.pieces.size).toBe(1);
+  });
+});
+
 describe("deleteTask", () => {
   it("removes the files but not the outputs", async () => {
     const task = await storage.createTask(factsOf(CONTENT));
@@ -188,6 +273,114 @@ describe("spool", () => {
     const reason = new Error("origin hung up");
     await expect(storage.spool(gate.stream(CONTENT, reason))).rejects.toBe(reason);
     expect(await readdir(fixture.path("damselfly/spool"))).toEqual([]);
+  });
+});
+
+describe("spool without room", () => {
+  const QUOTA = 100_000;
+  let disk: MemoryDisk;
+  let pulledLength: number;
+
+  async function openSmall(options: Partial<StorageOptions> = {}): Promise<void> {
+    await fixture.close();
+    disk = new MemoryDisk();
+    storage = await fixture.open({ fileSystem: disk, quotaBytes: QUOTA, ...options });
+  }
+
+  async function* endless(): AsyncGenerator<Uint8Array> {
+    for (pulledLength = 0; ;) {
+      pulledLength += 1000;
+      yield new Uint8Array(1000);
+    }
+  }
+
+  const full = {
+    code: "ERR_NO_SPACE",
+    message: expect.stringContaining(`the quota of ${QUOTA} bytes has`),
+  };
+
+  async function expectNothingLeft(): Promise<void> {
+    const spooled = [...disk.list().keys()].filter((path) => path.includes("/spool/"));
+    expect(spooled).toEqual([]);
+    expect(await storage.usage()).toMatchObject({ bytes: 0, reservedBytes: 0 });
+  }
+
+  it("ends content that does not end, and leaves nothing of it", async () => {
+    await openSmall();
+    await expect(storage.spool(endless())).rejects.toMatchObject(full);
+    expect(pulledLength).toBeGreaterThan(QUOTA / 3);
+    expect(pulledLength).toBeLessThan(QUOTA);
+    await expectNothingLeft();
+  });
+
+  it("ends that of a sender, too, also of one that says only in the end how much it was", async () => {
+    await openSmall();
+    const sending = storage.spool({
+      async spoolTo(_path, { signal, onLength }) {
+        for (let length = 0; !signal.aborted; length += 1000) {
+          onLength(length);
+          await setImmediate();
+        }
+        throw new Error("stopped");
+      },
+    });
+    await expect(sending).rejects.toMatchObject(full);
+    await expectNothingLeft();
+    await expect(storage.spool({ spoolTo: async () => QUOTA + 1 })).rejects.toMatchObject(full);
+    await expectNothingLeft();
+    const told = storage.spool({
+      async spoolTo(_path, { onLength }) {
+        onLength(QUOTA + 1);
+        return QUOTA + 1;
+      },
+    });
+    await expect(told).rejects.toMatchObject(full);
+    await expectNothingLeft();
+  });
+
+  it("leaves what is promised to others alone, on the disk as well", async () => {
+    await openSmall({ quotaBytes: 0 });
+    disk.capacity = QUOTA;
+    const promised = { contentLength: 90_000, pieceLength: 90_000 };
+    (await storage.createTask(factsOf(CONTENT, promised))).retain();
+    await expect(storage.spool(endless())).rejects.toMatchObject({
+      code: "ERR_NO_SPACE",
+      message: expect.stringContaining("90000 of them are promised to others"),
+    });
+  });
+
+  it("counts as taken, and what comes next as promised, until it is over", async () => {
+    await openSmall();
+    const gate = new Gate();
+    let length = 0;
+    async function* slow(): AsyncGenerator<Uint8Array> {
+      for (; length < 20_000; length += 1000) yield new Uint8Array(1000);
+      await gate.opened;
+    }
+    const spooling = storage.spool(slow());
+    await expect.poll(() => length).toBe(20_000);
+    const { bytes, reservedBytes } = await storage.usage();
+    expect(bytes).toBe(20_000);
+    expect(reservedBytes).toBeGreaterThan(0);
+    expect(reservedBytes).toBeLessThanOrEqual(20_000);
+    gate.open();
+    const spool = await spooling;
+    expect(await storage.usage()).toMatchObject({ bytes: 20_000, reservedBytes: 0 });
+    await spool[Symbol.asyncDispose]();
+    await expectNothingLeft();
+  });
+
+  it("has others make way, and goes on", async () => {
+    await openSmall({
+      makeRoom: async () => (await storage.evictTask(TASK_ID)) === "evicted",
+    });
+    const old = contentOf(80_000);
+    await fill(await storage.createTask(factsOf(old, { pieceLength: 80_000 })), old);
+    const content = contentOf(40_000);
+    const spool = await storage.spool(inChunks(content, 1000));
+    expect(await collect(spool.read({ offset: 0, length: 40_000 }))).toEqual(content);
+    expect(await storage.openTask(TASK_ID)).toBeUndefined();
+    await spool[Symbol.asyncDispose]();
   });
 });
 

@@ -4,14 +4,17 @@ import { Accounting, type Lack, NoRoomError } from "./accounting.ts";
 import type { StorageContext } from "./context.ts";
 import { StorageError, toStorageError } from "./errors.ts";
 import { createFile, removeIfThere } from "./file-io.ts";
+import { lstatIfThere } from "./fingerprint.ts";
 import { Interrupter } from "./interrupter.ts";
 import { createJournal, loadJournal } from "./journal.ts";
 import { sameShape } from "./journal-format.ts";
 import { assertTaskId, isTaskId } from "./paths.ts";
+import { Room } from "./room.ts";
 import { KeyedSerial } from "./serial.ts";
 import { scrub, type ScrubbedStorage, type ScrubOptions } from "./scrub.ts";
 import { clearPlace } from "./set-aside.ts";
 import { receiveSpool } from "./spool-file.ts";
+import { SpoolRoom } from "./spool-room.ts";
 import type {
   EvictOutcome,
   LocatedPiece,
@@ -24,6 +27,7 @@ import type {
   TaskUsage,
 } from "./storage.ts";
 import { TaskOnDisk } from "./task-on-disk.ts";
+import { bytesOf } from "./usage.ts";
 
 /** The tasks of one directory. Opening, creating and deleting one task happens one at a time; different tasks do not wait for each other. */
 export class DiskStorage implements Storage {
@@ -35,6 +39,7 @@ export class DiskStorage implements Storage {
   /** Tasks that are to stay, here or not. */
   readonly #pins: Set<string>;
   readonly #accounting: Accounting;
+  readonly #room: Room;
   readonly #makeRoom: (lack: Lack) => Promise<boolean>;
   readonly #steps = new KeyedSerial();
   readonly #interrupter = new Interrupter();
@@ -51,6 +56,7 @@ export class DiskStorage implements Storage {
     this.#taskIds = options.taskIds;
     this.#pins = options.pins;
     this.#accounting = new Accounting(options.context, options);
+    this.#room = new Room(this.#accounting, () => this.#stillToCome());
     this.#makeRoom = options.makeRoom;
   }
 
@@ -71,9 +77,19 @@ export class DiskStorage implements Storage {
   async createTask(facts: TaskFacts): Promise<StoredTask> {
     assertTaskId(facts.taskId);
     assertFacts(facts);
+    // What is here of it does not make way for the rest.
+    const release = (await this.#load(facts.taskId))?.hold();
+    try {
+      return await this.#untilThereIsRoom(() => this.#createOnce(facts));
+    } finally {
+      release?.();
+    }
+  }
+
+  async #untilThereIsRoom<T>(action: () => Promise<T>): Promise<T> {
     for (let attempt = 1; ; attempt++) {
       try {
-        return await this.#createOnce(facts);
+        return await action();
       } catch (error) {
         if (!(error instanceof NoRoomError) || attempt === ROOM_ATTEMPTS_MAX) throw error;
         // In no step of any task: those that are deleted for it have theirs.
@@ -88,6 +104,7 @@ export class DiskStorage implements Storage {
       if (existing !== undefined) {
         if (sameShape(existing.facts, facts)) {
           await existing.check();
+          await this.#reserveRest(existing);
           await existing.adopt(facts);
           return existing;
         }
@@ -150,7 +167,7 @@ export class DiskStorage implements Storage {
       });
     }
     const bytes = await this.#accounting.usedBytes();
-    return { tasks, bytes, reservedBytes: this.#reservedBytes(), disk };
+    return { tasks, bytes, reservedBytes: this.#room.reservedBytes, disk };
   }
 
   async listTasks(): Promise<readonly StoredTask[]> {
@@ -186,7 +203,13 @@ export class DiskStorage implements Storage {
 
   async spool(content: AsyncIterable<Uint8Array> | SpoolSender): Promise<Spool> {
     this.#assertOpen();
-    return await receiveSpool(content, this.#context, this.#interrupter);
+    const room = new SpoolRoom({
+      claim: (bytes) =>
+        this.#untilThereIsRoom(() => this.#room.claim("receive more of the content", bytes)),
+      count: (bytes) => this.#accounting.addSpooled(bytes),
+    });
+    const context = this.#context;
+    return await receiveSpool(content, { context, room, interrupter: this.#interrupter });
   }
 
   async openPiece(
@@ -329,10 +352,7 @@ export class DiskStorage implements Storage {
   async #create(facts: TaskFacts): Promise<TaskOnDisk> {
     const context = this.#context;
     const paths = context.paths.task(facts.taskId);
-    await this.#accounting.assertRoom(`create task ${facts.taskId}`, {
-      bytes: facts.contentLength,
-      reservedBytes: this.#reservedBytes(),
-    });
+    const claim = await this.#room.claim(`create task ${facts.taskId}`, facts.contentLength);
     try {
       // If this fails, and what is there cannot be removed, it is found again like that of a task created before.
       this.#taskIds.add(facts.taskId);
@@ -349,7 +369,29 @@ export class DiskStorage implements Storage {
         context.logger.warn(fields, "what is left of a task cannot be removed");
       });
       throw toStorageError(`create task ${facts.taskId}`, error);
+    } finally {
+      claim.release(); // From here on the task itself says what it needs, if it is there.
     }
+  }
+
+  /** Somebody is about to go on with it: what is still to come needs room as that of a new task does. */
+  async #reserveRest(task: TaskOnDisk): Promise<void> {
+    const { taskId, missingLength } = task;
+    if (missingLength === 0 || task.isPromised) return;
+    const action = `go on with task ${taskId}`;
+    const { fileSystem } = this.#context;
+    const file = await lstatIfThere(fileSystem, task.content.path).catch((error: unknown) => {
+      throw toStorageError(action, error);
+    });
+    // A piece that was withdrawn is written where its bytes lie already.
+    const newLength = Math.min(missingLength, Math.max(0, task.length - bytesOf(file)));
+    if (newLength > 0) {
+      // Who was handed a part of it meanwhile has it counted already, but nobody has looked whether there is as much.
+      const bytes = Math.max(0, newLength - task.reservedLength);
+      const claim = await this.#room.claim(action, bytes);
+      claim.release(); // The task itself says so, from the next line on.
+    }
+    task.expectRetain();
   }
 
   async #discard(task: TaskOnDisk, reason: string): Promise<void> {
@@ -367,7 +409,8 @@ export class DiskStorage implements Storage {
     this.#accounting.remove(taskId);
   }
 
-  #reservedBytes(): number {
+  /** Bytes of tasks that are being fetched. */
+  #stillToCome(): number {
     let sum = 0;
     for (const task of this.#tasks.values()) sum += task.reservedLength;
     return sum;

@@ -256,6 +256,34 @@ describe("createTask without room", () => {
     await fixture.storage.createTask(fourth);
   });
 
+  it("promises what is left to one of those who ask at once, not to each", async () => {
+    await open({ fileSystem: new MemoryDisk(), quotaBytes: 9000 });
+    const taskIds = ["ab", "cd", "ef"].map((id) => id.repeat(32));
+    const outcomes = await Promise.allSettled(
+      taskIds.map((taskId) =>
+        fixture.storage.createTask(
+          factsOf(CONTENT, { taskId, contentLength: 4000, pieceLength: 4000 }),
+        ),
+      ),
+    );
+    expect(outcomes.map(({ status }) => status).toSorted()).toEqual([
+      "fulfilled",
+      "fulfilled",
+      "rejected",
+    ]);
+    expect((await fixture.storage.usage()).reservedBytes).toBe(8000);
+  });
+
+  it("promises nothing to a task that cannot be made", async () => {
+    const disk = new MemoryDisk();
+    await open({ fileSystem: disk, quotaBytes: 9000 });
+    disk.onStep = ({ name }) => (name === "open" ? "EIO" : undefined);
+    const failed = fixture.storage.createTask(factsOf(CONTENT));
+    await expect(failed).rejects.toMatchObject({ code: "ERR_IO" });
+    disk.onStep = undefined;
+    expect((await fixture.storage.usage()).reservedBytes).toBe(0);
+  });
+
   it("asks for room until there is enough, and gives up when nobody makes any", async () => {
     const lacks: Lack[] = [];
     const evict = ["ab", "cd", "ef"].map((id) => id.repeat(32));

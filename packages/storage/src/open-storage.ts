@@ -28,7 +28,7 @@ export interface StorageOptions {
   readonly onForget?: (path: string) => void;
   /** Bytes that all files here may take together; 0, the default: what the disk has. */
   readonly quotaBytes?: number;
-  /** Called when a new task does not fit. True: something was deleted, try again. */
+  /** Called when a task does not fit, or content of unknown length as far as it has come. True: something was deleted, try again. */
   readonly makeRoom?: (lack: Lack) => Promise<boolean>;
   /** Called when pieces were found damaged and are not offered any more: in a file that has changed, or one that has rotted. */
   readonly onDamaged?: (found: DamagedPieces) => void;

@@ -10,13 +10,21 @@ import type { FileHandle, FileSystem } from "./file-system.ts";
 import { readFully, removeIfThere } from "./file-io.ts";
 import type { Interrupter } from "./interrupter.ts";
 import { assertRange, type ByteRange } from "./read-content.ts";
+import type { SpoolRoom } from "./spool-room.ts";
 import type { Spool, SpoolSender } from "./storage.ts";
 
 /** As `Storage.spool` has it. Whatever goes wrong, no file is left. */
 export async function receiveSpool(
   content: AsyncIterable<Uint8Array> | SpoolSender,
-  context: StorageContext,
-  interrupter: Interrupter,
+  {
+    context,
+    room,
+    interrupter,
+  }: {
+    readonly context: StorageContext;
+    readonly room: SpoolRoom;
+    readonly interrupter: Interrupter;
+  },
 ): Promise<Spool> {
   const path = join(context.paths.spool, randomBytes(8).toString("hex"));
   const flags = constants.O_RDWR | constants.O_CREAT | constants.O_EXCL;
@@ -25,7 +33,7 @@ export async function receiveSpool(
   const handle = await opening.catch((error: unknown) => {
     throw toStorageError("spool content", error);
   });
-  const spool = new SpoolFile(path, handle, context);
+  const spool = new SpoolFile({ path, handle, context, room });
   try {
     await spool.receive(content, interrupter);
     return spool;
@@ -38,13 +46,21 @@ export async function receiveSpool(
 /** Writes content of unknown length to the start of a file. Resolves with its length in bytes. */
 export async function writeSpool(
   handle: FileHandle,
-  { content, pool }: { readonly content: AsyncIterable<Uint8Array>; readonly pool: BufferPool },
+  options: {
+    readonly content: AsyncIterable<Uint8Array>;
+    readonly pool: BufferPool;
+    /** Where there is room for it, if the writer is the one to ask. */
+    readonly room?: SpoolRoom;
+  },
 ): Promise<number> {
+  const { content, pool, room } = options;
   await using writer = new ContentWriter({ handle, pool, position: 0, action: "spool content" });
   let length = 0;
   for await (const chunk of content) {
-    await writer.write(chunk);
     length += chunk.byteLength;
+    const promised = room?.reach(length);
+    if (promised !== undefined) await promised;
+    await writer.write(chunk);
   }
   await writer.flush();
   return length;
@@ -81,13 +97,20 @@ class SpoolFile implements Spool {
   readonly path: string;
   readonly #handle: FileHandle;
   readonly #context: StorageContext;
+  readonly #room: SpoolRoom;
   #length = 0;
   #disposing: Promise<void> | undefined;
 
-  constructor(path: string, handle: FileHandle, context: StorageContext) {
-    this.path = path;
-    this.#handle = handle;
-    this.#context = context;
+  constructor(options: {
+    readonly path: string;
+    readonly handle: FileHandle;
+    readonly context: StorageContext;
+    readonly room: SpoolRoom;
+  }) {
+    this.path = options.path;
+    this.#handle = options.handle;
+    this.#context = options.context;
+    this.#room = options.room;
   }
 
   get length(): number {
@@ -99,16 +122,33 @@ class SpoolFile implements Spool {
     interrupter: Interrupter,
   ): Promise<void> {
     if ("spoolTo" in content) {
-      const { signal, release } = interrupter.signal();
-      try {
-        this.#length = await content.spoolTo(this.path, { signal });
-      } finally {
-        release();
-      }
-      return;
+      this.#length = await this.#receiveFrom(content, interrupter);
+      await this.#room.reach(this.#length);
+    } else {
+      this.#length = await writeSpool(this.#handle, {
+        content: interrupter.iterate(content),
+        pool: this.#context.writeBuffers,
+        room: this.#room,
+      });
     }
-    const pool = this.#context.writeBuffers;
-    this.#length = await writeSpool(this.#handle, { content: interrupter.iterate(content), pool });
+    this.#room.end();
+  }
+
+  async #receiveFrom(sender: SpoolSender, interrupter: Interrupter): Promise<number> {
+    const { signal, release } = interrupter.signal();
+    const full = new AbortController();
+    const onLength = (length: number): void =>
+      void this.#room.reach(length)?.catch((error: unknown) => full.abort(error));
+    try {
+      return await sender.spoolTo(this.path, {
+        signal: AbortSignal.any([signal, full.signal]),
+        onLength,
+      });
+    } finally {
+      release();
+      // Whatever became of the sender then, this is why.
+      full.signal.throwIfAborted();
+    }
   }
 
   async *read(range: ByteRange): AsyncGenerator<Uint8Array, void, undefined> {
@@ -125,6 +165,7 @@ class SpoolFile implements Spool {
     try {
       await this.#handle.close();
       await removeIfThere(this.#context.fileSystem, this.path);
+      this.#room.remove();
     } catch (error) {
       throw toStorageError("remove spooled content", error);
     }

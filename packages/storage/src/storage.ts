@@ -290,8 +290,15 @@ export interface Spool extends AsyncDisposable {
 
 /** Bytes of unknown length that do not pass through this process. */
 export interface SpoolSender {
-  /** Writes them to the start of that file, which is there and empty, and resolves with their length. Settles only when nothing will be written any more. */
-  spoolTo(path: string, options: { readonly signal: AbortSignal }): Promise<number>;
+  /**
+   * Writes them to the start of that file, which is there and empty, and resolves with their length. Settles only when nothing will be written any more.
+   *
+   * @param options.onLength call it as they come, with how many there are by now: content without an end is ended when there is no room for it
+   */
+  spoolTo(
+    path: string,
+    options: { readonly signal: AbortSignal; readonly onLength: (length: number) => void },
+  ): Promise<number>;
 }
 
 /**
@@ -313,7 +320,7 @@ export interface Storage extends PieceSource, AsyncDisposable {
   openTask(taskId: string): Promise<StoredTask | undefined>;
   /**
    * The task with these facts: what is on disk if the content version and lengths agree, an empty one otherwise
-   * (bytes of the other version are dropped). If there is no room, `StorageOptions.makeRoom` is asked for some.
+   * (bytes of the other version are dropped). If there is no room for what is missing, `StorageOptions.makeRoom` is asked for some.
    *
    * @throws {StorageError} `ERR_NO_SPACE` if the file cannot fit
    */
@@ -334,6 +341,6 @@ export interface Storage extends PieceSource, AsyncDisposable {
   listTasks(): Promise<readonly StoredTask[]>;
   /** As `scrub` has it: runs until its signal aborts, or the storage is disposed. */
   scrub(options: ScrubOptions): Promise<void>;
-  /** Receives `content` to its end into a temporary file. @throws {StorageError} `ERR_NO_SPACE`, `ERR_IO` */
+  /** Receives `content` to its end into a temporary file, as long as there is room. @throws {StorageError} `ERR_NO_SPACE`, `ERR_IO` */
   spool(content: AsyncIterable<Uint8Array> | SpoolSender): Promise<Spool>;
 }

@@ -131,7 +131,16 @@ export class TaskOnDisk implements StoredTask, ContentOwner, VerifiedTask {
 
   /** Bytes that are still to come while somebody fetches them: space that is as good as taken. */
   get reservedLength(): number {
-    if (!this.#use.isFetched) return 0;
+    return this.#use.isFetched ? this.missingLength : 0;
+  }
+
+  /** As `TaskUse` has it. */
+  get isPromised(): boolean {
+    return this.#use.isPromised;
+  }
+
+  /** Bytes of the pieces that are not there. */
+  get missingLength(): number {
     let present = 0;
     for (const piece of this.#pieces.values()) present += piece.length;
     return this.length - present;
@@ -324,6 +333,11 @@ export class TaskOnDisk implements StoredTask, ContentOwner, VerifiedTask {
 
   retain(): () => void {
     return this.#use.retain();
+  }
+
+  /** Not to be evicted until what is returned is called, though nobody fetches it. */
+  hold(): () => void {
+    return this.#use.handOut();
   }
 
   /** As `PieceSource.openPiece` has it. */

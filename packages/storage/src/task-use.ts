@@ -8,6 +8,8 @@ export class TaskUse {
   #retainCount = 0;
   /** Until then, whoever has just created the task is about to retain it. */
   #awaitedUntilMs = 0;
+  /** Room for all of it is reserved as long as it is fetched. */
+  #isPromised = false;
   /** Callers that are being handed content. */
   #handingOutCount = 0;
   #usedAtMs: number;
@@ -43,6 +45,11 @@ export class TaskUse {
     return this.#retainCount > 0 || this.#clock.now() < this.#awaitedUntilMs;
   }
 
+  /** Whoever fetches it has been promised room for all of it. */
+  get isPromised(): boolean {
+    return this.#isPromised && this.isFetched;
+  }
+
   touch(): void {
     this.#usedAtMs = this.#clock.now();
   }
@@ -54,15 +61,20 @@ export class TaskUse {
     return this.#usedAtMs;
   }
 
-  /** It is new: its room is as good as taken, though nobody has retained it yet. */
+  /** It has been promised room, which is as good as taken, though nobody has retained it yet. */
   expectRetain(): void {
+    this.#isPromised = true;
     this.#awaitedUntilMs = this.#clock.now() + RETAIN_WAIT_MS;
   }
 
   retain(): () => void {
+    if (!this.isFetched) this.#isPromised = false; // Nobody came in time.
     this.#awaitedUntilMs = 0;
     this.#retainCount++;
-    return once(() => void this.#retainCount--);
+    return once(() => {
+      this.#retainCount--;
+      if (this.#retainCount === 0) this.#isPromised = false;
+    });
   }
 
   /** A piece is served until what is returned is called. */

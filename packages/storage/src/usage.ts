@@ -18,7 +18,7 @@ export interface MeasuredTask {
 export interface MeasuredFiles {
   /** Those with a journal. */
   readonly tasks: ReadonlyMap<string, MeasuredTask>;
-  /** Everything else: content on its way in, journals set aside of tasks that are gone. */
+  /** Everything else but content on its way in: journals set aside of tasks that are gone. */
   readonly otherBytes: number;
 }
 
@@ -26,8 +26,6 @@ export interface MeasuredFiles {
 export async function measureFiles(files: FileSystem, paths: Paths): Promise<MeasuredFiles> {
   const tasks = new Map<string, MeasuredTask>();
   let otherBytes = 0;
-  for (const name of await readdirIfThere(files, paths.spool))
-    otherBytes += bytesOf(await lstatIfThere(files, join(paths.spool, name)));
   for (const prefix of await readdirIfThere(files, paths.content)) {
     const found = await measureDirectory(files, join(paths.content, prefix));
     for (const [taskId, parts] of found) {
@@ -82,7 +80,8 @@ function toMeasured(parts: Parts, journal: FileStat): MeasuredTask {
   };
 }
 
-function bytesOf(stat: FileStat | undefined): number {
+/** In whole blocks, holes not counted. */
+export function bytesOf(stat: FileStat | undefined): number {
   return Number(stat?.blocks ?? 0n) * BLOCK_LENGTH;
 }
 

@@ -87,7 +87,7 @@ async function openNode(
   name: string,
   settings: Partial<StorageConfig["server"]> = {},
   limitsInit: ContentLimitsInit = DEFAULT_CONTENT_LIMITS,
-  pieceDigest: StorageOptions["pieceDigest"] = "crc32",
+  storageOptions: Pick<StorageOptions, "pieceDigest" | "quotaBytes"> = {},
 ): Promise<Node> {
   const pair = await issueCertificate(authority, { hostname: name, ips: [LOOPBACK] });
   const tls: TlsIdentity = { caCert: authority.cert, ...pair };
@@ -109,7 +109,7 @@ async function openNode(
   let forget: (path: string) => void = () => {};
   const storage = await openStorage({
     directory: join(directory, name),
-    pieceDigest,
+    ...storageOptions,
     onForget: (path) => forget(path),
   });
   let dataPlane: DataPlane;
@@ -397,7 +397,7 @@ describe.each<Kind>(["in this process", "in one process", "in two processes"])(
       "is told strong digests by a parent that has them, over %s, and holds it to what the reader of the origin saw",
       async (protocol) => {
         const openStrict = (name: string) =>
-          openNode(kind, name, { protocol }, DEFAULT_CONTENT_LIMITS, "sha256");
+          openNode(kind, name, { protocol }, DEFAULT_CONTENT_LIMITS, { pieceDigest: "sha256" });
         const parent = await openStrict("parent");
         await fill(await createTask(parent.storage));
         const child = await openStrict("child");
@@ -810,6 +810,19 @@ describe.each<Kind>(["in this process", "in one process", "in two processes"])(
         stop.abort(reason);
         await expect(record).rejects.toBe(reason);
       });
+    });
+
+    it("ends a body of unknown length when the quota is full", async () => {
+      origin.set("/file", { content: CONTENT, etag: '"1"', chunked: true });
+      const node = await openNode(kind, "node", {}, DEFAULT_CONTENT_LIMITS, {
+        quotaBytes: CONTENT.byteLength - 1,
+      });
+      const spooling = node.dataPlane.spoolOrigin({ request: request() });
+      await expect(spooling).rejects.toMatchObject({
+        code: "ERR_NO_SPACE",
+        message: expect.stringContaining("the quota of"),
+      });
+      expect((await node.storage.usage()).bytes).toBe(0);
     });
 
     it("spools a body of unknown length, and reads it from there", async () => {

@@ -788,6 +788,16 @@ describe("TaskManager", () => {
       expect(lacks[0]?.bytes).toBeGreaterThanOrEqual(PIECE_LENGTH);
     });
 
+    it("is asked for the rest of a file also where its origin is down", async () => {
+      const node = await cluster.addNode("a");
+      await node.download({ range: () => ({ offset: 0, length: PIECE_LENGTH }) });
+      cluster.origin.beforeStat = () => {
+        throw new OriginError("ERR_ORIGIN_UNREACHABLE", "Cannot reach it");
+      };
+      vi.spyOn(node.storage, "createTask").mockRejectedValue(full);
+      await expect(node.download()).rejects.toBe(full);
+    });
+
     it("fails with what the disk says when nobody can, and when it did not help", async () => {
       let room = false;
       const node = await cluster.addNode("a", { makeRoom: async () => room });

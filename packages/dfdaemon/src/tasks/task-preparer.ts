@@ -183,7 +183,10 @@ export class TaskPreparer {
         stored.facts.credentialsDigest !== credentials
       )
         throw error;
-      return { task: stored, rangeable: isProvable(stored.facts) };
+      // Which has room reserved for the rest of it.
+      const { storage } = this.#options.dataPlane;
+      const task = await storage.createTask(stored.facts);
+      return { task, rangeable: isProvable(stored.facts) };
     }
     if (isBlind(request, stat)) {
       const read = await this.#openStored(request);

@@ -134,7 +134,14 @@ export class RemoteDataPlane implements DataPlane {
   async spoolOrigin(read: Omit<OriginRead, "range">): Promise<SpooledOrigin> {
     const { request, signal } = read;
     const worker = await this.#worker(signal);
-    const { content, release } = worker.reserveContent({ onBytes: read.onBytes });
+    let length = 0;
+    let tell: (length: number) => void = () => {};
+    const onBytes = (count: number): void => {
+      read.onBytes?.(count);
+      length += count;
+      tell(length);
+    };
+    const { content, release } = worker.reserveContent({ onBytes });
     await using body = new RemoteContent({ worker, content, release, signal });
     const stat = await worker.link.call(
       "openOrigin",
@@ -142,7 +149,11 @@ export class RemoteDataPlane implements DataPlane {
       { signal },
     );
     const spool = await this.storage.spool({
-      spoolTo: (path, options) => body.spoolTo(path, options),
+      spoolTo: (path, options) => {
+        tell = options.onLength;
+        tell(length);
+        return body.spoolTo(path, options);
+      },
     });
     return { stat, spool };
   }
