@@ -638,6 +638,21 @@ describe("TaskManager", () => {
     expect(sha256(await readFile(output.path))).toBe(sha256(cluster.origin.content));
   });
 
+  it("lets nobody evict what it is about to hand out", async () => {
+    const node = await cluster.addNode("a");
+    await node.download();
+    const task = await node.storage.openTask(TASK_ID);
+    await expect.poll(() => task!.sealed).toBe(true);
+    const outcomes: string[] = [];
+    vi.spyOn(task!, "assertOutput").mockImplementation(async () => {
+      outcomes.push(await node.storage.evictTask(TASK_ID));
+    });
+    const output = { path: join(node.directory, "out"), overwrite: false, forceHardLink: false };
+    await node.download({ output });
+    expect(outcomes).toEqual(["busy"]);
+    expect(cluster.origin.servedLength).toBe(LENGTH);
+  });
+
   it("has what was here before read again for the digest that a user names, and not what he has just fetched", async () => {
     const node = await cluster.addNode("a");
     const digest = `sha256:${sha256(cluster.origin.content)}`;

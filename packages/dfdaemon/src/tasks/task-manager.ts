@@ -226,22 +226,23 @@ export class TaskManager implements AsyncDisposable {
     call.enter("origin-facts");
     const prepared = await this.#preparer.prepare(request, signal, call);
     const { task, rangeable, fresh = false, digestIsNews: isNews = false } = prepared;
-    const range = request.range?.(task.facts.contentLength);
-    const pieceNumbers = piecesOfRange(task.facts, range);
-    const told = call.told ?? new ToldPieces();
-    const untold = told.untold(task, pieceNumbers);
-    if (!fresh) await this.#verifyHits(task, untold, signal);
-    const { output } = request;
-    // Told before anything is fetched, not after.
-    if (output !== undefined)
-      await task.assertOutput(output.path, {
-        ...output,
-        ...(range === undefined ? {} : { range }),
-      });
-    const finished = pieceNumbers.every((number) => task.pieces.has(number));
-    const peerId = formatPeerId(this.#options.host, randomUUID());
+    // Before anything is waited for: nobody is to have it make way meanwhile.
     const release = task.retain();
     try {
+      const range = request.range?.(task.facts.contentLength);
+      const pieceNumbers = piecesOfRange(task.facts, range);
+      const told = call.told ?? new ToldPieces();
+      const untold = told.untold(task, pieceNumbers);
+      if (!fresh) await this.#verifyHits(task, untold, signal);
+      const { output } = request;
+      // Told before anything is fetched, not after.
+      if (output !== undefined)
+        await task.assertOutput(output.path, {
+          ...output,
+          ...(range === undefined ? {} : { range }),
+        });
+      const finished = pieceNumbers.every((number) => task.pieces.has(number));
+      const peerId = formatPeerId(this.#options.host, randomUUID());
       const isKnown = task.complete && request.forOthers === true;
       if (isKnown) await this.#announceHolding(request, task, peerId, signal);
       const goesOn = !told.begin(task);
@@ -280,12 +281,7 @@ export class TaskManager implements AsyncDisposable {
   ): Promise<void> {
     // What a download under way has brought was checked on its way to the disk; what was there before, by its first caller.
     if (this.#options.verifyOnHit !== "full" || this.isActive(task.facts.taskId)) return;
-    const release = task.retain();
-    try {
-      await task.verify(pieceNumbers, { signal });
-    } finally {
-      release();
-    }
+    await task.verify(pieceNumbers, { signal });
   }
 
   /** Joins the task's flight, or starts it, and follows until the pieces are there. */
