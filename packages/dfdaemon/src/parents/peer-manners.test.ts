@@ -85,6 +85,26 @@ describe("PeerManners", () => {
     expect(asked).toHaveLength(3);
   });
 
+  it.each(["trusted", "plain"] as const)(
+    "remembers ten thousand daemons that are %s, and asks the oldest again beyond that",
+    async (kind) => {
+      const { manners, asked } = open([kind]);
+      /** Whether it has to be asked. */
+      const isNews = async (name: number): Promise<boolean> => {
+        const before = asked.length;
+        await manners.of(daemon({ port: name, hostname: `host-${name}` }));
+        return asked.length > before;
+      };
+      for (let name = 1; name <= 10_000; name += 1) await isNews(name);
+      expect(asked).toHaveLength(10_000);
+      expect([await isNews(1), await isNews(10_000)]).toEqual([false, false]);
+      expect(await isNews(10_001)).toBe(true);
+      expect([await isNews(2), await isNews(1)]).toEqual([false, true]);
+      for (let name = 20_001; name <= 60_000; name += 1) await isNews(name);
+      expect([await isNews(50_001), await isNews(50_000)]).toEqual([false, true]);
+    },
+  );
+
   it("asks once for all who want to know at the same time", async () => {
     const { manners, asked } = open(["plain"]);
     expect(await Promise.all([manners.of(daemon()), manners.of(daemon())])).toEqual([

@@ -8,7 +8,7 @@ export type Manners = "tls" | "plain";
 const PROBE_MS = 1_000;
 /** A daemon that spoke plain is asked again after this long: it may have been given a certificate. Milliseconds. */
 const PLAIN_TTL_MS = 600_000;
-/** Daemons remembered; one more forgets the oldest. */
+/** Daemons remembered of each kind; one more forgets the oldest. */
 const REMEMBERED_MAX = 10_000;
 
 /** A daemon's DfdaemonUpload service. */
@@ -40,8 +40,10 @@ export class PeerManners {
   readonly #plainPeers: boolean;
   readonly #now: () => number;
   readonly #probe: (daemon: Daemon) => Promise<TlsProbe>;
-  /** When an address or a hostname has last shown a certificate. */
+  /** When an address has last shown a certificate. */
   readonly #certified = new Map<string, number>();
+  /** When a hostname has. */
+  readonly #certifiedHosts = new Map<string, number>();
   /** When an address answered without TLS. */
   readonly #plain = new Map<string, number>();
   readonly #asking = new Map<string, Promise<Manners>>();
@@ -86,7 +88,7 @@ export class PeerManners {
   }
 
   #isCertified(daemon: Daemon): boolean {
-    return this.#certified.has(addressOf(daemon)) || this.#certified.has(hostKey(daemon));
+    return this.#certified.has(addressOf(daemon)) || this.#certifiedHosts.has(daemon.hostname);
   }
 
   async #ask(daemon: Daemon): Promise<Manners> {
@@ -94,7 +96,7 @@ export class PeerManners {
     const answer = await this.#probe(daemon);
     if (answer.kind === "trusted") {
       remember(this.#certified, address, this.#now());
-      remember(this.#certified, hostKey(daemon), this.#now());
+      remember(this.#certifiedHosts, daemon.hostname, this.#now());
     }
     if (answer.kind === "plain") {
       remember(this.#plain, address, this.#now());
@@ -118,11 +120,6 @@ async function probe(daemon: Daemon, tls: Tls | undefined): Promise<TlsProbe> {
 
 function addressOf({ ip, port }: Daemon): string {
   return `${ip} ${port}`;
-}
-
-/** No hostname has a space or a slash. */
-function hostKey({ hostname }: Daemon): string {
-  return `/${hostname}`;
 }
 
 function remember(known: Map<string, number>, key: string, nowMs: number): void {
