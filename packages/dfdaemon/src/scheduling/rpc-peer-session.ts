@@ -16,6 +16,7 @@ import {
   encodeRegistration,
   isEchoable,
 } from "./peer-messages.ts";
+import { ReportQueue } from "./report-queue.ts";
 import type {
   CandidateParent,
   PeerRegistration,
@@ -42,7 +43,7 @@ export class RpcPeerSession implements PeerSession {
   readonly #hostId: string;
   readonly #duplex: RpcDuplex<AnnouncePeerRequest, AnnouncePeerResponse__Output>;
   readonly #onLost: () => void;
-  readonly #backlog: Body[] = [];
+  readonly #backlog = new ReportQueue<Body>();
   #sending: Promise<void> | undefined;
   #ended: () => void = () => {};
   readonly #end = new Promise<void>((resolve) => {
@@ -184,13 +185,7 @@ export class RpcPeerSession implements PeerSession {
   }
 
   #send(body: Body): void {
-    if (this.#backlog.length >= BACKLOG_MAX) {
-      const oldest = this.#backlog.findIndex(
-        (waiting) =>
-          waiting.downloadPieceFinishedRequest || waiting.downloadPieceBackToSourceFinishedRequest,
-      );
-      this.#backlog.splice(Math.max(oldest, 0), 1);
-    }
+    if (this.#backlog.length >= BACKLOG_MAX) this.#backlog.dropOldest(isOfPiece);
     this.#backlog.push(body);
     // Over only after its first write, and so after it is kept here.
     this.#sending ??= this.#drain();
@@ -203,10 +198,17 @@ export class RpcPeerSession implements PeerSession {
       try {
         await this.#duplex.write({ hostId: this.#hostId, taskId, peerId, ...body });
       } catch {
-        this.#backlog.length = 0;
+        this.#backlog.clear();
       }
     }
     // In the very step that found nothing left: whatever is sent after it starts anew.
     this.#sending = undefined;
   }
+}
+
+function isOfPiece(body: Body): boolean {
+  return (
+    body.downloadPieceFinishedRequest != null ||
+    body.downloadPieceBackToSourceFinishedRequest != null
+  );
 }
