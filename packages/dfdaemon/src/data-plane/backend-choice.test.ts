@@ -119,4 +119,17 @@ describe("BackendChoice", () => {
     now += 60_001;
     expect(choice.order(PARENT, () => CLEAN)).toHaveLength(2);
   });
+
+  it("remembers ten thousand parents, and forgets the one that was asked the longest ago", () => {
+    const choice = open({}, () => 0);
+    /** Whether nothing is known of its failing. */
+    const fails = (name: number): boolean =>
+      choice.failed({ ...PARENT, hostId: `parent-${name}` }, "quinn");
+    for (let name = 0; name < 10_000; name += 1) expect(fails(name)).toBe(true);
+    expect([fails(0), fails(2)]).toEqual([false, false]);
+    expect(fails(10_000)).toBe(true);
+    expect([fails(0), fails(1)]).toEqual([false, true]);
+    for (let name = 20_000; name < 120_000; name += 1) fails(name);
+    expect([fails(110_000), fails(109_999), fails(0)]).toEqual([false, true, true]);
+  });
 });

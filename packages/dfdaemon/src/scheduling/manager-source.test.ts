@@ -107,6 +107,25 @@ describe("openManagerSource", () => {
     ]);
   });
 
+  it.each([1_000, 1_001, 20_000])(
+    "looks at the first thousand of %i schedulers, and at their clusters",
+    async (count) => {
+      const { port } = await serveManager(() => ({
+        schedulers: Array.from({ length: count }, (_, id) => ({
+          id,
+          ip: "10.0.0.1",
+          port: 8002,
+          schedulerClusterId: id,
+          schedulerCluster: {},
+        })),
+      }));
+      const { schedulers, blockLists } = await open(`http://127.0.0.1:${port}`).list(signal);
+      const first = Array.from({ length: 1_000 }, (_, id) => id);
+      expect(schedulers.map(({ id }) => id)).toEqual(first);
+      expect([...(blockLists?.keys() ?? [])]).toEqual(first);
+    },
+  );
+
   it("heeds each cluster's block list, for daemons or for seeds", async () => {
     const config = (tag: string): Buffer =>
       Buffer.from(JSON.stringify({ blockList: { task: { download: { tags: [tag] } } } }));

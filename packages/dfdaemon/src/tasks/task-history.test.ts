@@ -23,9 +23,14 @@ describe("TaskHistory", () => {
     history.failed("old");
     for (let count = 0; count < 9_999; count += 1) history.failed(`task-${count}`);
     history.failed("old");
+    expect(history.of("task-0")).toHaveProperty("failedAtMs");
     history.failed("one more");
     expect(history.of("old")).toHaveProperty("failedAtMs");
     expect(history.of("task-0")).toEqual({});
     expect(history.of("task-1")).toHaveProperty("failedAtMs");
+    for (let count = 0; count < 100_000; count += 1) history.prefetched(`later-${count}`);
+    expect(history.of("later-89999")).toEqual({});
+    expect(history.of("later-90000")).toHaveProperty("prefetchedAtMs");
+    expect(history.of("old")).toEqual({});
   });
 });

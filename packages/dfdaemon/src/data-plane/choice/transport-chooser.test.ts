@@ -448,4 +448,33 @@ describe("the memory of a TransportChooser", () => {
     }
     expect(small.parents.map(({ address }) => address.hostId)).toEqual(["a", "c"]);
   });
+
+  it("is of ten thousand parents", async () => {
+    const chooser = new TransportChooser({
+      downloaders: [
+        {
+          protocol: "tcp",
+          downloadPiece: () => Promise.reject(new TransportError("ERR_PIECE_NOT_FOUND", "none")),
+          async [Symbol.asyncDispose]() {},
+        },
+      ],
+      mode: "auto",
+      logger: { debug() {}, info() {}, warn() {}, error() {} },
+    });
+    const { signal } = new AbortController();
+    const request = { taskId: "a".repeat(64), pieceNumber: 0 };
+    const meet = async (first: number, count: number): Promise<void> => {
+      for (let name = first; name < first + count; name += 1) {
+        const parent = { hostId: `parent-${name}`, ip: "192.0.2.7", ports: { tcp: 4005 } };
+        await codeOf(chooser.downloadPiece(parent, request, { signal }));
+      }
+    };
+    const oldest = (): string | undefined => chooser.parents[0]?.address.hostId;
+    await meet(0, 10_000);
+    expect([chooser.parents.length, oldest()]).toEqual([10_000, "parent-0"]);
+    await meet(10_000, 1);
+    expect([chooser.parents.length, oldest()]).toEqual([10_000, "parent-1"]);
+    await meet(10_001, 20_000);
+    expect([chooser.parents.length, oldest()]).toEqual([10_000, "parent-20001"]);
+  });
 });
