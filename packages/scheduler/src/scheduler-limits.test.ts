@@ -208,6 +208,24 @@ describe("a scheduler's tasks", () => {
     expect(test.scheduling.task("u").digests).toHaveLength(1);
   });
 
+  it.each([10, 2 ** 31 - 1])(
+    "have a million pieces at most, where they say that they have %i",
+    (actualPieceCount) => {
+      const test = cluster({});
+      const download = { actualPieceCount };
+      const [reader, child] = ["a", "b"].map((name) => test.join(name, { task: "t", download }));
+      const past = Math.min(actualPieceCount, 1_048_576);
+      for (const number of [past - 1, past, past + 1, 2 ** 31, 2 ** 32 - 1]) {
+        test.originPiece(reader!, number);
+        test.scheduling.pieceFinished(child!.peer, number);
+      }
+      expect(test.scheduling.task("t").digests.map(({ number }) => number)).toEqual([past - 1]);
+      for (const { peer } of [reader!, child!]) {
+        expect([peer.pieces.size, peer.pieces.has(past - 1)]).toEqual([1, true]);
+      }
+    },
+  );
+
   it("have peers whose pieces are remembered as long as there is memory", () => {
     const test = cluster({ pieceNumbersLengthMax: PAGE_LENGTH });
     const [first, second] = [test.join("a"), test.join("b")];
