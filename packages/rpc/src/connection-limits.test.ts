@@ -1,10 +1,10 @@
 import { once } from "node:events";
-import { connect, type Socket } from "node:net";
+import { connect, createServer, type Socket } from "node:net";
 import { connectivityState } from "@grpc/grpc-js";
 import { afterEach, describe, expect, it } from "vitest";
 import { createHealthClient, type HealthClient } from "./clients.ts";
 import type { RpcClientOptions } from "./client.ts";
-import { serveRpc, type ServeRpcOptions } from "./serve-rpc.ts";
+import { serveRpc, type RpcServer, type ServeRpcOptions } from "./serve-rpc.ts";
 import { createTestAuthority, frame, FrameType, RawHttp2 } from "./testing.ts";
 
 const disposables: AsyncDisposable[] = [];
@@ -19,11 +19,17 @@ interface Address {
 }
 
 async function serve(options: Partial<ServeRpcOptions> = {}): Promise<Address> {
+  return (await openServer(options)).address;
+}
+
+async function openServer(
+  options: Partial<ServeRpcOptions>,
+): Promise<{ readonly server: RpcServer; readonly address: Address }> {
   const address = { ip: "127.0.0.1", port: 0 };
   const server = await serveRpc({ address, services: [], graceMs: 1_000, ...options });
   disposables.push(server);
   if (!("port" in server.address)) throw new TypeError("A port is wanted");
-  return server.address;
+  return { server, address: server.address };
 }
 
 function open(address: Address, options: RpcClientOptions = {}): HealthClient {
@@ -175,6 +181,48 @@ describe("connections", () => {
       end: true,
     });
     await expect.poll(() => elsewhere.count(FrameType.Data, streamId)).toBe(1);
+  });
+
+  it("are not accepted beyond the limit of all of them, those that are told to go included", async () => {
+    const address = await serve({ limits: { connectionCountMax: 1, halfOpenCountMax: 10 } });
+    await hold(open(address));
+    const refused: RawHttp2[] = [];
+    // One after the other, for they are not to push each other out before they have greeted.
+    for (let count = 0; count < 100; count += 1) {
+      const raw = await RawHttp2.greet(address);
+      await expect.poll(() => raw.count(FrameType.Settings), { interval: 1 }).toBe(2); // and has heard ours
+      refused.push(raw);
+    }
+    const ping = frame(FrameType.Ping, { payload: Buffer.alloc(8) });
+    await Promise.all(refused.map((each) => each.write(ping))); // two seconds more
+    const silent: Socket[] = [];
+    for (let count = 0; count < 10; count += 1) silent.push((await dial(address)).resume());
+    for (let count = 0; count < 301; count += 1) await untilClosed(await dial(address));
+    expect(refused.some(({ isClosed }) => isClosed)).toBe(false);
+    expect(silent.some(({ destroyed }) => destroyed)).toBe(false);
+    for (const each of refused) each.close();
+    await expect.poll(() => ask(address)).toBe("RESOURCE_EXHAUSTED"); // and is heard again
+  });
+
+  it("are not taken over beyond it either", async () => {
+    const { server, address } = await openServer({
+      limits: { connectionCountMax: 5, halfOpenCountMax: 10 },
+    });
+    const accepted: Socket[] = [];
+    const listener = createServer((socket) => accepted.push(socket)).listen(0, "127.0.0.1");
+    await once(listener, "listening");
+    const bound = listener.address();
+    const port = typeof bound === "object" ? bound!.port : 0;
+    const count = 10 + 5 + 100;
+    for (let index = 0; index < count + 301; index += 1) await dial({ ip: "127.0.0.1", port });
+    await expect.poll(() => accepted.length).toBe(count + 301);
+    // In one go: those that the server closes are here until the system has closed them.
+    for (const socket of accepted) server.take(socket);
+    expect(accepted.flatMap(({ destroyed }, index) => (destroyed ? [] : [index]))).toEqual(
+      Array.from({ length: 10 }, (_, index) => count - 10 + index),
+    );
+    expect(await ask(address)).toBe("SERVING");
+    listener.close();
   });
 
   it("that broke the protocol, and stay, make room for others", async () => {

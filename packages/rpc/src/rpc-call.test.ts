@@ -182,13 +182,44 @@ describe("a unary call", () => {
     });
   });
 
-  it("refuses a message beyond 8 MiB on either side", async () => {
-    const url = "x".repeat(9 << 20);
-    const { client } = await serveUpload({ statTask: async () => ({ url }) });
-    const request = client.statTask({ taskId: url });
-    expect(await errorOf(request)).toMatchObject({ code: "RESOURCE_EXHAUSTED" });
-    const response = client.statTask({ taskId: "t" });
-    expect(await errorOf(response)).toMatchObject({ code: "RESOURCE_EXHAUSTED" });
+  it("takes a message of 8 MiB on either side, and refuses longer ones", async () => {
+    // The field, and four bytes for the length of what stands in it.
+    const textOf = (length: number): string => "x".repeat(length - 5);
+    let answer = "";
+    const { client } = await serveUpload({ statTask: async () => ({ id: answer }) });
+    const [largest, ...tooLarge] = [8 << 20, (8 << 20) + 1, 64 << 20];
+    answer = textOf(largest!);
+    expect((await client.statTask({ taskId: answer })).id).toHaveLength(answer.length);
+    for (const length of tooLarge) {
+      answer = "";
+      const request = client.statTask({ taskId: textOf(length) });
+      expect(await errorOf(request)).toMatchObject({ code: "RESOURCE_EXHAUSTED" });
+      answer = textOf(length);
+      const response = client.statTask({ taskId: "t" });
+      expect(await errorOf(response)).toMatchObject({ code: "RESOURCE_EXHAUSTED" });
+    }
+  });
+
+  it("refuses an answer beyond 8 MiB, whatever its server may send", async () => {
+    const server = await serveRpc({
+      address: { ip: "127.0.0.1", port: 0 },
+      services: [
+        implementService("dfdaemon.v2.DfdaemonUpload", {
+          statTask: async ({ taskId }) => ({ id: "x".repeat(Number(taskId) - 5) }),
+        }),
+      ],
+      channelOptions: { "grpc.max_send_message_length": -1 },
+      graceMs: 1_000,
+    });
+    const client = createDfdaemonUploadClient(server.address);
+    disposables.push(server, client);
+    const ask = (length: number): Promise<{ readonly id: string }> =>
+      client.statTask({ taskId: String(length) });
+    expect((await ask(8 << 20)).id).toHaveLength((8 << 20) - 5);
+    // From 64 MiB on the server has a bound of its own for what nobody takes.
+    for (const length of [(8 << 20) + 1, 32 << 20]) {
+      expect(await errorOf(ask(length))).toMatchObject({ code: "RESOURCE_EXHAUSTED" });
+    }
   });
 });
 
