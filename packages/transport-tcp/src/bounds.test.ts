@@ -1,4 +1,4 @@
-import { createServer } from "node:net";
+import { createServer, type Socket } from "node:net";
 import { once } from "node:events";
 import { createTestAuthority } from "@damselfly/rpc/testing";
 import type { ParentAddress, PieceRequest } from "@damselfly/transport";
@@ -181,6 +181,36 @@ describe("connections to a server", () => {
     for (const connection of stuck) await connection.untilEnded();
     await expect.poll(() => server.stats().connectionCount).toBeLessThanOrEqual(1);
     expect(server.stats().acceptedCount).toBe(1);
+  });
+
+  it("are not taken over beyond the limit of all of them, however far they have come", async () => {
+    const { source, server, parent, open } = await serve({
+      halfOpenCountMax: 10,
+      limits: { connectionCountMax: 5 },
+    });
+    const request = source.add(0, { length: LENGTH });
+    const accepted: Socket[] = [];
+    const listener = createServer({ allowHalfOpen: true }, (socket) => accepted.push(socket));
+    listener.listen(0, "127.0.0.1");
+    await once(listener, "listening");
+    const address = listener.address();
+    const port = typeof address === "object" ? address!.port : 0;
+    const count = 10 + 5 + 100;
+    for (let index = 0; index < count + 301; index++) await RawConnection.open(port);
+    await expect.poll(() => accepted.length).toBe(count + 301);
+    // In one go: those that the server closes are here until the system has closed them.
+    for (const socket of accepted.slice(0, count)) server.take(socket);
+    expect(server.stats()).toMatchObject({ connectionCount: count, refusedCount: 0 });
+    server.take(accepted[count]!);
+    expect(server.stats()).toMatchObject({ connectionCount: count, refusedCount: 1 });
+    for (const socket of accepted.slice(count + 1)) server.take(socket);
+    expect(server.stats()).toMatchObject({ connectionCount: count, refusedCount: 301 });
+    await expect.poll(() => server.stats().connectionCount).toBe(10);
+    expect(accepted.filter(({ destroyed }) => !destroyed)).toEqual(
+      accepted.slice(count - 10, count),
+    );
+    expect(await readPiece(await open().downloadPiece(parent, request))).toBe(LENGTH);
+    listener.close();
   });
 
   it("begin no faster than an address may", async () => {
