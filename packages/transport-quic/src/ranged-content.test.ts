@@ -1,13 +1,17 @@
 import { codeOf, createGate, readPiece, SyntheticSource } from "@damselfly/transport/conformance";
-import type { QuicConnection, QuicStream } from "@damselfly/quic";
+import { ByteBudget } from "@damselfly/limits";
+import { type QuicConnection, QuicError, type QuicStream } from "@damselfly/quic";
 import type { PieceRequest } from "@damselfly/transport";
 import { encodePacket, Tag } from "@damselfly/vortex";
 import { describe, expect, it } from "vitest";
+import type { Answer } from "./piece-asker.ts";
 import {
   createQuicDownloader,
   type QuicDownloader,
   type QuicDownloaderOptions,
 } from "./quic-downloader.ts";
+import { RangedContent } from "./ranged-content.ts";
+import { ReadBuffers } from "./read-buffers.ts";
 import { type BreakingParent, openBreakingParent } from "./testing/open-breaking-parent.ts";
 
 const MIB = 1024 * 1024;
@@ -160,6 +164,57 @@ describe("a piece whose connection breaks", () => {
       expect(downloader.bytesInFlight).toBe(0);
     });
   });
+
+  it.each([
+    [3, 0, "whole"],
+    [4, 0, "ERR_PIECE_TRUNCATED"],
+    [1_000, 0, "ERR_PIECE_TRUNCATED"],
+    [1_000, 1, "whole"],
+  ])(
+    "is asked for again three times in a row, when %i break after %i bytes each",
+    async (breakCount, lengthEach, outcome) => {
+      let askedCount = 0;
+      const piece = { number: 0, offset: 0, length: 2_000, digest: "crc32:1" };
+      const answer = (length: number): Answer => {
+        askedCount += 1;
+        const isBreaking = askedCount <= breakCount;
+        let left = isBreaking ? lengthEach : length;
+        const read = async (): Promise<number> => {
+          const taken = left;
+          left = 0;
+          if (taken === 0 && isBreaking) throw new QuicError("ERR_CONNECTION_LOST", "it broke");
+          return taken;
+        };
+        // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- nothing else of it is used
+        const stream = { read } as unknown as QuicStream;
+        return { piece, stream, rest: new Uint8Array(0), free: () => {} };
+      };
+      const budget = new ByteBudget(MIB);
+      const content = new RangedContent({
+        piece,
+        range: { offset: 0, length: piece.length },
+        first: answer(piece.length),
+        firstLength: piece.length,
+        reservation: budget.tryReserve(piece.length)!,
+        ask: async ({ length }) => answer(length),
+        width: () => 1,
+        budget,
+        buffers: new ReadBuffers(),
+        what: "Cannot fetch",
+      });
+      let length = 0;
+      const reading = (async () => {
+        for await (const chunk of content.chunks()) length += chunk.byteLength;
+      })();
+      if (outcome === "whole") {
+        await reading;
+        expect([length, askedCount]).toEqual([piece.length, breakCount + 1]);
+      } else {
+        expect(await codeOf(reading)).toBe(outcome);
+        expect(askedCount).toBe(4);
+      }
+    },
+  );
 
   it("fails as truncated when nobody listens there any more", async () => {
     const options = { timeouts: { connectMs: 500 } };
