@@ -2,11 +2,13 @@ import { createSocket } from "node:dgram";
 import { once } from "node:events";
 import type { QuicConnection, QuicStream } from "@damselfly/quic";
 import { createQueue, failureOf, readAll, serveEcho } from "@damselfly/quic/testing";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
+import { encodeMessage } from "./control-message.ts";
 import { createIdentity } from "./identity.ts";
 import type { QuinnEndpointOptions } from "./quinn.ts";
 import { openQuinnEndpoint } from "./quinn-endpoint.ts";
 import { LOOPBACK, UNAVAILABLE, withPair } from "./testing/quinn-pair.ts";
+import { openRawDialler } from "./testing/raw-dialler.ts";
 
 const COMMON = { address: LOOPBACK, alpn: "test" } as const;
 const everybody = (): boolean => true;
@@ -234,6 +236,42 @@ describe.skipIf(UNAVAILABLE)("QuinnEndpoint", () => {
       }
       relay.close();
     });
+  });
+
+  it("closes those that say nothing for ten seconds, however many they are, and nobody else", async () => {
+    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+    // expect.poll would have that time pass.
+    const until = async (isSo: () => boolean): Promise<void> => {
+      while (!isSo()) await new Promise((resolve) => setImmediate(resolve));
+    };
+    const server = await openQuinnEndpoint({
+      ...COMMON,
+      isKnownPeer: everybody,
+      accept: serveEcho,
+    });
+    const dialler = openRawDialler();
+    try {
+      const late = await dialler.dial(server.address);
+      const silent = await Promise.all(
+        Array.from({ length: 100 }, () => dialler.dial(server.address)),
+      );
+      await until(() => server.connectionCount === 101);
+      vi.advanceTimersByTime(9_999);
+      expect(server.connectionCount).toBe(101);
+      const control = await late.outboundStream();
+      const hello = { alpn: "test", streamCountMax: 1, idleTimeoutMs: 60_000 };
+      await control.write(encodeMessage({ kind: "hello", ...hello }));
+      await until(() => server.stats().acceptedCount === 1);
+      expect(server.connectionCount).toBe(101);
+      vi.advanceTimersByTime(1);
+      expect(server.connectionCount).toBe(1);
+      // A native connection of which nobody knows any more closes itself.
+      for (const native of [late, ...silent]) native.abort();
+    } finally {
+      vi.useRealTimers();
+      dialler[Symbol.dispose]();
+      await server[Symbol.asyncDispose]();
+    }
   });
 
   it("rejects options out of bounds", async () => {

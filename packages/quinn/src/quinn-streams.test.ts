@@ -1,9 +1,12 @@
 import { createHash } from "node:crypto";
-import type { QuicStream } from "@damselfly/quic";
+import type { QuicConnection, QuicStream } from "@damselfly/quic";
 import { createQueue, failureOf, pattern, readAll, serveEcho } from "@damselfly/quic/testing";
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { UNAVAILABLE, withPair } from "./testing/quinn-pair.ts";
+import { encodeMessage } from "./control-message.ts";
+import { openQuinnEndpoint } from "./quinn-endpoint.ts";
+import { LOOPBACK, UNAVAILABLE, withPair } from "./testing/quinn-pair.ts";
+import { openRawDialler } from "./testing/raw-dialler.ts";
 
 /** As code without types gives it. */
 type Untyped = any;
@@ -153,6 +156,28 @@ describe.skipIf(UNAVAILABLE)("QuinnStream", () => {
       expect(taken).toBeLessThan(12_000_000); // what the native layer keeps to send again, and the window
       expect(sha256(await readAll(stream))).toBe(sha256(pattern(40_000_000)));
       await writing;
+    });
+  });
+
+  it("holds all writers of a connection back together while nobody reads", async () => {
+    const connectionWindow = 300_000;
+    await withPair({ client: { connectionWindow } }, async (pair) => {
+      const { client, server, dialled, accepted } = pair;
+      const incoming = createQueue<QuicStream>();
+      accepted.onStream = incoming.push;
+      const streams = Array.from({ length: 100 }, () => dialled.openStream());
+      await Promise.all(streams.map((stream) => stream.end(Buffer.from("go"))));
+      const writing = streams.map(async () => (await incoming.shift()).end(pattern(100_000)));
+      const receivedLength = (): number => dialled.stats().receivedBytes;
+      await expect.poll(receivedLength).toBeGreaterThan(connectionWindow);
+      for (let round = 0; round < 10; round++) {
+        const other = await client.dial(server.address, { peerKey: server.peerKey });
+        other.close(0); // time enough for what is written to run away
+      }
+      expect(receivedLength()).toBeLessThan(connectionWindow + 100_000); // and what packets add
+      const contents = await Promise.all(streams.map((stream) => readAll(stream)));
+      for (const content of contents) expect(content).toHaveLength(100_000);
+      await Promise.all(writing);
     });
   });
 
@@ -314,11 +339,11 @@ describe.skipIf(UNAVAILABLE)("QuinnStream", () => {
     });
   });
 
-  it("is refused beyond what the peer grants", async () => {
+  it.each([4, 5, 300])("is refused beyond what the peer grants, four of %i", async (count) => {
     await withPair({ server: { limits: { streamCountMax: 4 } } }, async ({ dialled, accepted }) => {
       const incoming = createQueue<QuicStream>();
       accepted.onStream = incoming.push;
-      const streams = Array.from({ length: 6 }, () => dialled.openStream());
+      const streams = Array.from({ length: count }, () => dialled.openStream());
       const endings = await Promise.allSettled(
         streams.map((each, index) => each.end(Buffer.from(String(index)))),
       );
@@ -333,6 +358,38 @@ describe.skipIf(UNAVAILABLE)("QuinnStream", () => {
       const next = dialled.openStream();
       await next.end(Buffer.from("go"));
     });
+  });
+
+  it("is not granted beyond the limit to whoever insists", async () => {
+    const accepting = createQueue<QuicConnection>();
+    const server = await openQuinnEndpoint({
+      address: LOOPBACK,
+      alpn: "test",
+      limits: { streamCountMax: 4 },
+      isKnownPeer: () => true,
+      accept: accepting.push,
+    });
+    const dialler = openRawDialler();
+    try {
+      const native = await dialler.dial(server.address);
+      const hello = { alpn: "test", streamCountMax: 4, idleTimeoutMs: 60_000 };
+      await (await native.outboundStream()).write(encodeMessage({ kind: "hello", ...hello }));
+      const accepted = await accepting.shift();
+      let grantedCount = 0;
+      const opening = Array.from({ length: 300 }, async () => {
+        const stream = await native.outboundStream();
+        grantedCount += 1;
+        await stream.write(Buffer.from("go"));
+      });
+      await expect.poll(() => accepted.stats().streamCount).toBe(4);
+      expect([grantedCount, accepted.stats().openedStreamCount]).toEqual([4, 4]);
+      native.abort();
+      await Promise.allSettled(opening);
+      expect(grantedCount).toBe(4);
+    } finally {
+      dialler[Symbol.dispose]();
+      await server[Symbol.asyncDispose]();
+    }
   });
 
   it("cannot be opened where the peer takes none", async () => {
