@@ -1,4 +1,4 @@
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, rm, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import * as fc from "fast-check";
@@ -29,8 +29,9 @@ describe("parseRevocationList", () => {
       "\t",
       "# 77 is a remark",
       "C0FFEE\r",
+      "1".repeat(40), // the longest
     ].join("\n");
-    expect(parseRevocationList(text)).toEqual(["5A3B", "A", "C0FFEE"]);
+    expect(parseRevocationList(text)).toEqual(["5A3B", "A", "C0FFEE", "1".repeat(40)]);
   });
 
   it("is empty for nothing", () => {
@@ -45,6 +46,7 @@ describe("parseRevocationList", () => {
     [`# list\n${"ab".repeat(32)}`, "line 2: it is a fingerprint, by which"],
     ["AB:".repeat(31) + "AB", "line 1: it is a fingerprint"],
     ["1".repeat(41), "line 1: it is longer than 20 bytes"],
+    ["1".repeat(100_000), "line 1: it is longer than 20 bytes"],
   ])("refuses %j, naming the line", (text, message) => {
     expect(() => parseRevocationList(text)).toThrow(message);
   });
@@ -77,9 +79,13 @@ describe("loadRevocationList", () => {
     const missing = join(dir, "missing.txt");
     await expect(loadRevocationList(missing, "security.revoked")).rejects.toThrow(/ENOENT/);
     const large = join(dir, "large.txt");
-    await writeFile(large, "#".repeat(4 * 2 ** 20 + 1));
-    await expect(loadRevocationList(large, "security.revoked")).rejects.toThrow(
-      "it has 4194305 bytes, expected at most 4194304",
-    );
+    await writeFile(large, `5A\n${"#".repeat(4 * 2 ** 20 - 3)}`);
+    expect(await loadRevocationList(large, "security.revoked")).toEqual(["5A"]);
+    for (const length of [4 * 2 ** 20 + 1, 2 ** 40]) {
+      await truncate(large, length);
+      await expect(loadRevocationList(large, "security.revoked")).rejects.toThrow(
+        `it has ${length} bytes, expected at most 4194304`,
+      );
+    }
   });
 });
