@@ -2,12 +2,20 @@ import { X509Certificate } from "node:crypto";
 import { once } from "node:events";
 import { connect, type ConnectionOptions, type TLSSocket } from "node:tls";
 import { createIdentity, loadQuinn, quinnOpener } from "@damselfly/quinn";
-import { loadQuiche } from "@damselfly/quic";
+import {
+  loadQuiche,
+  openQuicEndpoint,
+  type QuicEndpoint,
+  QuicError,
+  type QuicTls,
+} from "@damselfly/quic";
+import { openTicket, type TicketScope, toTicket } from "@damselfly/quic/testing";
 import { type CertificateChain, type ParentAddress, TlsStore } from "@damselfly/transport";
 import { codeOf, readPiece, SyntheticSource } from "@damselfly/transport/conformance";
 import { createTestAuthority } from "@damselfly/transport/testing";
 import { serveGrpc } from "@damselfly/transport-grpc";
 import {
+  ALPN,
   createQuicDownloader,
   type QuicDownloader,
   type QuicPieceServer,
@@ -242,6 +250,14 @@ function dial(port: number, options: ConnectionOptions): TLSSocket {
   return socket;
 }
 
+async function openEndpoint(tls: QuicTls): Promise<QuicEndpoint> {
+  return keep(await openQuicEndpoint({ address: ANYWHERE, alpn: ALPN, tls, earlyData: true }));
+}
+
+function scopeOf(tls: QuicTls): TicketScope {
+  return { tls, alpn: ALPN, serverName: "d7y" };
+}
+
 /** Whether a request is answered on it. */
 async function isServed(socket: TLSSocket, request: Uint8Array): Promise<boolean> {
   socket.write(request);
@@ -283,6 +299,55 @@ describe("a stolen session, without the certificate", () => {
     revokeAt(parentTls, childTls);
     expect(await isServed(dial(port, { session: another, ALPNProtocols }), request)).toBe(false);
   });
+
+  it.runIf(hasQuiche)(
+    "serves its thief over QUIC quiche until the certificate is revoked, and for an hour at most",
+    async () => {
+      await issue({ parent: 24, child: 24 });
+      source.add(0, { length: LENGTH });
+      const server = keep(await serveQuic({ source, tls: parentTls, address: ANYWHERE }));
+      const owner = await openEndpoint(childTls.current);
+      // The authority's certificate is no secret. His own one is of another authority, and of the same name.
+      const own = await (await createTestAuthority()).issue({ dnsNames: ["d7y", "child"] });
+      const thief = { ...own, caCert: authority.caCert };
+      const endpoint = await openEndpoint(thief);
+      const steal = async (): Promise<Uint8Array> => {
+        const connection = await owner.dial(server.address);
+        await expect.poll(() => connection.ticket, { timeout: 10_000 }).toBeDefined();
+        connection.close(0);
+        const ticket = connection.ticket ?? new Uint8Array(0);
+        const stolen = openTicket(ticket, scopeOf(childTls.current), Date.now());
+        if (stolen === undefined) throw new TypeError("no session");
+        // What ties it to its owner's certificate, and to an hour, is on his side only.
+        return toTicket(stolen.session, scopeOf(thief), Date.now() + 24 * HOUR_MS);
+      };
+      const comes = async (ticket: Uint8Array | undefined): Promise<boolean> => {
+        try {
+          const connection = await endpoint.dial(server.address, { ticket });
+          const stream = connection.openStream();
+          await stream.end(request);
+          const length = await stream.read(Buffer.alloc(LENGTH));
+          connection.close(0);
+          return length > 0;
+        } catch (error) {
+          if (error instanceof QuicError) return false;
+          throw error;
+        }
+      };
+      const ticket = await steal();
+      expect(await comes(undefined)).toBe(false);
+      expect(await comes(ticket)).toBe(true);
+      aheadMs = 59 * MINUTE_MS;
+      expect(await comes(ticket)).toBe(true);
+      aheadMs = HOUR_MS;
+      expect(await comes(ticket)).toBe(false);
+
+      const another = await steal();
+      expect(await comes(another)).toBe(true);
+      revokeAt(parentTls, childTls);
+      expect(await comes(another)).toBe(false);
+    },
+  );
 
   it("serves nobody over gRPC, where no session is resumed", async () => {
     await issue({ parent: 24, child: 24 });

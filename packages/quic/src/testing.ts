@@ -14,3 +14,4 @@ export {
   MemoryNetwork,
   type MemoryNetworkOptions,
 } from "./testing/memory-network.ts";
+export { openTicket, type TicketScope, toTicket } from "./ticket.ts";
