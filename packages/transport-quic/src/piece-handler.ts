@@ -16,6 +16,7 @@ import {
   within,
 } from "@damselfly/transport";
 import { encodePacket, ErrorCode, type Packet, Tag, VortexError } from "@damselfly/vortex";
+import { BegunPieces } from "./begun-pieces.ts";
 import { StreamCode } from "./codes.ts";
 import { createPacketId } from "./packet-id.ts";
 import { readPacket } from "./read-packet.ts";
@@ -26,6 +27,9 @@ const REQUEST_MS = 10_000;
 
 /** Between an announcement and the reset of a piece that fails at once. Long enough for a busy child to read it. */
 const HEAD_START_MS = 100;
+
+/** While it closes: between two looks whether a child has come for the rest of a piece. */
+const LOOK_MS = 20;
 
 /**
  * Requests served at once that came before the end of their handshake: anybody who has recorded such a flight can send
@@ -57,7 +61,10 @@ export class PieceHandler {
   #earlyRequestCount = 0;
   /** Requests being served, and what ends each. */
   readonly #running = new Map<Promise<void>, AbortController>();
+  readonly #begun = new BegunPieces(() => performance.now());
   #isClosing = false;
+  /** No rest of a piece is waited for any more. */
+  #isCut = false;
 
   constructor(options: {
     readonly source: PieceSource;
@@ -112,16 +119,26 @@ export class PieceHandler {
     }
   }
 
-  /** Takes no more requests, and waits for those that run; after `ms` they are cut. */
+  /** Takes no more requests but for the rest of pieces that have begun, and waits for what runs; after `ms` it is cut. */
   async finish(ms: number): Promise<void> {
     this.#isClosing = true;
-    const finished = Promise.all(this.#running.keys());
+    const finished = this.#finished();
     const expired = (): Error => new TransportError("ERR_CLOSED", "The server is closed");
     try {
       await within(finished, { ms, expired });
     } catch (error) {
+      this.#isCut = true;
       for (const controller of this.#running.values()) controller.abort(error);
       await finished;
+    }
+  }
+
+  async #finished(): Promise<void> {
+    for (;;) {
+      await Promise.all(this.#running.keys());
+      if (this.#running.size > 0) continue;
+      if (this.#isCut || this.#begun.expectedMs === 0) return;
+      await setTimeout(LOOK_MS);
     }
   }
 
@@ -136,7 +153,7 @@ export class PieceHandler {
     });
     if (this.#earlyRequestCount >= EARLY_REQUEST_COUNT_MAX) await connection.established;
     const { ip } = connection.remoteAddress;
-    const reason = busy ?? this.#busyReason(ip);
+    const reason = busy ?? this.#busyReason(ip, request);
     if (reason !== undefined) {
       const message = `Cannot serve piece: ${reason}`;
       await this.#taken(stream.end(encodeRefusal({ code: "ERR_PARENT_BUSY", message })));
@@ -154,8 +171,8 @@ export class PieceHandler {
     });
   }
 
-  #busyReason(ip: string): string | undefined {
-    if (this.#isClosing) return "it is closing";
+  #busyReason(ip: string, request: PieceRequest): string | undefined {
+    if (this.#isCut || (this.#isClosing && !this.#begun.has(ip, request))) return "it is closing";
     const excess = this.#requests.excess(ip);
     if (excess === undefined) return undefined;
     return excess === "all"
@@ -202,9 +219,12 @@ export class PieceHandler {
       reader.reclaimed?.addEventListener("abort", () => controller.abort(reader.reclaimed?.reason));
       announcedAt = performance.now();
       const { length } = clipByteRange(request.range, reader.piece.length);
+      this.#begun.note(childIp, request, reader.piece.length);
       const sending = this.#send(stream, reader, length);
       await unlessAborted(sending, signal, () => stream.reset(StreamCode.Closing));
+      this.#begun.note(childIp, request, reader.piece.length);
     } catch (error) {
+      this.#begun.forget(childIp, request);
       if (signal.aborted) stream.reset(StreamCode.Closing);
       else if (announcedAt === undefined) await refuse(stream, error);
       else await failLate(stream, announcedAt);
