@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { formatReplay, writeFailure } from "./engine/failure-file.ts";
+import { judgeShortRun } from "./engine/judge-memory.ts";
 import { memoryDirectory } from "./engine/memory-directory.ts";
 import { runWorkers } from "./engine/run-worker.ts";
 import { countsOf, TARGET_NAMES } from "./targets.ts";
@@ -22,10 +23,10 @@ afterAll(async () => {
 describe("a short run of the fuzzer", () => {
   // Most of the time of most of them is spent waiting.
   it.concurrent.each(TARGET_NAMES)(
-    "finds nothing in %s, nor in its corpus",
+    "finds nothing in %s, nor in its corpus, and has no memory swell",
     { timeout: 300_000 },
     async (target) => {
-      const { failures, progress } = await runWorkers({
+      const { failures, progress, memory } = await runWorkers({
         target,
         starts: STARTS,
         unitCountMax: countsOf(target).short,
@@ -41,6 +42,7 @@ describe("a short run of the fuzzer", () => {
         told.push(`${failure.kind}: ${failure.message}\n${formatReplay(target, path)}`);
       }
       expect(told.join("\n\n")).toBe("");
+      expect(judgeShortRun(memory)).toBeUndefined();
       expect(progress.unitCount).toBeGreaterThanOrEqual(countsOf(target).short);
     },
   );

@@ -16,7 +16,7 @@ const TARGETS: Readonly<Record<string, TargetCounts & { load(): Promise<FuzzTarg
     load: async () => (await import("./targets/vortex.ts")).vortex,
   },
   config: {
-    short: 100,
+    short: 250,
     usual: 10_000,
     full: 50_000,
     load: async () => (await import("./targets/config.ts")).config,

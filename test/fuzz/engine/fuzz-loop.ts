@@ -74,6 +74,7 @@ export class FuzzLoop {
     if (this.#bases.length === 0) this.#bases = [new Uint8Array(0)];
     // Those after a crash have been through the corpus.
     if (order.firstNumber === 0) await this.#runBases();
+    await this.#look();
     const sampleCountMax = this.#sampleCountMax;
     while (!this.#isOver) {
       await this.#runGroup(this.#nextGroup());
@@ -319,7 +320,9 @@ export class FuzzLoop {
     await this.#checkUp([]);
     globalThis.gc?.();
     const { rss, heapUsed, arrayBuffers } = process.memoryUsage();
-    const sample = { unitCount: this.#unitCount, rss, held: heapUsed + arrayBuffers };
+    // In KiB, whatever the platform.
+    const peak = process.resourceUsage().maxRSS * 1024;
+    const sample = { unitCount: this.#unitCount, rss, peak, held: heapUsed + arrayBuffers };
     this.#init.report({ kind: "memory", sample });
     this.#sampleCount++;
   }

@@ -3,7 +3,9 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { TRAPS } from "../targets.ts";
+import { addToCorpus } from "./corpus.ts";
 import { readInputs, writeFailure } from "./failure-file.ts";
+import { judgeShortRun } from "./judge-memory.ts";
 import { memoryDirectory } from "./memory-directory.ts";
 import { type FuzzOrder, replay, runWorkers } from "./run-worker.ts";
 
@@ -76,6 +78,15 @@ describe("runWorkers", { timeout }, () => {
     expect(inputs.map(String)).toEqual(["!break"]);
     expect(progress.unitCount).toBeGreaterThanOrEqual(100);
     expect((await replay(inputs, orderFor(TRAPS, 1))).map(({ kind }) => kind)).toEqual(["broken"]);
+  });
+
+  it("shows that inputs are kept in memory, also in a short run", async () => {
+    const corpusDirectory = join(temporaryDirectory, "hoard");
+    await addToCorpus(corpusDirectory, Buffer.from("!hoard"));
+    const { memory } = await runWorkers({ ...orderFor(TRAPS, 300), corpusDirectory });
+    expect(judgeShortRun(memory)).toMatch(/^memory of the process has grown/);
+    const flat = await runWorkers(orderFor(TRAPS, 300));
+    expect(judgeShortRun(flat.memory)).toBeUndefined();
   });
 
   it("looks at which code is reached, and keeps inputs that reach more", async () => {

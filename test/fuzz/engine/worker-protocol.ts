@@ -47,6 +47,8 @@ export interface MemorySample {
   readonly unitCount: number;
   /** Of the process, in bytes. */
   readonly rss: number;
+  /** The most that it has been so far. */
+  readonly peak: number;
   /** Of JavaScript's objects and buffers, after a collection, in bytes. */
   readonly held: number;
 }

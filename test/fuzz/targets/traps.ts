@@ -31,7 +31,10 @@ async function run(input: Uint8Array): Promise<void> {
   const startMs = processorMs();
   while (text.includes("!work") && processorMs() < startMs + 300);
   if (text.includes("!leave")) setInterval(() => {}, 1_000);
+  if (text.includes("!hoard")) HOARD.push(Buffer.alloc(32 * 2 ** 20, 1));
 }
+
+const HOARD: Buffer[] = [];
 
 function processorMs(): number {
   const { user, system } = process.cpuUsage();
