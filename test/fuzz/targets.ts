@@ -75,6 +75,18 @@ const TARGETS: Readonly<Record<string, TargetCounts & { load(): Promise<FuzzTarg
     full: 100_000,
     load: async () => (await import("./targets/rpc-messages.ts")).rpcMessages,
   },
+  "scheduler-messages": {
+    short: 200,
+    usual: 20_000,
+    full: 100_000,
+    load: async () => (await import("./targets/scheduler-messages.ts")).schedulerMessages,
+  },
+  "rpc-answers": {
+    short: 300,
+    usual: 20_000,
+    full: 100_000,
+    load: async () => (await import("./targets/rpc-answers.ts")).rpcAnswers,
+  },
   "quic-sessions": {
     short: 128,
     usual: 10_000,
