@@ -31,6 +31,8 @@ const HISTORY_COUNT_MAX = 16;
  * in a row.
  */
 const LOSS_COUNT_MAX = 3;
+/** From then on nothing is lost: what is repeated is waited for twice as long each time, and an input has its minute. Milliseconds. */
+const LOSS_MS = 5_000;
 
 class PathFuzz implements OpenTarget {
   readonly examples: readonly Uint8Array[] = EXAMPLES;
@@ -122,6 +124,7 @@ class MangledPath {
   #handshakeLossCount = 0;
   /** Since the last one that has passed. */
   #lossCount = 0;
+  readonly #startedAtMs = performance.now();
 
   constructor(network: MemoryNetwork, choices: Choices) {
     this.#network = network;
@@ -135,6 +138,7 @@ class MangledPath {
       return true;
     }
     if (isOfHandshake(datagram)) return ++this.#handshakeLossCount > LOSS_COUNT_MAX;
+    if (performance.now() - this.#startedAtMs > LOSS_MS) return true;
     return ++this.#lossCount > LOSS_COUNT_MAX;
   }
 
@@ -191,7 +195,8 @@ class MangledPath {
 
   #inject(datagram: Datagram): void {
     this.count++;
-    if (datagram.bytes.byteLength > 0) this.#network.inject(datagram);
+    if (datagram.bytes.byteLength === 0 || namesVersions(datagram)) return;
+    this.#network.inject(datagram);
   }
 
   async #injectLater(datagram: Datagram, turns: number): Promise<void> {
@@ -203,6 +208,15 @@ class MangledPath {
 /** Its header is a long one. */
 function isOfHandshake({ bytes }: Datagram): boolean {
   return ((bytes[0] ?? 0) & 0x80) !== 0;
+}
+
+/**
+ * Whether it says which versions a server has. Nothing protects that, not even a checksum: a client that is told of none that it knows must
+ * give up (RFC 9000, section 6.2), whoever says so.
+ */
+function namesVersions(datagram: Datagram): boolean {
+  const { bytes } = datagram;
+  return isOfHandshake(datagram) && bytes.byteLength >= 5 && bytes.readUInt32BE(1) === 0;
 }
 
 function bend(bytes: Buffer, choices: Choices): Buffer {
