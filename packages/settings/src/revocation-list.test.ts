@@ -80,7 +80,7 @@ describe("loadRevocationList", () => {
     await expect(loadRevocationList(missing, "security.revoked")).rejects.toThrow(/ENOENT/);
     const large = join(dir, "large.txt");
     await writeFile(large, `5A\n${"#".repeat(4 * 2 ** 20 - 3)}`);
-    expect(await loadRevocationList(large, "security.revoked")).toEqual(["5A"]);
+    expect(await loadRevocationList(large, "security.revoked")).toMatchObject({ serials: ["5A"] });
     for (const length of [4 * 2 ** 20 + 1, 2 ** 40]) {
       await truncate(large, length);
       await expect(loadRevocationList(large, "security.revoked")).rejects.toThrow(
