@@ -28,7 +28,7 @@ export interface TlsFilesOptions {
   readonly logger: TlsFilesLogger;
   /** Milliseconds since 1970; default the system's clock. */
   readonly now?: (() => number) | undefined;
-  /** How long a set that does not fit may need to be complete, in milliseconds; default 1 000. */
+  /** How long a set that does not fit, or a list that has lost some, may need to be complete, in milliseconds; default 1 000. */
   readonly settleMs?: number | undefined;
 }
 
@@ -74,6 +74,7 @@ const SETTLE_MS = 1_000;
 class WatchedTlsFiles implements TlsFiles {
   readonly #options: TlsFilesOptions;
   readonly #now: () => number;
+  readonly #settleMs: number;
   readonly #stores = new Map<string, TlsStore>();
   /** What was said of each file set, as long as it is so. */
   readonly #complaints = new Map<string, Complaint>();
@@ -81,8 +82,8 @@ class WatchedTlsFiles implements TlsFiles {
   readonly #warnedAtMs = new Map<string, number>();
   readonly #known = new WeakMap<TlsIdentity, readonly CertificateInUse[]>();
   #serials: readonly string[] = [];
-  /** The list as it was found the last time, if it had lost some of them. */
-  #shrunkTo: string | undefined;
+  /** The list as it was found the last time, if it had lost some of them, and since when it has been so, as `performance.now()` has it. */
+  #shrunk: { readonly text: string; readonly sinceMs: number } | undefined;
   #taken = 0;
   #refused = 0;
   #looking: Promise<void> | undefined;
@@ -94,6 +95,7 @@ class WatchedTlsFiles implements TlsFiles {
 
   constructor(options: TlsFilesOptions) {
     this.#options = options;
+    this.#settleMs = options.settleMs ?? SETTLE_MS;
     this.#now = options.now ?? Date.now;
   }
 
@@ -180,8 +182,9 @@ class WatchedTlsFiles implements TlsFiles {
   }
 
   /**
-   * Whom it names is revoked at once. Whom it does not name any more is trusted again only when it is the same at the next look, and its
-   * last line has an end: a list that is being copied, or did not fit on the disk, lets nobody in.
+   * Whom it names is revoked at once. Whom it does not name any more is trusted again only when it has been the same for a while, and its
+   * last line has an end: a list that is being copied, or did not fit on the disk, lets nobody in. Looks do not count: the system tells of
+   * each write.
    *
    * @returns whether it says something else than before
    */
@@ -193,9 +196,8 @@ class WatchedTlsFiles implements TlsFiles {
       const { serials, isWhole } = await loadRevocationList(path, setting);
       const listed = new Set(serials);
       const missing = known.filter((one) => !listed.has(one));
-      const text = serials.join();
-      const isBelieved = missing.length === 0 || (isWhole && this.#shrunkTo === text);
-      this.#shrunkTo = missing.length === 0 ? undefined : text;
+      const isBelieved = missing.length === 0 || (this.#hasLasted(serials.join()) && isWhole);
+      if (isBelieved) this.#shrunk = undefined;
       const isShorter = isBelieved && missing.length > 0;
       this.#serials = isBelieved ? serials : [...serials, ...missing];
       const isNew = isShorter || this.#serials.length > known.length;
@@ -212,9 +214,17 @@ class WatchedTlsFiles implements TlsFiles {
       else this.#complain(setting, cutShort(path, setting, missing.length));
       return isNew;
     } catch (error) {
+      this.#shrunk = undefined;
       this.#complain(setting, error);
       return false;
     }
+  }
+
+  /** Whether a list that has lost some has been like this for `settleMs`. */
+  #hasLasted(text: string): boolean {
+    const nowMs = performance.now();
+    if (this.#shrunk?.text !== text) this.#shrunk = { text, sinceMs: nowMs };
+    return nowMs - this.#shrunk.sinceMs >= this.#settleMs;
   }
 
   async #lookAt(section: TlsSection, store: TlsStore, isListNew: boolean): Promise<void> {
@@ -273,7 +283,7 @@ class WatchedTlsFiles implements TlsFiles {
     this.#settleTimer ??= setTimeout(() => {
       this.#settleTimer = undefined;
       void this.look();
-    }, this.#options.settleMs ?? SETTLE_MS).unref();
+    }, this.#settleMs).unref();
   }
 
   #settled(subject: string): void {
