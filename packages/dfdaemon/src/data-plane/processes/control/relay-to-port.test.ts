@@ -76,6 +76,21 @@ it("has either side hear that the other one broke off", async () => {
   await once(other, "close");
 });
 
+it("does not keep a child that takes nothing, nor one that has all and never ends", async () => {
+  const port = await listen((socket) => socket.resume().end(Buffer.alloc(32 * 2 ** 20)));
+  const closed: Promise<unknown>[] = [];
+  const relay = await listen((socket) => {
+    closed.push(once(socket, "close"));
+    relayToPort(socket, { ip: IP, port }, 100);
+  });
+  const silent = await dial(relay);
+  await expect.poll(() => closed.length).toBe(1);
+  (await dial(relay)).resume();
+  await expect.poll(() => closed.length).toBe(2);
+  await Promise.all(closed);
+  expect(silent.bytesRead).toBeLessThan(32 * 2 ** 20);
+});
+
 it("ends a connection to a port where nobody listens", async () => {
   const port = await listen(() => {});
   servers.pop()!.close();
