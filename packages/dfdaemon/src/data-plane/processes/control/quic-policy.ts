@@ -1,6 +1,6 @@
-/** Ends older than this are forgotten. Milliseconds. */
-const MEMORY_MS = 10 * 60_000;
-/** So many ends in `MEMORY_MS`, and QUIC is left out: its libraries are the only native code that moves content. */
+import { RecentEnds } from "./recent-ends.ts";
+
+/** So many recent ends, and QUIC is left out: its libraries are the only native code that moves content. */
 const END_COUNT = 3;
 
 /**
@@ -9,7 +9,7 @@ const END_COUNT = 3;
  */
 export class QuicPolicy {
   readonly #onLeftOut: (endCount: number) => void;
-  #endsMs: number[] = [];
+  readonly #ends = new RecentEnds();
   #isLeftOut = false;
 
   /** @param onLeftOut called once: from now on it is left out, until the daemon is started anew */
@@ -23,9 +23,9 @@ export class QuicPolicy {
 
   /** One of them has ended. */
   ended(nowMs: number): void {
-    this.#endsMs = [...this.#endsMs.filter((atMs) => nowMs - atMs < MEMORY_MS), nowMs];
-    if (this.#isLeftOut || this.#endsMs.length < END_COUNT) return;
+    const endCount = this.#ends.add(nowMs);
+    if (this.#isLeftOut || endCount < END_COUNT) return;
     this.#isLeftOut = true;
-    this.#onLeftOut(this.#endsMs.length);
+    this.#onLeftOut(endCount);
   }
 }

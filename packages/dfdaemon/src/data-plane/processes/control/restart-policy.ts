@@ -1,5 +1,5 @@
-/** Ends older than this are forgotten. Milliseconds. */
-const MEMORY_MS = 10 * 60_000;
+import { RecentEnds } from "./recent-ends.ts";
+
 /** Of the pauses before a restart, after the second in a row. Doubled each time. Milliseconds. */
 const FIRST_PAUSE_MS = 250;
 const PAUSE_MAX_MS = 15_000;
@@ -12,12 +12,11 @@ export interface Restart {
 
 /** When a process that ended is started again. */
 export class RestartPolicy {
-  #endsMs: number[] = [];
+  readonly #ends = new RecentEnds();
 
   /** The first two restarts in a while are immediate: nobody is to wait longer than it takes. */
   ended(nowMs: number): Restart {
-    this.#endsMs = [...this.#endsMs.filter((atMs) => nowMs - atMs < MEMORY_MS), nowMs];
-    const endCount = this.#endsMs.length;
+    const endCount = this.#ends.add(nowMs);
     const pauseMs =
       endCount <= 2 ? 0 : Math.min(FIRST_PAUSE_MS * 2 ** (endCount - 3), PAUSE_MAX_MS);
     return { pauseMs, endCount };
