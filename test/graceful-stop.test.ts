@@ -4,6 +4,7 @@ import { createSchedulerClient } from "@damselfly/rpc";
 import { encodePacket, Tag } from "@damselfly/vortex";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { findFreePort } from "../packages/dfdaemon/src/testing/running-daemon.ts";
+import { accepts } from "./support/accepts.ts";
 import {
   LOOPBACK,
   sha256,
@@ -132,7 +133,7 @@ describe("a daemon that is told to stop", () => {
       seed.child.kill("SIGTERM");
       for (const port of [seed.tcpPort, seed.uploadPort]) {
         await eventually("a port that is closed", async () =>
-          (await isOpen(port)) ? undefined : true,
+          (await accepts(port)) ? undefined : true,
         );
       }
       // It has not ended: there is still the child.
@@ -147,16 +148,3 @@ describe("a daemon that is told to stop", () => {
     },
   );
 });
-
-/** Whether somebody is taken in there. */
-async function isOpen(port: number): Promise<boolean> {
-  const socket = connect(port, LOOPBACK);
-  try {
-    await once(socket, "connect");
-    return true;
-  } catch {
-    return false;
-  } finally {
-    socket.destroy();
-  }
-}

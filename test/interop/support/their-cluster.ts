@@ -1,7 +1,4 @@
-import { once } from "node:events";
-import { existsSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
-import { connect } from "node:net";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import {
@@ -12,6 +9,7 @@ import {
   type RunningDaemon,
 } from "../../support/daemon.ts";
 import type { Child, Exit } from "../../support/child.ts";
+import { accepts } from "../../support/accepts.ts";
 import { eventually } from "../../support/eventually.ts";
 import type { ForeignBinaries } from "./foreign-binaries.ts";
 import { takeFreePorts } from "./free-ports.ts";
@@ -253,20 +251,6 @@ async function untilListening(child: Child, targets: readonly (string | number)[
       if (child.exit !== undefined) throw new Error(`it ended early\n${child.tail()}`);
       return (await accepts(target)) ? true : undefined;
     });
-  }
-}
-
-async function accepts(target: string | number): Promise<boolean> {
-  if (typeof target === "string" && !existsSync(target)) return false;
-  const socket =
-    typeof target === "string" ? connect(target) : connect({ host: LOOPBACK, port: target });
-  try {
-    await once(socket, "connect");
-    return true;
-  } catch {
-    return false;
-  } finally {
-    socket.destroy();
   }
 }
 
