@@ -5,6 +5,8 @@ import { eventually } from "./eventually.ts";
 
 /** How long a daemon runs that is let run for a moment. Milliseconds. */
 const MOMENT_MS = 10;
+/** Between two looks at what a daemon says: it answers fifty a second. Milliseconds. */
+const LOOK_MS = 50;
 
 /** The processes that move content for a daemon: those that it has started, less those that have ended. The last one serves. */
 function workerOf({ log }: RunningDaemon): number | undefined {
@@ -29,6 +31,7 @@ export function thaw(daemon: RunningDaemon): void {
 /** What a daemon says at `GET /api/tasks`. */
 export async function tasksOf(statsPort: number): Promise<readonly TaskReport[]> {
   const response = await fetch(`http://${LOOPBACK}:${statsPort}/api/tasks`);
+  if (!response.ok) throw new Error(`/api/tasks answers ${response.status}`);
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- it is the test that checks it
   return (await response.json()) as readonly TaskReport[];
 }
@@ -50,7 +53,7 @@ export async function freezeMidPiece(parent: RunningDaemon, statsPort: number): 
       const pieces = task?.transfer?.pieces ?? [];
       // What is on its way still comes.
       if (pieces.some(({ silentMs }) => silentMs < 600)) {
-        await sleep(MOMENT_MS);
+        await sleep(LOOK_MS);
         continue;
       }
       const begun = pieces.filter(
