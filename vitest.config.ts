@@ -9,6 +9,8 @@ export default defineConfig({
     exclude: [...configDefaults.exclude, "test/interop/**"],
     testTimeout: 30_000,
     hookTimeout: 30_000,
+    // What is waited for comes; how soon is the machine's matter.
+    expect: { poll: { timeout: 20_000 } },
     // Real sockets and processes on two cores: more workers only make each other late.
     maxWorkers: 2,
     coverage: {

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { crc32 } from "node:zlib";
 
-import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
 
 import { contentOf } from "../test-support/fixture.ts";
 import { DigestThread, ThreadLost } from "./digest-thread.ts";
@@ -86,7 +86,7 @@ describe("DigestThread", () => {
   it("ends when it is not needed for a while, and begins again", async () => {
     const brief = new DigestThread({ idleMs: 1 });
     const lost = brief.open("sha256");
-    await vi.waitFor(() => expect(brief.isRunning).toBe(false));
+    await expect.poll(() => brief.isRunning).toBe(false);
     await expect(lost.finish()).rejects.toBeInstanceOf(ThreadLost);
     const digest = new DigestThread({ idleMs: 60_000 });
     const whole = digest.open("sha256");

@@ -383,10 +383,11 @@ describe("an output that its user changes", () => {
     })();
     try {
       // As its callers do: fetch what is missing, ask again. From the first repair on the user has a file of his own.
-      await vi.waitFor(async () => {
+      const repair = async (): Promise<void> => {
         await fill(task, CONTENT);
         await task.output(fixture.path("again"));
-      });
+      };
+      await vi.waitFor(repair, { timeout: 20_000 });
       expect(await bytesAt("again")).toEqual(CONTENT);
     } finally {
       stopped.abort();

@@ -58,7 +58,7 @@ describe("content that is handed on", () => {
   /** The whole file is here. */
   beforeEach(async () => {
     await node.download();
-    await vi.waitFor(async () => expect((await storedTask()).sealed).toBe(true));
+    await expect.poll(async () => (await storedTask()).sealed).toBe(true);
     cluster.origin.servedLength = 0;
   });
 
@@ -128,7 +128,7 @@ describe("content that is handed on", () => {
     expect(assembled(handed).equals(cluster.origin.content.subarray(0, 9 * PIECE_LENGTH))).toBe(
       true,
     );
-    await vi.waitFor(() => expect(localContent.usedLength).toBe(0));
+    await expect.poll(() => localContent.usedLength).toBe(0);
   });
 
   it("ends when what was fetched again is damaged each time", async () => {
@@ -148,7 +148,7 @@ describe("content that is handed on", () => {
         true,
       );
     }
-    await vi.waitFor(() => expect(localContent.usedLength).toBe(0));
+    await expect.poll(() => localContent.usedLength).toBe(0);
   });
 
   it("begins anew, and says so, when the origin has another file by now", async () => {
@@ -196,7 +196,7 @@ describe("content that is handed on", () => {
       if (count === 3) await node.storage.deleteTask(TASK_ID);
     });
     expect(handed.failure).toMatchObject({ code: "ERR_ORIGIN_UNSTABLE" });
-    await vi.waitFor(() => expect(localContent.usedLength).toBe(0));
+    await expect.poll(() => localContent.usedLength).toBe(0);
   });
 
   it("ends, and leaves nothing, when whoever takes it leaves while a piece is fetched again", async () => {
@@ -214,8 +214,8 @@ describe("content that is handed on", () => {
     left.abort(new Error("enough"));
     answered.resolve();
     expect((await taking).failure).toMatchObject({ message: "enough" });
-    await vi.waitFor(() => expect(node.manager.activeCount).toBe(0));
-    await vi.waitFor(() => expect(localContent.usedLength).toBe(0));
+    await expect.poll(() => node.manager.activeCount).toBe(0);
+    await expect.poll(() => localContent.usedLength).toBe(0);
   });
 
   it("is compared with the digest that was named, also when it is damaged after it was given", async () => {
@@ -238,7 +238,7 @@ describe("content that is handed on as it comes", () => {
       if (isDamaged || position !== LENGTH - PIECE_LENGTH + 30_000) return;
       isDamaged = true;
       const task = await storedTask();
-      await vi.waitFor(() => expect(task.pieces.size).toBe(PIECE_COUNT - 1));
+      await expect.poll(() => task.pieces.size).toBe(PIECE_COUNT - 1);
       for (const number of [2, 9]) await damage(number);
       written.resolve();
     };
@@ -263,9 +263,7 @@ describe("content that is handed on as it comes", () => {
       cluster.origin.content = changed;
       cluster.origin.etag = '"2"';
       whole = node.download({ revalidate: true });
-      await vi.waitFor(async () =>
-        expect((await storedTask())?.facts.contentVersion).toContain("2"),
-      );
+      await expect.poll(async () => (await storedTask())?.facts.contentVersion).toContain("2");
       held.resolve();
     });
     await whole;
@@ -277,7 +275,7 @@ describe("content that is handed on as it comes", () => {
     const handed = await take(ask(), async (count) => {
       if (count !== 1) return;
       const task = await storedTask();
-      await vi.waitFor(() => expect(task.complete).toBe(true));
+      await expect.poll(() => task.complete).toBe(true);
       await damage(13);
       expect(await task.verify([13])).toEqual([]); // the look before it has dropped it
       expect(task.pieces.has(13)).toBe(false);
