@@ -183,15 +183,18 @@ function droppings(daemon: RunningDaemon, hostId: string): LogLine[] {
 
 describe.each(PROTOCOLS)("a parent that, over %s,", (protocol) => {
   let daemon: RunningDaemon;
+  /** Waits no longer than a second for the announcement of a piece: for those who do not announce any. */
+  let hasty: RunningDaemon;
 
   beforeAll(async () => {
-    daemon = await cluster.startDaemon({
-      name: protocol,
-      protocol,
-      scheduler: scheduler.address,
+    const common = { protocol, scheduler: scheduler.address } as const;
+    daemon = await cluster.startDaemon({ ...common, name: protocol });
+    hasty = await cluster.startDaemon({
+      ...common,
+      name: `${protocol}-hasty`,
       settings: { "download.pieceTimeout": "1s" },
     });
-    await untilAnnounced(scheduler, [daemon]);
+    await untilAnnounced(scheduler, [daemon, hasty]);
   });
 
   // Over TCP what follows a piece is none of it, as with Dragonfly: it costs the connection.
@@ -200,10 +203,11 @@ describe.each(PROTOCOLS)("a parent that, over %s,", (protocol) => {
   it.concurrent.each(lies)("%s is dropped, and the file is right", async (_, lie, reason) => {
     const options = about(lie);
     await using liar = await openLiar(options);
-    const got = await cluster.fetch(options.url, { daemon });
+    const child = lie === nothing ? hasty : daemon;
+    const got = await cluster.fetch(options.url, { daemon: child });
     expect(got).toMatchObject({ sha256: SHA256, fromOrigin: LENGTH, fromParents: {} });
     expect(liar.asked.length).toBeGreaterThan(0);
-    const [dropping, ...others] = droppings(daemon, liar.hostId);
+    const [dropping, ...others] = droppings(child, liar.hostId);
     expect(dropping?.msg).toMatch(reason);
     expect(others).toEqual([]);
   });
