@@ -37,9 +37,14 @@ export const rpcAnswers: FuzzTarget = {
 };
 
 const STEP_COUNT_MAX = 8;
-/** As a parent that says nothing is left, and a scheduler. Milliseconds. */
-const SILENCE_MS = 200;
-const PATIENCE_MS = 600;
+/** How long a parent may be silent, and any answer may take. Milliseconds. */
+interface Patience {
+  readonly silenceMs: number;
+  readonly answerMs: number;
+}
+const HASTY: Patience = { silenceMs: 200, answerMs: 600 };
+/** Good ones have all the time that a busy machine needs. */
+const PATIENT: Patience = { silenceMs: 20_000, answerMs: 25_000 };
 const HOST_ID = "127.0.0.1-fuzz";
 const CONTENT_VERSION = "1";
 const PIECE_NUMBERS = [0, 1, 2, 3, 4];
@@ -49,18 +54,11 @@ class AnswerFuzz implements OpenTarget {
   readonly dictionary: readonly Uint8Array[] = PROTOBUF_WORDS;
   readonly #server: HostileServer;
   readonly #clients = new UploadClients({});
-  readonly #channel: RpcParentChannel;
   readonly #scheduler: SchedulerClient;
   #count = 0;
 
   private constructor(server: HostileServer) {
     this.#server = server;
-    this.#channel = new RpcParentChannel({
-      clients: this.#clients,
-      hostId: HOST_ID,
-      policy: { tls: false, plainPeers: true },
-      silenceMs: SILENCE_MS,
-    });
     this.#scheduler = createSchedulerClient({ ip: "127.0.0.1", port: server.port });
   }
 
@@ -69,12 +67,12 @@ class AnswerFuzz implements OpenTarget {
   }
 
   async run(input: Uint8Array): Promise<void> {
-    await this.#ask(input);
+    await this.#ask(input, HASTY);
   }
 
   /** Who has been lied to before believes good answers. */
   async check(): Promise<void> {
-    const heard = [await this.#ask(GOOD_PARENT), await this.#ask(GOOD_SCHEDULER)];
+    const heard = [await this.#ask(GOOD_PARENT, PATIENT), await this.#ask(GOOD_SCHEDULER, PATIENT)];
     const kinds = heard.map((events) => events.map(({ kind }) => kind).join());
     assertHolds(kinds[0] === "address,piece", () => `a good parent says ${kinds[0]}`);
     assertHolds(kinds[1] === "parents", () => `a good scheduler says ${kinds[1]}`);
@@ -86,17 +84,23 @@ class AnswerFuzz implements OpenTarget {
     await this.#server.close();
   }
 
-  async #ask(input: Uint8Array): Promise<readonly { readonly kind: string }[]> {
+  async #ask(input: Uint8Array, patience: Patience): Promise<readonly { readonly kind: string }[]> {
     // By this the server knows which answer is whose.
     const taskId = (this.#count++).toString(16).padStart(64, "0");
     using _answer = this.#server.answerSo(taskId, input);
     return isForParent(new Choices(input))
-      ? await this.#askParent(taskId)
-      : await this.#askScheduler(taskId);
+      ? await this.#askParent(taskId, patience)
+      : await this.#askScheduler(taskId, patience);
   }
 
-  async #askParent(taskId: string): Promise<readonly ParentEvent[]> {
-    const signal = AbortSignal.timeout(PATIENCE_MS);
+  async #askParent(taskId: string, patience: Patience): Promise<readonly ParentEvent[]> {
+    const channel = new RpcParentChannel({
+      clients: this.#clients,
+      hostId: HOST_ID,
+      policy: { tls: false, plainPeers: true },
+      silenceMs: patience.silenceMs,
+    });
+    const signal = AbortSignal.timeout(patience.answerMs);
     const query = {
       taskId,
       pieceNumbers: PIECE_NUMBERS,
@@ -112,13 +116,13 @@ class AnswerFuzz implements OpenTarget {
       port: this.#server.port,
       digests: new Map(),
     };
-    const events = await collect(this.#channel.syncPieces(parent, query), "ERR_PARENT", signal);
+    const events = await collect(channel.syncPieces(parent, query), "ERR_PARENT", signal);
     for (const [index, event] of events.entries()) assertParentEvent(event, index);
     return events;
   }
 
-  async #askScheduler(taskId: string): Promise<readonly ScheduleEvent[]> {
-    const signal = AbortSignal.timeout(PATIENCE_MS);
+  async #askScheduler(taskId: string, patience: Patience): Promise<readonly ScheduleEvent[]> {
+    const signal = AbortSignal.timeout(patience.answerMs);
     await using session = new RpcPeerSession(
       this.#scheduler,
       { ...REGISTRATION, taskId },
