@@ -1,3 +1,4 @@
+import { randomInt } from "node:crypto";
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { once } from "node:events";
@@ -10,6 +11,7 @@ import type { Logger } from "../logger.ts";
 import { runDaemon, type RunningDaemon } from "../run.ts";
 
 const LOOPBACK = "127.0.0.1";
+const PORT_ATTEMPTS_MAX = 100;
 
 /** A daemon that runs in the process of the test, on free ports of the loopback. */
 export interface DaemonInTest extends RunningDaemon {
@@ -58,14 +60,24 @@ export async function openDaemonBench(): Promise<DaemonBench> {
   };
 }
 
-/** A port that was free a moment ago, for what does not say which one it got. */
+/**
+ * A port that was free a moment ago, for what does not say which one it got. Below those that Linux gives out by itself, so that nobody is
+ * given it meanwhile.
+ */
 export async function findFreePort(): Promise<number> {
-  const server = createServer().listen(0, LOOPBACK);
-  await once(server, "listening");
-  const address = server.address();
-  server.close();
-  if (address === null || typeof address === "string") throw new TypeError("expected a TCP port");
-  return address.port;
+  for (let attempt = 0; attempt < PORT_ATTEMPTS_MAX; attempt += 1) {
+    const port = 20_000 + randomInt(12_000);
+    const server = createServer().listen(port, LOOPBACK);
+    try {
+      await once(server, "listening");
+    } catch {
+      continue; // somebody else's
+    }
+    server.close();
+    await once(server, "close");
+    return port;
+  }
+  throw new Error("Cannot find a free port: each that was tried is taken");
 }
 
 async function issueIdentity(authority: Authority, name: string): Promise<TlsIdentity> {
