@@ -156,6 +156,23 @@ describe("openTlsFiles", () => {
     ]);
   });
 
+  it("says that files can be used again that were replaced one after the other", async () => {
+    const files = await open();
+    await put(await authority.issue({ validUntil: new Date(Date.now() - DAY_MS) }));
+    await files.look();
+    await files.look();
+    expect(log).toEqual([expect.stringMatching(/expired/)]);
+    const next = await authority.issue();
+    await writeFile(join(dir, "node.pem"), next.cert);
+    await files.look();
+    await writeFile(join(dir, "node-key.pem"), next.key);
+    await files.look();
+    expect(log.slice(1)).toEqual([
+      "info the files of security can be used again",
+      expect.stringMatching(/^info a new certificate is in use/),
+    ]);
+  });
+
   it("says nothing of files that do not fit for a moment only", async () => {
     const files = await open({ settleMs: 1 });
     const next = await authority.issue();

@@ -269,7 +269,7 @@ class WatchedTlsFiles implements TlsFiles {
     const fault = message.replace(/, it is now .*$/, "");
     const known = this.#complaints.get(subject);
     if (known?.fault !== fault) {
-      this.#complaints.set(subject, { fault, isSaid: false });
+      this.#complaints.set(subject, { fault, isSaid: false, isOwed: isToBeLifted(known) });
       this.#lookAgainSoon();
       return;
     }
@@ -289,7 +289,7 @@ class WatchedTlsFiles implements TlsFiles {
   #settled(subject: string): void {
     const known = this.#complaints.get(subject);
     this.#complaints.delete(subject);
-    if (known?.isSaid === true)
+    if (isToBeLifted(known))
       this.#options.logger.info({ subject }, `the files of ${subject} can be used again`);
   }
 
@@ -324,6 +324,13 @@ function cutShort(path: string, setting: string, missingCount: number): Settings
 interface Complaint {
   readonly fault: string;
   isSaid: boolean;
+  /** Another one had been said whose place it has taken. */
+  readonly isOwed: boolean;
+}
+
+/** Whether the log says that something is wrong, so that it has to say when that is over. */
+function isToBeLifted(known: Complaint | undefined): boolean {
+  return known !== undefined && (known.isSaid || known.isOwed);
 }
 
 function isSameTexts(one: TlsIdentity, other: TlsIdentity): boolean {
