@@ -138,7 +138,7 @@ describe("one port", async () => {
     ["says nothing", ""],
     ["says too little", "PR"],
   ])("closes who %s", async (_, words) => {
-    const { server, port } = await serve({ limits: { halfOpenMs: 50 } });
+    const { server, port } = await serve({ limits: { halfOpenMs: 1_000 } });
     const silent = await dial(port);
     silent.write(words);
     await once(silent.resume(), "close");
