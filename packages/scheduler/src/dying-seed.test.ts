@@ -52,5 +52,6 @@ describe("a seed that has everything and freezes", () => {
       for (const peer of reached) for (const child of peer.children) reached.add(child);
       expect(reached.size).toBe(childCount);
     },
+    60_000,
   );
 });
