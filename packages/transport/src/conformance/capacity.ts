@@ -92,10 +92,14 @@ export function testCapacity(
     await withFixture(open, { limits: { connectionCountMax: 1 } }, async (fixture, source) => {
       test.skip(fixture.openDownloader === undefined, "there is no second child");
       const other = (await fixture.openDownloader?.()) ?? fixture.downloader;
-      const request = source.add(0, { length: 4 * MIB });
+      // In use until it is let go: a system may take all of a piece at once, and then the connection is idle.
+      const held = createGate();
+      const pause = (): Promise<void> => held.opened;
+      const request = source.add(0, { length: 4 * MIB, pauseAt: 100_000, pause });
       const kept = await fixture.downloader.downloadPiece(fixture.parent, request);
       const refused = codeOf(other.downloadPiece(fixture.parent, request));
       expect(["ERR_PARENT_BUSY", "ERR_PARENT_UNREACHABLE"]).toContain(await refused);
+      held.open();
       expect(await readPiece(kept)).toBe(4 * MIB);
     });
   });
