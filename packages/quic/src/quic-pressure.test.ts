@@ -45,11 +45,16 @@ async function ask(connection: QuicConnection, text: string): Promise<string> {
   return (await readAll(stream)).toString();
 }
 
+/** Whom a long packet is for (RFC 9000, section 17.2). */
+function idOf(datagram: Buffer): Buffer {
+  return datagram.subarray(6, 6 + (datagram[5] ?? 0));
+}
+
 describe("QuicEndpoint under pressure", () => {
   it("has new diallers prove their address from a count of handshakes on", async () => {
     await withLimits({ retryHalfOpenCount: 2 }, async ({ server, relay, dialUnheard }) => {
       const dials = dialUnheard(3);
-      await expect.poll(() => server.stats().retryCount, { timeout: 10_000 }).toBe(1);
+      await expect.poll(() => server.stats().retryCount, { timeout: 10_000 }).toBeGreaterThan(0);
       expect(server.connectionCount).toBe(2);
       relay.release();
       for (const dial of dials) expect(await ask(await dial, "hello")).toBe("hello");
@@ -160,18 +165,23 @@ describe("QuicEndpoint under pressure", () => {
     await withLimits({ retryHalfOpenCount: 0 }, async ({ server, client }) => {
       const first = await client.dial(server.address);
       await expect.poll(() => first.ticket, { timeout: 10_000 }).toBeDefined();
+      const { retryCount } = server.stats();
       const connection = await client.dial(server.address, { ticket: first.ticket });
       expect(connection.isEarly).toBe(true);
       expect(await ask(connection, "hello")).toBe("hello");
-      expect(server.stats().retryCount).toBe(2);
+      expect(server.stats().retryCount).toBeGreaterThan(retryCount);
     });
   });
 
   it("takes a proof from nobody but the one who was asked", async () => {
     await withLimits({ retryHalfOpenCount: 0 }, async ({ server, client, relay }) => {
       await client.dial(relay.address);
-      const [, proof = Buffer.alloc(0)] = relay.fromClient;
+      // The proof goes to another id than what came before it, which may have been repeated.
+      const [initial = Buffer.alloc(0), ...later] = relay.fromClient;
+      const isProof = (datagram: Buffer): boolean => !idOf(datagram).equals(idOf(initial));
+      const proof = later.find(isProof) ?? Buffer.alloc(0);
       await expect.poll(() => server.stats().acceptedCount).toBe(1);
+      const { retryCount } = server.stats();
       const elsewhere = createSocket("udp4").bind(0, "127.0.0.2");
       await once(elsewhere, "listening");
       // The id is known as long as the connection is: another one, by the same proof, is none.
@@ -179,7 +189,7 @@ describe("QuicEndpoint under pressure", () => {
       changed[6] = (changed[6] ?? 0) ^ 1;
       elsewhere.send(changed, server.address.port, server.address.ip);
       await expect.poll(() => server.stats().droppedDatagramCount).toBe(1);
-      const unchanged = { connectionCount: 1, retryCount: 1, acceptedCount: 1 };
+      const unchanged = { connectionCount: 1, retryCount, acceptedCount: 1 };
       expect(server.stats()).toMatchObject(unchanged);
       elsewhere.close();
     });
