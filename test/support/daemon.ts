@@ -176,10 +176,15 @@ export class Cluster {
       readonly env?: Readonly<Record<string, string>>;
       readonly uid?: number;
       readonly gid?: number;
+      /** As a shell has it, `2>/dev/full`. */
+      readonly redirection?: string;
     } = {},
   ): Child {
-    const { name = program, env = {}, ...user } = options;
-    return this.run({ name, argv: [executable(program), ...args], env, ...user });
+    const { name = program, env = {}, redirection, ...user } = options;
+    const argv = [executable(program), ...args];
+    if (redirection === undefined) return this.run({ name, argv, env, ...user });
+    const redirected = ["-c", `exec "$0" "$@" ${redirection}`, process.execPath, ...argv];
+    return this.run({ name, command: "sh", argv: redirected, env, ...user });
   }
 
   /** Runs any program in the cluster's directory; it ends with the cluster. */

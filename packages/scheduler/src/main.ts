@@ -1,3 +1,4 @@
+import { openStderr } from "@damselfly/settings";
 import { runScheduler } from "./run-scheduler.ts";
 
 const controller = new AbortController();
@@ -16,9 +17,15 @@ process.on("SIGHUP", () => {
   else reload();
 });
 
+const stderr = openStderr();
+// A ready line that finds no room is no reason to serve nobody.
+process.stdout.on("error", (error: Error) => {
+  stderr.write(`dfscheduler: cannot write to stdout: ${error.message}\n`);
+});
+
 process.exitCode = await runScheduler(process.argv.slice(2), {
   stdout: process.stdout,
-  stderr: process.stderr,
+  stderr,
   stderrIsTerminal: process.stderr.isTTY,
   env: process.env,
   signal: controller.signal,

@@ -35,3 +35,4 @@ export {
   type LogOptions,
   openLog,
 } from "./open-log.ts";
+export { openStderr, type TextWriter } from "./open-stderr.ts";

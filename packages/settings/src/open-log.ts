@@ -4,6 +4,7 @@ import { Writable } from "node:stream";
 import { pino, type DestinationStream, type Logger, type StreamEntry } from "pino";
 import { build as buildPretty } from "pino-pretty";
 import { SettingsError } from "./errors.ts";
+import { openStderr, type TextWriter } from "./open-stderr.ts";
 import { openRotatingFile } from "./rotating-file.ts";
 import { serializeError } from "./serialize-error.ts";
 
@@ -25,8 +26,8 @@ export interface LogOptions {
   readonly console: boolean;
   /** Whether stderr is a terminal: without one its lines are JSON, unless `console` is true. */
   readonly isTerminal: boolean;
-  /** In place of the process's own stderr, for tests. */
-  readonly stderr?: { write(text: string): unknown } | undefined;
+  /** In place of the process's own stderr. Does not throw. */
+  readonly stderr?: TextWriter | undefined;
 }
 
 /**
@@ -35,11 +36,12 @@ export interface LogOptions {
  * @throws {SettingsError} `ERR_SETTINGS_FILE` when the directory's file cannot be written
  */
 export function openLog(options: LogOptions): Logger {
-  const { name, level, directory, console, isTerminal } = options;
+  const { name, level, directory, console, isTerminal, stderr = openStderr() } = options;
   const streams: StreamEntry[] = [];
-  if (directory !== undefined) streams.push({ level, stream: fileStream(directory, options) });
+  if (directory !== undefined)
+    streams.push({ level, stream: fileStream(directory, stderr, options) });
   if (console || directory === undefined) {
-    const stream = console || isTerminal ? prettyStream(options) : plainStream(options);
+    const stream = console || isTerminal ? prettyStream(stderr, isTerminal) : stderr;
     streams.push({ level, stream });
   }
   const serializers = { err: serializeError };
@@ -48,8 +50,6 @@ export function openLog(options: LogOptions): Logger {
     pino.multistream(streams),
   );
 }
-
-const STDERR = 2;
 
 /** Fields that would be secrets if anybody logged them; nobody should. */
 const REDACTED = [
@@ -63,7 +63,7 @@ const REDACTED = [
   "*.requestHeader",
 ];
 
-function fileStream(directory: string, options: LogOptions): DestinationStream {
+function fileStream(directory: string, stderr: TextWriter, options: LogOptions): DestinationStream {
   const { olderFilesMax = LOG_FILES_DEFAULT, fileLengthMax = LOG_FILE_LENGTH_DEFAULT } = options;
   const path = join(directory, `${options.name}.log`);
   try {
@@ -72,7 +72,7 @@ function fileStream(directory: string, options: LogOptions): DestinationStream {
       path,
       lengthMax: fileLengthMax,
       olderFilesMax,
-      onTrouble: (message) => (options.stderr ?? process.stderr).write(`${message}\n`),
+      onTrouble: (message) => stderr.write(`${message}\n`),
     });
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
@@ -83,15 +83,10 @@ function fileStream(directory: string, options: LogOptions): DestinationStream {
 /** As that of the files in it, see rotating-file.ts. */
 const DIRECTORY_MODE = 0o750;
 
-function plainStream({ stderr }: LogOptions): DestinationStream {
-  if (stderr === undefined) return pino.destination({ dest: STDERR, sync: true });
-  return { write: (line) => void stderr.write(line) };
-}
-
-function prettyStream({ isTerminal, stderr }: LogOptions): DestinationStream {
+function prettyStream(stderr: TextWriter, isTerminal: boolean): DestinationStream {
   return buildPretty({
     colorize: isTerminal,
-    destination: stderr === undefined ? STDERR : writableTo(stderr),
+    destination: writableTo(stderr),
     sync: true,
     singleLine: true,
     ignore: "name,pid,hostname",
@@ -99,7 +94,7 @@ function prettyStream({ isTerminal, stderr }: LogOptions): DestinationStream {
   });
 }
 
-function writableTo(target: { write(text: string): unknown }): Writable {
+function writableTo(target: TextWriter): Writable {
   return new Writable({
     decodeStrings: false,
     write(chunk: unknown, _encoding, done): void {

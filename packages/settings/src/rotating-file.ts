@@ -1,8 +1,6 @@
 import { renameSync, statSync } from "node:fs";
-import { pino } from "pino";
+import { openDestination } from "./open-destination.ts";
 
-/** Lines that wait for a disk with room; what comes after them is lost. Bytes. */
-const UNWRITTEN_LENGTH_MAX = 1 << 20;
 /** The daemon's group may read the log, as is the custom in /var/log; nobody else. */
 const FILE_MODE = 0o640;
 
@@ -29,13 +27,7 @@ export interface RotatingFile {
  */
 export function openRotatingFile(options: RotatingFileOptions): RotatingFile {
   const { path, lengthMax, olderFilesMax, onTrouble } = options;
-  const file = pino.destination({
-    dest: path,
-    sync: true,
-    append: true,
-    mode: FILE_MODE,
-    maxLength: UNWRITTEN_LENGTH_MAX,
-  });
+  const file = openDestination({ dest: path, mode: FILE_MODE });
   // Each reopening listens until the next tick; many small files in one tick are no leak.
   file.setMaxListeners(0);
   let length = statSync(path).size;
