@@ -103,6 +103,31 @@ describe.runIf(process.platform === "linux")("the data plane in a process of its
     expect(again).toBe(SHA256);
   });
 
+  it("is no reason to look elsewhere for a child that begins while it is replaced", async () => {
+    const scheduler = await cluster.startScheduler();
+    const common = { scheduler: scheduler.address, protocol: "auto" } as const;
+    const seed = await cluster.startDaemon({ ...common, name: "seed", seed: true });
+    const child = await cluster.startDaemon({ ...common, name: "child" });
+    const url = serve();
+    await cluster.fetch(url, { daemon: seed });
+    // It says what the file is, and gives none of it.
+    origin.set(new URL(url).pathname, ({ method }) =>
+      method === "HEAD" ? { content: CONTENT } : { status: 503 },
+    );
+    const kill = (): boolean => process.kill(workerPids(seed).at(-1)!, "SIGKILL");
+    for (let count = 1; count <= 5; count += 1) {
+      kill();
+      await untilReplaced(seed, count);
+    }
+    // From now on it takes two seconds before another one is started.
+    kill();
+    await seed.untilLogged("another one is started in 2 s");
+    const { sha256: fetched, fromParents } = await cluster.fetch(url, { daemon: child });
+    expect(fetched).toBe(SHA256);
+    expect(fromParents).toEqual({ [seed.hostId]: CONTENT.byteLength });
+    expect(child.log.filter(({ msg }) => msg.includes("serves none of"))).toEqual([]);
+  });
+
   it("goes on without QUIC when it ends again and again, loudly", async () => {
     const scheduler = await cluster.startScheduler();
     const common = { scheduler: scheduler.address, protocol: "auto" } as const;

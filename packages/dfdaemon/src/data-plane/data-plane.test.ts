@@ -309,6 +309,17 @@ function endWithQuic(process: FakeWorkerProcess, pieceNumber: number): void {
   };
 }
 
+/** A process that is told how to start when the returned function is called. */
+function holdStart({ channel }: FakeWorkerProcess): () => void {
+  const send = channel.send.bind(channel);
+  const held: unknown[] = [];
+  channel.send = (message) => void held.push(message);
+  return () => {
+    channel.send = send;
+    for (const message of held) send(message);
+  };
+}
+
 /** Writes down what is told of a piece, and offers what a test says. */
 function watchHedges(answers: Readonly<Record<number, Supplier>> = {}) {
   const told: string[] = [];
@@ -935,6 +946,33 @@ describe("a data plane in processes", () => {
     await child.dataPlane.fetchPiece({ task, pieceNumber: 0, parent: parent.address, signal });
     expect(parent.dataPlane.offers).toEqual(before);
   });
+
+  it.each(["in one process", "in two processes"] as const)(
+    "says what it serves while everything is being replaced, and serves who begins then (%s)",
+    async (kind) => {
+      const parent = await openNode(kind, "parent");
+      await fill(await createTask(parent.storage));
+      const child = await openNode("in this process", "child", { protocol: "tcp" });
+      const task = await createTask(child.storage);
+      const { offers, quinn } = parent.dataPlane;
+      const starts: (() => void)[] = [];
+      onSpawn = (process) => void starts.push(holdStart(process));
+      const ended = [...parent.processes];
+      for (const process of ended) process.die("SIGKILL");
+      await expect.poll(() => starts.length, { timeout: 20_000 }).toBe(ended.length);
+      expect(parent.dataPlane.offers).toEqual(offers);
+      expect(parent.dataPlane.quinn?.ports).toEqual(quinn?.ports);
+      expect(parent.dataPlane.quinn?.publicKey).toEqual(quinn?.publicKey);
+      const fetching = child.dataPlane.fetchPiece({
+        task,
+        pieceNumber: 0,
+        parent: addressOf(parent.dataPlane, "parent"),
+        signal: new AbortController().signal,
+      });
+      for (const start of starts) start();
+      expect((await fetching).length).toBe(PIECE_LENGTH);
+    },
+  );
 
   it.each(["in one process", "in two processes"] as const)(
     "leaves QUIC out when a process ends again and again (%s)",

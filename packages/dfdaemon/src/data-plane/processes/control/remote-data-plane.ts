@@ -21,6 +21,7 @@ import type { KnownPeers } from "../../known-peers.ts";
 import type { HedgeObserver } from "../../relay/hedged-piece.ts";
 import type { Supplier } from "../../relay/supplier.ts";
 import type { TransportReport } from "../../transport-report.ts";
+import type { WorkerReady } from "../protocol.ts";
 import { relayToPort } from "./relay-to-port.ts";
 import { mergeReports } from "./merge-reports.ts";
 import { RemoteContent } from "./remote-content.ts";
@@ -67,8 +68,8 @@ export class RemoteDataPlane implements DataPlane {
 
   get offers(): readonly TransportOffer[] {
     const offers = new Map<string, TransportOffer>();
-    for (const { ready } of this.#workers) {
-      for (const offer of ready?.offers ?? []) {
+    for (const ready of this.#served) {
+      for (const offer of ready.offers) {
         const ports = new Set([...(offers.get(offer.protocol)?.ports ?? []), ...offer.ports]);
         offers.set(offer.protocol, { ...offer, ports: [...ports] });
       }
@@ -78,8 +79,8 @@ export class RemoteDataPlane implements DataPlane {
 
   get quinn(): QuinnOffer | undefined {
     const { publicKey, peers } = this.#init.quinn;
-    const ports = this.#workers
-      .map(({ ready }) => ready?.quinnPort)
+    const ports = this.#served
+      .map(({ quinnPort }) => quinnPort)
       .filter((port) => port !== undefined);
     if (ports.length === 0) return undefined;
     return { ports, publicKey, admit: peers.admit.bind(peers) };
@@ -222,6 +223,16 @@ export class RemoteDataPlane implements DataPlane {
 
   get #workers(): RunningWorker[] {
     return this.#init.slots.map(({ current }) => current).filter((worker) => worker !== undefined);
+  }
+
+  /** What can be fetched from us. While every process is being replaced, what will be again: who hears of nothing looks elsewhere for good. */
+  get #served(): readonly WorkerReady[] {
+    const workers = this.#workers;
+    const served =
+      workers.length > 0
+        ? workers.map(({ ready }) => ready)
+        : this.#init.slots.map(({ lastReady }) => lastReady);
+    return served.filter((ready) => ready !== undefined);
   }
 
   /** The process with the least to do; if none is there, the next one that will be. */

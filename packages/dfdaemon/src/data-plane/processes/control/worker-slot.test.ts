@@ -6,7 +6,13 @@ import { QuicPolicy } from "./quic-policy.ts";
 import type { ProcessEnd, WorkerProcess } from "./worker-process.ts";
 import { WorkerSlot } from "./worker-slot.ts";
 
-const READY: WorkerReady = { offers: [], quinnPort: undefined };
+const READY: WorkerReady = {
+  offers: [
+    { protocol: "tcp", ports: [1], tls: true },
+    { protocol: "quic", ports: [2], tls: true },
+  ],
+  quinnPort: 3,
+};
 const KILLED: ProcessEnd = { reason: "was ended by SIGKILL", signal: "SIGKILL", exitCode: null };
 const NO_DESCRIPTORS: ProcessEnd = {
   reason: "could not be started: spawn EMFILE",
@@ -121,6 +127,19 @@ describe("WorkerSlot", () => {
     const worker = await slot.running();
     expect(slot.current).toBe(worker);
     expect(withoutQuic).toEqual([false, false, true]);
+    await slot.stop();
+  });
+
+  it("knows what was served last while a process is replaced, less QUIC when that is left out", async () => {
+    const { slot, quic, processes } = createSlot(["serves", "hangs"]);
+    expect(slot.lastReady).toBeUndefined();
+    await slot.open();
+    processes[0]!.kill();
+    await expect.poll(() => processes.length).toBe(2);
+    expect(slot.current).toBeUndefined();
+    expect(slot.lastReady).toEqual(READY);
+    for (let count = 0; count < 3; count += 1) quic.ended(performance.now());
+    expect(slot.lastReady).toEqual({ offers: [READY.offers[0]], quinnPort: undefined });
     await slot.stop();
   });
 

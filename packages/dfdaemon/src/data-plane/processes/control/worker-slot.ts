@@ -47,6 +47,7 @@ export class WorkerSlot {
   readonly #stopping = new AbortController();
   #current: RunningWorker | undefined;
   #newest: RunningWorker | undefined;
+  #lastReady: WorkerReady | undefined;
   #lastEnd = "has not been started";
   #keeping: Promise<void> | undefined;
   readonly #waiting = new Set<() => void>();
@@ -58,6 +59,14 @@ export class WorkerSlot {
   /** The process that serves at this moment. */
   get current(): RunningWorker | undefined {
     return this.#current;
+  }
+
+  /** What the last process serves that was started, be it gone or not: the one that takes its place serves it again, less QUIC where that is left out. */
+  get lastReady(): WorkerReady | undefined {
+    const ready = this.#lastReady;
+    if (ready === undefined || !this.#init.quic.isLeftOut) return ready;
+    const offers = ready.offers.filter(({ protocol }) => protocol !== "quic");
+    return { offers, quinnPort: undefined };
   }
 
   /** The process that was last told how to start, whether it serves yet or not: what changes after that it is to be told, too. */
@@ -114,20 +123,20 @@ export class WorkerSlot {
 
   /** Keeps it from here on; stopped meanwhile, as when another slot cannot be opened, it starts in vain. */
   async #open(): Promise<void> {
-    const worker = await this.#start(undefined);
+    const worker = await this.#start();
     if (this.#stopping.signal.aborted) await worker.stop();
     else this.#keeping = this.#keep(worker);
   }
 
-  async #start(former: WorkerReady | undefined): Promise<RunningWorker> {
+  async #start(): Promise<RunningWorker> {
     const { number, spawn, initOf, surroundings, quic, onReady, logger } = this.#init;
     const startMs = performance.now();
     const worker = new RunningWorker(spawn(), surroundings);
     const withoutQuic = quic.isLeftOut;
     try {
-      const starting = worker.start(initOf({ former, withoutQuic }));
+      const starting = worker.start(initOf({ former: this.#lastReady, withoutQuic }));
       this.#newest = worker;
-      await starting;
+      this.#lastReady = await starting;
     } catch (error) {
       worker.kill("could not be started");
       await worker.ended;
@@ -152,25 +161,20 @@ export class WorkerSlot {
   async #keep(first: RunningWorker): Promise<void> {
     const { signal } = this.#stopping;
     let worker: RunningWorker | undefined = first;
-    let ready = first.ready;
     for (;;) {
       const end: ProcessEnd = await worker.ended;
       const endedMs = performance.now();
       this.#current = undefined;
       this.#lastEnd = end.reason;
       if (signal.aborted) return;
-      worker = await this.#replace(end, ready);
+      worker = await this.#replace(end);
       if (worker === undefined) return;
-      ready = worker.ready;
       this.#init.observer.dataPlaneReplaced(end.reason, performance.now() - endedMs);
     }
   }
 
   /** Undefined: the slot is stopped. */
-  async #replace(
-    end: ProcessEnd,
-    former: WorkerReady | undefined,
-  ): Promise<RunningWorker | undefined> {
+  async #replace(end: ProcessEnd): Promise<RunningWorker | undefined> {
     const { logger, number, quic } = this.#init;
     const { signal } = this.#stopping;
     let mayBeQuic = true;
@@ -186,7 +190,7 @@ export class WorkerSlot {
       await pause(pauseMs, signal);
       if (signal.aborted) return undefined;
       try {
-        const worker = await this.#start(former);
+        const worker = await this.#start();
         if (!signal.aborted) return worker;
         await worker.stop();
         return undefined;
