@@ -1,4 +1,4 @@
-import { readFileSync } from "node:fs";
+import { readFileSync, readlinkSync } from "node:fs";
 import { readdir } from "node:fs/promises";
 import process from "node:process";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -20,7 +20,7 @@ export function workerArguments(directory: string): readonly string[] {
  * themselves, but not while they stand still (SIGSTOP, a frozen container); and when that is over, what they were writing would go where
  * others have written meanwhile.
  *
- * Linux only; elsewhere, and where the processes of the one before are not in sight (another container), nothing happens.
+ * Linux only; elsewhere, and where the processes of the one before are in another PID namespace (a container), nothing happens.
  *
  * @param directory of the storage, as `workerArguments` has it
  */
@@ -55,9 +55,15 @@ function isLeft(pid: number, directory: string): boolean {
     const words = readFileSync(`${PROC}/${pid}/cmdline`, "utf8").split("\0");
     const at = words.indexOf(MARK);
     if (at === -1 || words[at + 1] !== directory) return false;
+    // In another namespace the daemon has another number there than here: nobody knows from here whether it lives.
+    if (pidNamespaceOf(pid) !== pidNamespaceOf("self")) return false;
     const status = readFileSync(`${PROC}/${pid}/status`, "utf8");
     return /^PPid:\s*(\d+)$/m.exec(status)?.[1] !== words[at + 2];
   } catch {
-    return false; // it has ended meanwhile
+    return false; // it has ended meanwhile, or is not ours to look at
   }
+}
+
+function pidNamespaceOf(pid: number | "self"): string {
+  return readlinkSync(`${PROC}/${pid}/ns/pid`);
 }
