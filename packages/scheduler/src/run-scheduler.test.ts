@@ -83,6 +83,22 @@ describe("dfscheduler", () => {
     await expect(client.listHosts({})).rejects.toMatchObject({ code: "UNAVAILABLE" });
   });
 
+  it("starts beside a Service of Kubernetes that is called dfscheduler", async () => {
+    const run = new Run([], {
+      DFSCHEDULER_SERVICE_HOST: "10.0.0.1",
+      DFSCHEDULER_SERVICE_PORT: "8002",
+      DFSCHEDULER_SERVICE_PORT_GRPC: "8002",
+      DFSCHEDULER_PORT: "tcp://10.0.0.1:8002",
+      DFSCHEDULER_PORT_8002_TCP: "tcp://10.0.0.1:8002",
+      DFSCHEDULER_PORT_8002_TCP_PROTO: "tcp",
+      DFSCHEDULER_PORT_8002_TCP_PORT: "8002",
+      DFSCHEDULER_PORT_8002_TCP_ADDR: "10.0.0.1",
+    });
+    await run.ready();
+    expect(run.stderr).not.toContain("names no known setting");
+    expect(await run.stop()).toBe(0);
+  });
+
   it("serves loopback only without certificates, and says so", async () => {
     const path = await write("scheduler.yaml", "server: { listenIP: 0.0.0.0, port: 0 }");
     const run = new Run(["--config", path]);

@@ -125,6 +125,35 @@ describe("loadSettings", () => {
     expect(loaded.settings).toEqual({ one: { a: 1 }, two: { a: 1 } });
   });
 
+  it("passes over what Kubernetes makes of a Service that is called as the program", async () => {
+    const service = (name: string) => ({
+      [`${name}_SERVICE_HOST`]: "10.0.0.1",
+      [`${name}_SERVICE_PORT`]: "8002",
+      [`${name}_SERVICE_PORT_HTTP_2`]: "8002",
+      [`${name}_PORT`]: "tcp://10.0.0.1:8002",
+      [`${name}_PORT_8002_TCP`]: "tcp://10.0.0.1:8002",
+      [`${name}_PORT_8002_TCP_PROTO`]: "tcp",
+      [`${name}_PORT_8002_TCP_PORT`]: "8002",
+      [`${name}_PORT_8002_TCP_ADDR`]: "10.0.0.1",
+    });
+    const { warnings, sources } = await load("", {
+      env: { ...service("APP"), ...service("APP_SEED") },
+    });
+    expect(warnings).toEqual([]);
+    expect(sources.size).toBe(0);
+    // What is set by hand is looked at as ever.
+    expect(await problemOf("", { env: { APP_SERVR_PORT: "8002" } })).toMatchObject({
+      message: expect.stringContaining("the nearest one is server.port"),
+    });
+    const named = z.object({ service: z.object({ port: z.int().default(1) }).prefault({}) });
+    const loaded = await loadSettings({
+      schema: named,
+      envPrefix: "APP",
+      env: { APP_SERVICE_PORT: "2" },
+    });
+    expect(loaded.settings.service.port).toBe(2);
+  });
+
   it("reads texts from the environment as what the setting takes", async () => {
     const { settings } = await load("", {
       env: {

@@ -11,7 +11,8 @@ import {
 /**
  * Reads the variables that start with `{prefix}_` against the keys of a schema: `DFDAEMON_STORAGE_SERVER_PROTOCOL` is
  * `storage.server.protocol`. Case and underscores do not matter; where two keys are spelt alike so (`quic.port`, `quicPort`),
- * the deeper one is meant. A variable without a value counts as absent.
+ * the deeper one is meant. A variable without a value counts as absent, and so does one that Kubernetes makes of a Service whose name
+ * begins with the prefix.
  *
  * @param options.ignored - names that are not settings and raise no warning
  */
@@ -37,6 +38,7 @@ export function readEnvironment(
       read.given.push({ keys: setting.keys, value, source });
       continue;
     }
+    if (isServiceLink(rest, text)) continue;
     const nearest = nearestName(rest, byName.keys());
     if (nearest === undefined) {
       read.warnings.push(`${formatSource(source)} names no known setting and is ignored`);
@@ -48,6 +50,22 @@ export function readEnvironment(
     }
   }
   return read;
+}
+
+/** `{SERVICE}_SERVICE_HOST`, `…_SERVICE_PORT`, `…_SERVICE_PORT_{NAME}`; and after Docker's links, with `tcp://10.0.0.1:8002` in the first, `{SERVICE}_PORT`, `…_PORT_8002_TCP`, … */
+const SERVICE_VARIABLE =
+  /^(\w+_)?(SERVICE_(HOST|PORT(_\w+)?)|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)$/;
+const SERVICE_URL_VARIABLE = /^(\w+_)?PORT$/;
+const SERVICE_URL = /^(tcp|udp|sctp):\/\//;
+
+/**
+ * Whether Kubernetes has put a variable into every container that runs beside a Service. Its names depend on the Service's, which here
+ * begins like the program's; nobody can be told to name settings otherwise.
+ *
+ * @param rest its name after the prefix
+ */
+function isServiceLink(rest: string, text: string): boolean {
+  return SERVICE_VARIABLE.test(rest) || (SERVICE_URL_VARIABLE.test(rest) && SERVICE_URL.test(text));
 }
 
 /** The usual spelling of a setting's variable: `DFDAEMON_STORAGE_SERVER_QUIC_IDLE_TIMEOUT`. */

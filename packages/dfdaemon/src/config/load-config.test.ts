@@ -131,9 +131,11 @@ describe("loadConfig", () => {
       DFDAEMON_SCHEDULER_ADDRS: "10.0.0.1:8002, [::1]:8002",
       DFDAEMON_LOG_LEVEL: "debug",
       DFDAEMON_SERVICE_HOST: "10.0.0.1",
+      DFDAEMON_PORT_65001_TCP_ADDR: "10.0.0.1",
+      DFDAEMON_IMAGE_TAG: "v1",
     });
     expect(warnings).toEqual([
-      "environment variable DFDAEMON_SERVICE_HOST names no known setting and is ignored",
+      "environment variable DFDAEMON_IMAGE_TAG names no known setting and is ignored",
     ]);
   });
 
