@@ -1,5 +1,7 @@
 import { createHash, randomBytes } from "node:crypto";
+import { once } from "node:events";
 import { mkdtemp, open, rm, utimes } from "node:fs/promises";
+import { connect, createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createIdentity } from "@damselfly/quinn";
@@ -1007,6 +1009,36 @@ describe("a data plane in processes", () => {
     const protocols = (): string[] => child.dataPlane.offers.map(({ protocol }) => protocol);
     await expect.poll(protocols).toEqual(["tcp", "grpc"]);
     expect(child.dataPlane.quinn).toBeUndefined();
+  });
+
+  it("leaves nothing of a relayed child behind that takes nothing more", async () => {
+    const { dataPlane, processes } = await openNode("in one process", "parent");
+    const [process] = processes;
+    const handOver = process!.handOver.bind(process);
+    const handedOver = new Promise<void>((resolve) => {
+      process!.handOver = (note, socket) => {
+        handOver(note, socket);
+        resolve();
+      };
+    });
+    const server = createServer({ allowHalfOpen: true });
+    await once(server.listen(0, LOOPBACK), "listening");
+    const address = server.address();
+    if (address === null || typeof address === "string") throw new TypeError("a port is wanted");
+    const child = connect({ host: LOOPBACK, port: address.port, allowHalfOpen: true });
+    try {
+      const [socket]: Socket[] = await once(server, "connection");
+      // More than the system takes for somebody who does not read.
+      socket!.write(Buffer.alloc(32 * 2 ** 20));
+      dataPlane.acceptForeign(socket!);
+      await handedOver;
+      opened.splice(opened.indexOf(dataPlane), 1);
+      await dataPlane[Symbol.asyncDispose]();
+      expect(socket!.destroyed).toBe(true);
+    } finally {
+      child.destroy();
+      server.close();
+    }
   });
 
   it("gives back pieces that a process was serving when it ended", async () => {

@@ -56,6 +56,7 @@ export class RemoteDataPlane implements DataPlane {
   readonly storage: Storage;
   readonly #init: RemoteDataPlaneInit;
   readonly #sharing: NodeJS.Timeout | undefined;
+  readonly #relayed = new Set<Socket>();
 
   constructor(init: RemoteDataPlaneInit) {
     this.storage = init.storage;
@@ -87,6 +88,8 @@ export class RemoteDataPlane implements DataPlane {
   }
 
   acceptForeign(socket: Socket): void {
+    this.#relayed.add(socket);
+    socket.once("close", () => this.#relayed.delete(socket));
     relayToPort(socket, this.#init.tcpAddress);
   }
 
@@ -206,6 +209,8 @@ export class RemoteDataPlane implements DataPlane {
     clearInterval(this.#sharing);
     for (const front of this.#init.fronts) await front[Symbol.asyncDispose]();
     await Promise.all(this.#init.slots.map((slot) => slot.stop()));
+    // Nobody else knows them: one whose child takes nothing more would keep this process for as long as it may be still.
+    for (const socket of this.#relayed) socket.destroy();
     await this.storage[Symbol.asyncDispose]();
   }
 
