@@ -196,6 +196,13 @@ function parseCertificates(file: PemFile): X509Certificate[] {
       `${describe(file)} holds no certificate, expected PEM with -----BEGIN CERTIFICATE-----`,
     );
   }
+  // OpenSSL takes the others: whoever is below the one that is missing would be refused from then on.
+  const begunCount = file.text.match(CERTIFICATE_BEGIN)?.length ?? 0;
+  if (begunCount !== blocks.length) {
+    throw refusal(
+      `${describe(file)} is cut short: certificates that begin in it: ${begunCount}, that are whole: ${blocks.length}`,
+    );
+  }
   return blocks.map((block) => {
     try {
       return new X509Certificate(block);
@@ -206,6 +213,8 @@ function parseCertificates(file: PemFile): X509Certificate[] {
 }
 
 const CERTIFICATE = /-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----/g;
+/** The whole line, or a part of one that the text ends with. */
+const CERTIFICATE_BEGIN = /-----BEGIN CERTIFICATE-----|-----B[A-Z ]*-{0,4}$/g;
 
 function problemOf(certificate: X509Certificate, nowMs: number): string | undefined {
   const now = `it is now ${new Date(nowMs).toISOString()}`;

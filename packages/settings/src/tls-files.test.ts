@@ -122,6 +122,30 @@ describe("openTlsFiles", () => {
       /node\.pem \(security\.cert\) holds no certificate/,
     ],
     [
+      "whose authorities are written half",
+      async () => {
+        const [ours, next] = [authority.caCert, (await createTestAuthority()).caCert];
+        await writeFile(join(dir, "ca.pem"), `${ours}\n${next}`.slice(0, -100));
+      },
+      /ca\.pem \(security\.caCert\) is cut short: .* begin in it: 2, that are whole: 1\./,
+    ],
+    [
+      "whose chain is written half",
+      async () => {
+        const { caCert, cert, key } = await (await authority.createIntermediate()).issue();
+        await put({ caCert, cert: cert.slice(0, -100), key });
+      },
+      /node\.pem \(security\.cert\) is cut short/,
+    ],
+    [
+      "whose chain ends with the first words of a certificate",
+      async () => {
+        const { caCert, cert, key } = await authority.issue();
+        await put({ caCert, cert: `${cert}\n${caCert.slice(0, 20)}`, key });
+      },
+      /node\.pem \(security\.cert\) is cut short/,
+    ],
+    [
       "out of date",
       async () => put(await authority.issue({ validUntil: new Date(Date.now() - DAY_MS) })),
       /node\.pem \(security\.cert\) expired/,
