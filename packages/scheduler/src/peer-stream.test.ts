@@ -74,7 +74,7 @@ class TestCall {
       () => (this.outcome = "ended"),
       (error: unknown) => (this.outcome = error),
     );
-    const extension = takesPushes ? { version: 1 } : null;
+    const extension = takesPushes ? { version: 1, contentVersion: "1" } : null;
     this.say({ registerPeerRequest: { download: downloadFacts(download), extension } });
   }
 

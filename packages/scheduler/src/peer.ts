@@ -83,8 +83,6 @@ export class Peer {
   /** Has something new to be told. */
   dirty = false;
   toldAtMs: number = -Infinity;
-  /** How many of the task's known digests it has been told. */
-  digestsTold = 0;
   #download: Download__Output;
   #readsOrigin = false;
   readonly #keeper: PeerKeeper;
@@ -134,6 +132,11 @@ export class Peer {
   /** Still wants pieces, and can be spoken to. */
   get wants(): boolean {
     return this.voice !== undefined && !this.isFinal;
+  }
+
+  /** Is a part of its task still. */
+  get isHere(): boolean {
+    return this.task.peers.get(this.id) === this;
   }
 
   get isFinal(): boolean {

@@ -241,11 +241,7 @@ export class Placement {
       peer.voice?.parents([...peer.parents], []);
       return;
     }
-    const isSameContent =
-      peer.contentLength === undefined || peer.contentLength === task.contentLength;
-    const digests = isSameContent ? task.digests.slice(peer.digestsTold) : [];
-    peer.digestsTold = task.digests.length;
-    peer.voice?.parents([...peer.parents], digests);
+    peer.voice?.parents([...peer.parents], task.digestsOf(peer)?.tell(peer) ?? []);
   }
 
   #push(task: Task, nowMs: number): void {
@@ -255,9 +251,9 @@ export class Placement {
     // A thousand peers hear less often, so that telling them does not become all that is done.
     const intervalMs = Math.max(this.#config.pushIntervalMs, listeners.length);
     for (const peer of listeners) {
-      const isBehind = peer.digestsTold < task.digests.length && !peer.holdsLease;
-      if (peer.parents.size === 0 || (!peer.dirty && !isBehind)) continue;
-      if (nowMs - peer.toldAtMs >= intervalMs) this.#tell(peer);
+      if (peer.parents.size === 0 || nowMs - peer.toldAtMs < intervalMs) continue;
+      const isBehind = !peer.holdsLease && task.digestsOf(peer)?.hasNewsFor(peer) === true;
+      if (peer.dirty || isBehind) this.#tell(peer);
     }
   }
 }

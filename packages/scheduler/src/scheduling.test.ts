@@ -256,11 +256,57 @@ describe("Scheduling of peers", () => {
     const old = cluster.join("a", { contentVersion: "1" });
     cluster.originPiece(old, 0, "crc32:1");
     cluster.scheduling.finished(old.peer);
+    const running = cluster.join("e", { contentVersion: "1" });
     const reader = cluster.join("b", { contentVersion: "2" });
     expect(reader.kinds).toEqual(["origin"]);
     expect(reader.peer.task.digests).toEqual([]);
-    expect(cluster.join("c", { contentVersion: "2" }).lastParents).toEqual(["b"]);
-    expect(cluster.join("d", { contentVersion: "1" }).lastParents).toEqual(["a"]);
+    cluster.originPiece(reader, 0, "crc32:2");
+    const newer = cluster.join("c", { contentVersion: "2" });
+    const late = cluster.join("d", { contentVersion: "1" });
+    expect([newer.lastParents, newer.digests]).toEqual([["b"], { 0: "crc32:2" }]);
+    expect(late.lastParents.toSorted()).toEqual(["a", "e"]);
+    expect(late.digests).toEqual({ 0: "crc32:1" });
+    cluster.advance(1_000);
+    expect(running.digests).toEqual({ 0: "crc32:1" });
+  });
+
+  it("tells those who want a new version nothing of the old one, whoever came between without saying which he has", () => {
+    const cluster = new TestCluster();
+    const old = cluster.join("a", { contentVersion: "1" });
+    cluster.originPiece(old, 0, "crc32:1");
+    cluster.scheduling.finished(old.peer);
+    cluster.join("b", { pushes: false });
+    const download = { needBackToSource: true };
+    cluster.originPiece(cluster.join("c", { contentVersion: "2", download }), 0, "crc32:2");
+    expect(cluster.join("d", { contentVersion: "2" }).digests).toEqual({ 0: "crc32:2" });
+  });
+
+  it("tells what one says who read the origin without saying which version, where nobody says more", () => {
+    const cluster = new TestCluster();
+    const theirs = cluster.join("a", { pushes: false });
+    cluster.originPiece(theirs, 0, "crc32:0");
+    expect(cluster.join("b").digests).toEqual({ 0: "crc32:0" });
+    cluster.scheduling.finished(theirs.peer);
+    const ours = cluster.join("c", { download: { needBackToSource: true } });
+    cluster.originPiece(ours, 0, "crc32:1");
+    expect(cluster.join("d").digests).toEqual({ 0: "crc32:1" });
+  });
+
+  it("forgets the digests of a version that nobody has any more", () => {
+    const cluster = new TestCluster({}, undefined, { digestCountMax: 2 });
+    const old = cluster.join("a", { contentVersion: "1" });
+    cluster.originPiece(old, 0);
+    cluster.scheduling.finished(old.peer);
+    const reader = cluster.join("b", { contentVersion: "2" });
+    for (const number of [0, 1]) cluster.originPiece(reader, number);
+    expect(reader.peer.task.digests).toHaveLength(1);
+    cluster.scheduling.deletePeer("task", "a");
+    cluster.advance(cluster.config.gcIntervalMs);
+    cluster.originPiece(reader, 1);
+    expect(cluster.join("c", { contentVersion: "2" }).digests).toEqual({
+      0: "crc32:0",
+      1: "crc32:1",
+    });
   });
 
   it("refuses a peer id that another host has", () => {

@@ -294,7 +294,7 @@ export class Scheduling {
     if (facts !== undefined && facts.digest !== "" && peer.host.isSeed) {
       const isFirst = task.lease === undefined && task.digests.length === 0;
       task.learnSizes(peer, { replace: isFirst });
-      if (task.isOf(peer) && !task.learnDigest(peer, facts)) {
+      if (!task.learnDigest(peer, facts)) {
         this.#options.logger.warn(
           { task: task.id, peer: peer.id, host: peer.host.id, piece: number },
           "seed has read another piece than somebody else says it is",
@@ -559,8 +559,12 @@ export class Scheduling {
       for (const peer of task.peers.values()) {
         if (nowMs - peer.updatedAtMs >= this.#peerTtlMs(peer)) this.#removePeer(peer);
       }
-      if (task.peers.size === 0) this.#removeTask(task);
-      else this.#placement.settle(task);
+      if (task.peers.size === 0) {
+        this.#removeTask(task);
+        continue;
+      }
+      task.forgetUnusedDigests();
+      this.#placement.settle(task);
     }
   }
 

@@ -36,15 +36,6 @@ function factsOf(number: number, digest: string = `crc32:${number}`) {
   return { number, offset: number * 4, length: 4, digest };
 }
 
-/** Digests that a peer was told, by piece; of several the last. */
-function digestsOf(fake: FakePeer): Record<number, string> {
-  const digests: Record<number, string> = {};
-  for (const told of fake.told)
-    if (told.kind === "parents")
-      for (const { number, digest } of told.digests) digests[number] = digest;
-  return digests;
-}
-
 const TRUTH = Object.fromEntries(
   Array.from({ length: PIECE_COUNT }, (_, number) => [number, `crc32:${number}`]),
 );
@@ -58,7 +49,7 @@ describe("a scheduler that was started anew", () => {
     expect(child.told).toEqual([]);
     const seed = announce(cluster);
     cluster.advance(1_000);
-    expect([child.lastParents, digestsOf(child)]).toEqual([["s"], TRUTH]);
+    expect([child.lastParents, child.digests]).toEqual([["s"], TRUTH]);
     finish(cluster, seed);
     cluster.advance(1_000);
     expect(child.lastParents.toSorted()).toEqual(["liar", "s"]);
@@ -93,7 +84,7 @@ describe("a scheduler that was started anew", () => {
     finish(cluster, announce(cluster));
     cluster.advance(1_000);
     expect(child.lastParents).toContain("s");
-    expect(digestsOf(child)).toEqual(TRUTH);
+    expect(child.digests).toEqual(TRUTH);
   });
 
   it("asks a seed once for a task, whoever asks and however often", () => {
@@ -145,13 +136,13 @@ describe("a scheduler that was started anew", () => {
   it("asks a seed that comes later, and tells those who have their parents already", () => {
     const { cluster, join } = openRestarted({ seed: false });
     const child = join("child");
-    expect([child.lastParents, digestsOf(child)]).toEqual([["liar"], {}]);
+    expect([child.lastParents, child.digests]).toEqual([["liar"], {}]);
     cluster.host("seed", { type: 1, extension: OURS });
     cluster.advance(1_000);
     expect(cluster.inquiries).toEqual(["seed"]);
     finish(cluster, announce(cluster));
     cluster.advance(1_000);
-    expect(digestsOf(child)).toEqual(TRUTH);
+    expect(child.digests).toEqual(TRUTH);
   });
 
   it("has nothing to ask where the seed reads the origin anyway", () => {
@@ -176,12 +167,12 @@ describe("the word of a seed that has read the origin", () => {
     for (let number = 0; number < PIECE_COUNT; number += 1)
       cluster.originPiece(reader, number, number === 0 ? "crc32:0" : "crc32:bad");
     cluster.advance(1_000);
-    expect(digestsOf(child)[1]).toBe("crc32:bad");
+    expect(child.digests[1]).toBe("crc32:bad");
     cluster.host("seed", { type: 1, extension: OURS });
     finish(cluster, announce(cluster));
     cluster.originPiece(reader, 1, "crc32:bad");
     cluster.advance(1_000);
-    expect(digestsOf(child)).toEqual(TRUTH);
+    expect(child.digests).toEqual(TRUTH);
     expect(cluster.scheduling.task("task").digests).toHaveLength(PIECE_COUNT);
   });
 
@@ -193,8 +184,28 @@ describe("the word of a seed that has read the origin", () => {
       download: { needBackToSource: true },
     });
     cluster.originPiece(reader, 0, "crc32:2");
-    announce(cluster);
+    finish(cluster, announce(cluster));
     expect(reader.peer.task.digests.map(({ digest }) => digest)).toEqual(["crc32:2"]);
+    expect(cluster.join("c", { contentVersion: "2" }).digests).toEqual({ 0: "crc32:2" });
+    expect(cluster.join("d", { contentVersion: "1" }).digests).toEqual(TRUTH);
+  });
+
+  it("is not forgotten for what others say of another version, and nobody who wants this one is told that", () => {
+    const cluster = new TestCluster();
+    cluster.host("seed", { type: 1, extension: OURS });
+    const download = { needBackToSource: true };
+    const seed = cluster.join("s", { host: "seed", download });
+    for (let number = 0; number < PIECE_COUNT; number += 1) cluster.originPiece(seed, number);
+    cluster.scheduling.finished(seed.peer);
+    const child = cluster.join("child");
+    const reader = cluster.join("liar", { contentVersion: "2", download });
+    for (let number = 0; number < PIECE_COUNT; number += 1)
+      cluster.originPiece(reader, number, "crc32:bad");
+    expect(cluster.join("d", { contentVersion: "2" }).digests).toMatchObject({ 0: "crc32:bad" });
+    cluster.scheduling.failed(reader.peer);
+    cluster.register("liar2", { host: "liar", download: { metadataOnly: true } });
+    cluster.advance(1_000);
+    expect([child.digests, cluster.join("late").digests]).toEqual([TRUTH, TRUTH]);
   });
 
   it("is no digest of anybody else's: who only says that he has read it is not believed", () => {

@@ -1,5 +1,6 @@
 import type { Download__Output } from "@damselfly/rpc";
 import type { Allowance } from "@damselfly/limits";
+import { DigestRecord } from "./digest-record.ts";
 import type { Host } from "./host.ts";
 import type { Peer } from "./peer.ts";
 
@@ -15,10 +16,8 @@ export interface PieceFacts {
 
 export type TaskState = "Pending" | "Running" | "Succeeded" | "Failed";
 
-interface KnownDigest {
-  readonly facts: PieceFacts;
-  readonly reporter: Peer;
-}
+/** Which content a peer has or wants, as far as it says. Bytes; a version that is empty is not said. */
+type Content = Pick<Peer, "contentLength" | "contentVersion">;
 
 /** One file that the cluster distributes. Holds state, decides nothing. */
 export class Task {
@@ -52,10 +51,9 @@ export class Task {
   lastFailed = false;
   /** Peers that read the origin. */
   readerCount = 0;
-  /** In the order they became known, so that a peer is told only what is new. */
-  readonly digests: PieceFacts[] = [];
   readonly #digestAllowance: Allowance;
-  readonly #digestIndex = new Map<number, KnownDigest>();
+  /** By the name of the content. What is known of one version says nothing of another. */
+  readonly #digestRecords = new Map<string, DigestRecord>();
   #contentVersion = "";
   #contentLength: number | undefined;
   #pieceCount: number | undefined;
@@ -94,7 +92,13 @@ export class Task {
     return this.lastFailed ? "Failed" : "Pending";
   }
 
-  /** Takes over the sizes that a peer learned from the origin. Other sizes than before: it is another content, old digests are void. */
+  /** Of the content that was last read, in the order they became known. */
+  get digests(): readonly PieceFacts[] {
+    const content = { contentLength: this.#contentLength, contentVersion: this.#contentVersion };
+    return this.digestsOf(content)?.all ?? [];
+  }
+
+  /** Takes over the sizes that a peer learned from the origin; those of another content only to replace what is here. */
   learnSizes(peer: Peer, options: { readonly replace: boolean }): void {
     const { actualContentLength, actualPieceCount } = peer.download;
     if (actualContentLength === undefined) return;
@@ -104,76 +108,52 @@ export class Task {
       (this.#contentVersion !== "" &&
         contentVersion !== "" &&
         this.#contentVersion !== contentVersion);
-    if (isOther) {
-      if (!options.replace) return;
-      this.forgetDigests();
-    }
-    this.#contentVersion = contentVersion;
+    if (isOther && !options.replace) return;
+    // Who does not say which version it has may have the one that is known.
+    if (isOther || contentVersion !== "") this.#contentVersion = contentVersion;
     this.#contentLength = actualContentLength;
     this.#pieceCount = actualPieceCount ?? this.#pieceCount;
   }
 
-  /** Whether this peer's copy is of the content whose digests are recorded, as far as both say. */
-  isOf({ contentLength, contentVersion }: Peer): boolean {
-    return (
-      (contentLength === undefined || contentLength === this.#contentLength) &&
-      (contentVersion === "" ||
-        this.#contentVersion === "" ||
-        contentVersion === this.#contentVersion)
-    );
-  }
-
   /**
-   * Records what a reader of the origin found. The first word counts while the one who gave it is here; a reader that
-   * comes after it has left and finds something else starts the record anew. A seed's word counts more than anybody else's: where it
-   * contradicts, nothing that others said is kept.
-   *
-   * @returns false when it contradicts what is recorded
+   * What readers of a content said its pieces are. Where none of those said anything who say all of what they read, it is the word of those
+   * who say less, as Dragonfly's; so it is where a seed is among these and none among those. Undefined: nobody said anything.
    */
+  digestsOf(content: Content): DigestRecord | undefined {
+    const records = namesOf(content)
+      .map((name) => this.#digestRecords.get(name))
+      .filter((record) => record !== undefined);
+    return records.find(({ isSeeds }) => isSeeds) ?? records[0];
+  }
+
+  /** As `DigestRecord.learn`, of the content that the reader says it reads. */
   learnDigest(reporter: Peer, facts: PieceFacts): boolean {
-    const known = this.#digestIndex.get(facts.number);
-    if (known !== undefined) {
-      const isBetter = reporter.host.isSeed && !known.reporter.host.isSeed;
-      if (agrees(known.facts, facts)) {
-        if (isBetter) this.#digestIndex.set(facts.number, { facts: known.facts, reporter });
-        return true;
-      }
-      if (isBetter) {
-        this.#keepSeeds();
-        this.#record({ facts, reporter });
-        return false;
-      }
-      if (!reporter.holdsLease || this.peers.has(known.reporter.id)) return false;
-      this.forgetDigests();
-    }
-    this.#record({ facts, reporter });
-    return true;
-  }
-
-  #record(known: KnownDigest): void {
-    if (!this.#digestAllowance.take(1)) return;
-    this.digests.push(known.facts);
-    this.#digestIndex.set(known.facts.number, known);
-  }
-
-  /** Forgets what others than seeds said. */
-  #keepSeeds(): void {
-    const kept = [...this.#digestIndex.values()].filter(({ reporter }) => reporter.host.isSeed);
-    this.forgetDigests();
-    for (const known of kept) this.#record(known);
+    const [name] = namesOf(reporter);
+    const record = this.#digestRecords.get(name) ?? new DigestRecord(this.#digestAllowance);
+    const isRight = record.learn(reporter, facts);
+    if (record.all.length > 0) this.#digestRecords.set(name, record);
+    return isRight;
   }
 
   forgetDigests(): void {
-    this.#digestAllowance.giveBack(this.digests.length);
-    this.digests.length = 0;
-    this.#digestIndex.clear();
-    for (const peer of this.peers.values()) peer.digestsTold = 0;
+    for (const record of this.#digestRecords.values()) record.forget();
+    this.#digestRecords.clear();
+  }
+
+  /** Forgets the digests of contents that no peer has or wants any more. */
+  forgetUnusedDigests(): void {
+    if (this.#digestRecords.size < 2) return;
+    const used = new Set([...this.peers.values()].flatMap(namesOf));
+    for (const [name, record] of this.#digestRecords) {
+      if (used.has(name)) continue;
+      record.forget();
+      this.#digestRecords.delete(name);
+    }
   }
 }
 
-/** Whether two readers read the same bytes, as far as both say. */
-function agrees(one: PieceFacts, other: PieceFacts): boolean {
-  const { strongDigest: mine = other.strongDigest } = one;
-  const { strongDigest: theirs = mine } = other;
-  return one.digest === other.digest && mine === theirs;
+/** Its own name, then those of what it may be, as far as others say less. */
+function namesOf({ contentLength, contentVersion }: Content): [string, ...string[]] {
+  const length = contentLength ?? "";
+  return [`${length}/${contentVersion}`, `${length}/`, "/"];
 }

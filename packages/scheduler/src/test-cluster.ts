@@ -72,6 +72,15 @@ export class FakePeer implements PeerVoice {
     return last?.kind === "parents" ? last.parents : [];
   }
 
+  /** Digests that it was told, by piece; of several the last. */
+  get digests(): Record<number, string> {
+    const digests: Record<number, string> = {};
+    for (const told of this.told)
+      if (told.kind === "parents")
+        for (const { number, digest } of told.digests) digests[number] = digest;
+    return digests;
+  }
+
   get refusal(): SchedulerError | undefined {
     const last = this.told.findLast((told) => told.kind === "refused");
     return last?.kind === "refused" ? last.error : undefined;
@@ -160,7 +169,8 @@ export class TestCluster {
         download: downloadFacts(options.download),
         takesPushes: options.pushes ?? true,
         address: options.address ?? "",
-        ...(options.contentVersion === undefined ? {} : { contentVersion: options.contentVersion }),
+        // Ours say always which version they have, Dragonfly's never.
+        contentVersion: options.contentVersion ?? (options.pushes === false ? "" : "1"),
       },
       fake,
     );

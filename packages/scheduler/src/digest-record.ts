@@ -1,0 +1,104 @@
+import type { Allowance } from "@damselfly/limits";
+import type { Peer } from "./peer.ts";
+import type { PieceFacts } from "./task.ts";
+
+interface KnownDigest {
+  readonly facts: PieceFacts;
+  readonly reporter: Peer;
+}
+
+/** What readers of the origin said the pieces of one content are, and who has been told. */
+export class DigestRecord {
+  /** In the order they became known, so that a peer is told only what is new. */
+  readonly all: PieceFacts[] = [];
+  readonly #allowance: Allowance;
+  readonly #known = new Map<number, KnownDigest>();
+  /** How many of them each peer has been told. */
+  #toldCounts = new WeakMap<Peer, number>();
+  #isSeeds = false;
+
+  /** @param allowance how many pieces' digests may be remembered, here and elsewhere */
+  constructor(allowance: Allowance) {
+    this.#allowance = allowance;
+  }
+
+  /** A seed is among those who said something. */
+  get isSeeds(): boolean {
+    return this.#isSeeds;
+  }
+
+  hasNewsFor(peer: Peer): boolean {
+    return this.#toldCount(peer) < this.all.length;
+  }
+
+  /** What a peer has not been told yet; from now on it has. */
+  tell(peer: Peer): PieceFacts[] {
+    const news = this.all.slice(this.#toldCount(peer));
+    this.#toldCounts.set(peer, this.all.length);
+    return news;
+  }
+
+  /**
+   * Records what a reader of the origin found. The first word counts while the one who gave it is here; a reader that
+   * comes after it has left and finds something else starts the record anew. A seed's word counts more than anybody else's: where it
+   * contradicts, nothing that others said is kept.
+   *
+   * @returns false when it contradicts what is recorded
+   */
+  learn(reporter: Peer, facts: PieceFacts): boolean {
+    const known = this.#known.get(facts.number);
+    if (known !== undefined) {
+      const isBetter = reporter.host.isSeed && !known.reporter.host.isSeed;
+      if (agrees(known.facts, facts)) {
+        if (isBetter) this.#keep({ facts: known.facts, reporter });
+        return true;
+      }
+      if (isBetter) {
+        this.#keepSeeds();
+        this.#record({ facts, reporter });
+        return false;
+      }
+      if (!reporter.holdsLease || known.reporter.isHere) return false;
+      this.forget();
+    }
+    this.#record({ facts, reporter });
+    return true;
+  }
+
+  forget(): void {
+    this.#allowance.giveBack(this.all.length);
+    this.all.length = 0;
+    this.#known.clear();
+    this.#toldCounts = new WeakMap();
+    this.#isSeeds = false;
+  }
+
+  #toldCount(peer: Peer): number {
+    return this.#toldCounts.get(peer) ?? 0;
+  }
+
+  #record(known: KnownDigest): void {
+    if (!this.#allowance.take(1)) return;
+    this.all.push(known.facts);
+    this.#keep(known);
+  }
+
+  #keep(known: KnownDigest): void {
+    this.#known.set(known.facts.number, known);
+    this.#isSeeds ||= known.reporter.host.isSeed;
+  }
+
+  /** Forgets what others than seeds said. */
+  #keepSeeds(): void {
+    const kept = [...this.#known.values()].filter(({ reporter }) => reporter.host.isSeed);
+    this.forget();
+    for (const known of kept) this.#record(known);
+  }
+}
+
+/** Whether two readers read the same bytes, as far as both say. */
+function agrees(one: PieceFacts, other: PieceFacts): boolean {
+  const { strongDigest: mine = other.strongDigest } = one;
+  const { strongDigest: theirs = mine } = other;
+  return one.digest === other.digest && mine === theirs;
+}
