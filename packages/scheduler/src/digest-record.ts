@@ -4,6 +4,7 @@ import type { PieceFacts } from "./task.ts";
 
 interface KnownDigest {
   readonly facts: PieceFacts;
+  /** Who stands for it. */
   readonly reporter: Peer;
 }
 
@@ -39,9 +40,9 @@ export class DigestRecord {
   }
 
   /**
-   * Records what a reader of the origin found. The first word counts while the one who gave it is here; a reader that
-   * comes after it has left and finds something else starts the record anew. A seed's word counts more than anybody else's: where it
-   * contradicts, nothing that others said is kept.
+   * Records what a reader of the origin found. The first word counts while the one who gave it is here; whoever says the same after it has
+   * left stands for it from then on, and a reader that finds something else then starts the record anew, but for what seeds say that are
+   * here. A seed's word counts more than anybody else's: where it contradicts, nothing that others said is kept.
    *
    * @returns false when it contradicts what is recorded
    */
@@ -50,16 +51,16 @@ export class DigestRecord {
     if (known !== undefined) {
       const isBetter = reporter.host.isSeed && !known.reporter.host.isSeed;
       if (agrees(known.facts, facts)) {
-        if (isBetter) this.#keep({ facts: known.facts, reporter });
+        if (isBetter || !known.reporter.isHere) this.#keep({ facts: known.facts, reporter });
         return true;
       }
       if (isBetter) {
-        this.#keepSeeds();
+        this.#forgetBut(({ reporter: { host } }) => host.isSeed);
         this.#record({ facts, reporter });
         return false;
       }
       if (!reporter.holdsLease || known.reporter.isHere) return false;
-      this.forget();
+      this.#forgetBut(({ reporter: other }) => other.host.isSeed && other.isHere);
     }
     this.#record({ facts, reporter });
     return true;
@@ -88,9 +89,8 @@ export class DigestRecord {
     this.#isSeeds ||= known.reporter.host.isSeed;
   }
 
-  /** Forgets what others than seeds said. */
-  #keepSeeds(): void {
-    const kept = [...this.#known.values()].filter(({ reporter }) => reporter.host.isSeed);
+  #forgetBut(isKept: (known: KnownDigest) => boolean): void {
+    const kept = [...this.#known.values()].filter(isKept);
     this.forget();
     for (const known of kept) this.#record(known);
   }

@@ -208,6 +208,38 @@ describe("the word of a seed that has read the origin", () => {
     expect([child.digests, cluster.join("late").digests]).toEqual([TRUTH, TRUTH]);
   });
 
+  it("stands when the seed says the same under another name, and somebody else reads something else", () => {
+    const cluster = new TestCluster();
+    cluster.host("seed", { type: 1, extension: OURS });
+    const download = { needBackToSource: true };
+    const first = cluster.join("first", { host: "seed", download });
+    for (let number = 0; number < PIECE_COUNT; number += 1) cluster.originPiece(first, number);
+    cluster.scheduling.finished(first.peer);
+    finish(cluster, announce(cluster));
+    expect(first.peer.task.peers.has("first")).toBe(false);
+    const liar = cluster.join("liar", { download });
+    for (let number = 0; number < PIECE_COUNT; number += 1)
+      cluster.originPiece(liar, number, "crc32:bad");
+    cluster.advance(1_000);
+    expect(cluster.join("child").digests).toEqual(TRUTH);
+  });
+
+  it("stands where it is all there is of some pieces, and somebody else's word of others is replaced", () => {
+    const cluster = new TestCluster();
+    const download = { needBackToSource: true };
+    const reader = cluster.join("reader", { download });
+    for (const number of [0, 1]) cluster.originPiece(reader, number, "crc32:old");
+    cluster.host("seed", { type: 1, extension: OURS });
+    const seed = cluster.join("s", { host: "seed", download });
+    for (let number = 2; number < PIECE_COUNT; number += 1) cluster.originPiece(seed, number);
+    cluster.scheduling.finished(seed.peer);
+    cluster.scheduling.deletePeer("task", "reader");
+    const next = cluster.join("next", { download });
+    for (const number of [0, 1]) cluster.originPiece(next, number);
+    expect(next.peer.task.digests).toHaveLength(PIECE_COUNT);
+    expect(cluster.join("child").digests).toEqual(TRUTH);
+  });
+
   it("is no digest of anybody else's: who only says that he has read it is not believed", () => {
     const { cluster, liar } = openRestarted();
     cluster.scheduling.pieceHeld(liar.peer, 0, factsOf(0, "crc32:bad"));
