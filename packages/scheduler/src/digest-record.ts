@@ -6,7 +6,11 @@ interface KnownDigest {
   readonly facts: PieceFacts;
   /** Who stands for it. */
   readonly reporter: Peer;
+  readonly weight: Weight;
 }
+
+/** What a peer's word counts: that of a seed more than that of one who has or had the turn at the origin, anybody else's nothing. */
+type Weight = 0 | 1 | 2;
 
 /** What readers of the origin said the pieces of one content are, and who has been told. */
 export class DigestRecord {
@@ -40,30 +44,32 @@ export class DigestRecord {
   }
 
   /**
-   * Records what a reader of the origin found. The first word counts while the one who gave it is here; whoever says the same after it has
-   * left stands for it from then on, and a reader that finds something else then starts the record anew, but for what seeds say that are
-   * here. A seed's word counts more than anybody else's: where it contradicts, nothing that others said is kept.
+   * Records what a reader of the origin found. A word that counts more replaces what it contradicts, and all that counts less. Of two that
+   * count the same the first stands while the one who gave it is here; whoever says the same after it has left stands for it from then on,
+   * and one who finds something else then starts the record anew, but for what those say who count more and are here.
    *
    * @returns false when it contradicts what is recorded
    */
   learn(reporter: Peer, facts: PieceFacts): boolean {
+    const weight = weightOf(reporter);
     const known = this.#known.get(facts.number);
-    if (known !== undefined) {
-      const isBetter = reporter.host.isSeed && !known.reporter.host.isSeed;
-      if (agrees(known.facts, facts)) {
-        if (isBetter || !known.reporter.isHere) this.#keep({ facts: known.facts, reporter });
-        return true;
-      }
-      if (isBetter) {
-        this.#forgetBut(({ reporter: { host } }) => host.isSeed);
-        this.#record({ facts, reporter });
-        return false;
-      }
-      if (!reporter.holdsLease || known.reporter.isHere) return false;
-      this.#forgetBut(({ reporter: other }) => other.host.isSeed && other.isHere);
+    const isRight = known === undefined || agrees(known.facts, facts);
+    if (weight === 0) return isRight;
+    if (known === undefined) {
+      this.#record({ facts, reporter, weight });
+      return true;
     }
-    this.#record({ facts, reporter });
-    return true;
+    const isBetter = weight > known.weight;
+    if (!isBetter && known.reporter.isHere) return isRight;
+    if (isRight) {
+      this.#keep({ facts: known.facts, reporter, weight });
+      return true;
+    }
+    this.#forgetBut((other) =>
+      isBetter ? other.weight >= weight : other.weight > weight && other.reporter.isHere,
+    );
+    this.#record({ facts, reporter, weight });
+    return !isBetter;
   }
 
   forget(): void {
@@ -94,6 +100,11 @@ export class DigestRecord {
     this.forget();
     for (const known of kept) this.#record(known);
   }
+}
+
+function weightOf({ host, hadTurn }: Peer): Weight {
+  if (host.isSeed) return 2;
+  return hadTurn ? 1 : 0;
 }
 
 /** Whether two readers read the same bytes, as far as both say. */

@@ -371,12 +371,37 @@ describe("digests", () => {
 
   it("are taken from nobody who was not sent to the origin", () => {
     const cluster = new TestCluster();
-    cluster.join("a");
+    const reader = cluster.join("a");
     const child = cluster.join("b");
+    cluster.scheduling.originStarted(child.peer);
     cluster.originPiece(child, 0, "crc32:666");
     cluster.originPiece(child, 10);
     expect(cluster.scheduling.task("task").digests).toEqual([]);
     expect(child.peer.pieces.size).toBe(1);
     expect(child.peer.pieces.has(0)).toBe(true);
+    cluster.originPiece(reader, 0);
+    expect(cluster.join("c").digests).toEqual({ 0: "crc32:0" });
+  });
+
+  it("are taken from nobody who reads it because its user says so, while another one does for all", () => {
+    const cluster = new TestCluster();
+    const reader = cluster.join("a");
+    const insistent = cluster.join("b", { download: { needBackToSource: true } });
+    cluster.originPiece(insistent, 0, "crc32:666");
+    expect(reader.peer.task.digests).toEqual([]);
+    cluster.originPiece(reader, 0);
+    cluster.scheduling.finished(reader.peer);
+    cluster.originPiece(insistent, 1);
+    expect(cluster.join("c").digests).toEqual({ 0: "crc32:0", 1: "crc32:1" });
+  });
+
+  it("are taken from a reader that was only slow, too", () => {
+    const cluster = new TestCluster();
+    const slow = cluster.join("a");
+    const quick = cluster.join("b");
+    cluster.advance(LEASE_MS + 200);
+    expect(quick.peer.holdsLease).toBe(true);
+    cluster.originPiece(slow, 0);
+    expect(quick.peer.task.digests).toHaveLength(1);
   });
 });

@@ -162,14 +162,18 @@ export class OriginTurns {
   }
 
   grant(peer: Peer): void {
-    const { task } = peer;
-    task.lease = { holder: peer, renewedAtMs: this.#options.now() };
-    task.learnSizes(peer, { replace: true });
+    this.#lend(peer);
+    peer.task.learnSizes(peer, { replace: true });
     peer.stalled = false;
     this.#options.logger.info(
-      { task: task.id, peer: peer.id, host: peer.host.id },
+      { task: peer.task.id, peer: peer.id, host: peer.host.id },
       "peer reads the origin",
     );
+  }
+
+  #lend(peer: Peer): void {
+    peer.task.lease = { holder: peer, renewedAtMs: this.#options.now() };
+    peer.hadTurn = true;
   }
 
   /** A seed has said what it had to say about the task: it is not asked again for a while. */
@@ -184,14 +188,13 @@ export class OriginTurns {
   /** Something arrived at a peer: its lease is renewed, or, if nobody else has it, found again. A seed is not needed then. */
   progressed(peer: Peer): void {
     const { task } = peer;
-    const renewedAtMs = this.#options.now();
     peer.stalled = false;
     if (!peer.wants || !peer.readsOrigin) return;
     if (task.lease === undefined) {
       if (task.seedAsked !== undefined) this.passOver(task, task.seedAsked.host.id);
-      task.lease = { holder: peer, renewedAtMs };
-    } else if (task.lease?.holder === peer) {
-      task.lease.renewedAtMs = renewedAtMs;
+      this.#lend(peer);
+    } else if (peer.holdsLease) {
+      task.lease.renewedAtMs = this.#options.now();
     }
   }
 

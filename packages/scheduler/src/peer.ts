@@ -76,6 +76,8 @@ export class Peer {
   readonly fedBy: Marks<Peer, true> = new Marks();
   /** Hosts whose peers called this one failed since it last served anybody. */
   readonly complaints: Marks<Host, true> = new Marks();
+  /** Has or had the lease: reads the origin for all, and not because it says so. */
+  hadTurn = false;
   /** Lost its lease for want of progress, and has made none since. */
   stalled = false;
   /** When it asked, and until when it waits for an answer. */
