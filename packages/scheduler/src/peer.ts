@@ -150,6 +150,11 @@ export class Peer {
     return this.download.actualContentLength;
   }
 
+  /** Of its copy of the task; absent when nobody could say. */
+  get pieceCount(): number | undefined {
+    return this.download.actualPieceCount ?? this.task.pieceCount;
+  }
+
   /** Wants only a part of the task. */
   get isPartial(): boolean {
     return this.download.range !== undefined && this.download.range !== null;

@@ -292,6 +292,18 @@ describe("Scheduling of peers", () => {
     expect(cluster.join("d").digests).toEqual({ 0: "crc32:1" });
   });
 
+  it("counts a peer's pieces by what it says itself of how many there are", () => {
+    const cluster = new TestCluster();
+    const reader = cluster.join("a");
+    cluster.register("b", { download: { actualPieceCount: 1 } });
+    for (let number = 0; number < 10; number += 1) {
+      expect(reader.peer.complete).toBe(false);
+      cluster.originPiece(reader, number);
+    }
+    expect(reader.peer.complete).toBe(true);
+    expect(reader.peer.task.digests).toHaveLength(10);
+  });
+
   it("forgets the digests of a version that nobody has any more", () => {
     const cluster = new TestCluster({}, undefined, { digestCountMax: 2 });
     const old = cluster.join("a", { contentVersion: "1" });

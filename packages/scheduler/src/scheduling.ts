@@ -274,7 +274,7 @@ export class Scheduling {
 
   originPieceFinished(peer: Peer, facts: PieceFacts): void {
     this.#heard(peer);
-    if (!isPieceNumber(peer.task, facts.number)) return;
+    if (!isPieceNumber(peer, facts.number)) return;
     this.#turns.progressed(peer);
     if (peer.readsOrigin && facts.digest !== "" && !peer.task.learnDigest(peer, facts)) {
       this.#options.logger.warn(
@@ -289,7 +289,7 @@ export class Scheduling {
   pieceHeld(peer: Peer, number: number, facts?: PieceFacts): void {
     this.#heard(peer);
     const { task } = peer;
-    if (!isPieceNumber(task, number)) return;
+    if (!isPieceNumber(peer, number)) return;
     // Anybody can say that he has read it. Seeds are there to do so.
     if (facts !== undefined && facts.digest !== "" && peer.host.isSeed) {
       const isFirst = task.lease === undefined && task.digests.length === 0;
@@ -521,9 +521,9 @@ export class Scheduling {
   }
 
   #addPiece(peer: Peer, number: number): void {
-    if (!isPieceNumber(peer.task, number) || peer.complete || peer.isFinal) return;
+    if (!isPieceNumber(peer, number) || peer.complete || peer.isFinal) return;
     peer.pieces.add(number);
-    if (peer.pieces.size !== peer.task.pieceCount) return;
+    if (peer.pieces.size !== peer.pieceCount) return;
     peer.complete = true;
     this.#placement.settle(peer.task);
   }
@@ -575,8 +575,8 @@ export class Scheduling {
   }
 }
 
-function isPieceNumber(task: Task, number: number): boolean {
-  return number < Math.min(task.pieceCount ?? PIECE_COUNT_MAX, PIECE_COUNT_MAX);
+function isPieceNumber({ pieceCount = PIECE_COUNT_MAX }: Peer, number: number): boolean {
+  return number < Math.min(pieceCount, PIECE_COUNT_MAX);
 }
 
 /** Its own copies of what would keep the whole message in memory that it came in. */
