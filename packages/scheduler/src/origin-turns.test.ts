@@ -1,7 +1,13 @@
 import { describe, expect, it } from "vitest";
-import { type FakePeer, TestCluster } from "./test-cluster.ts";
+import { FakePeer, TestCluster } from "./test-cluster.ts";
 
 const LEASE_MS = 11_000; // 10 s, and one second for a piece of 4 MiB
+
+/** Whoever has the turn gets bytes. */
+function renewLease({ scheduling }: TestCluster): void {
+  const { lease } = scheduling.task("task");
+  if (lease !== undefined) scheduling.originStarted(lease.holder);
+}
 
 describe("the turn at the origin", () => {
   it("passes to a listening peer as soon as the reader's stream ends", () => {
@@ -122,6 +128,70 @@ describe("the turn at the origin", () => {
     fail(b!);
     cluster.advance(1_000);
     expect([a!, b!].filter(({ kinds }) => kinds.includes("origin"))).toHaveLength(1);
+  });
+
+  it.each([
+    [20, 500, 1_000],
+    [40, 500, 1_000],
+    [20, 1_000, 3_000],
+  ])(
+    "comes to one of %i who come every %i ms when each finds the only holder dead after %i ms, once several have",
+    (childCount, intervalMs, foundAfterMs) => {
+      const cluster = new TestCluster();
+      cluster.register("dead", { download: { metadataOnly: true } });
+      /** When each child was first told of the holder, and when any was sent to the origin. */
+      const namedMs = new Map<FakePeer, number>();
+      const sentMs: number[] = [];
+      const startMs = cluster.nowMs;
+      for (let count = 0; count < childCount; count += 1) {
+        const fake = new FakePeer();
+        const onTold = (): void => {
+          if (fake.lastParents.includes("dead") && !namedMs.has(fake))
+            namedMs.set(fake, cluster.nowMs);
+          if (fake.kinds.at(-1) === "origin") sentMs.push(cluster.nowMs - startMs);
+        };
+        cluster.join(`child${count}`, { fake, onTold });
+        for (let passedMs = 0; passedMs < intervalMs; passedMs += 100) {
+          cluster.advance(100);
+          for (const [{ peer }, atMs] of namedMs)
+            if (cluster.nowMs - atMs === foundAfterMs)
+              cluster.scheduling.pieceFailed(peer, { parentId: "dead", temporary: false });
+          renewLease(cluster);
+        }
+      }
+      expect(sentMs).toHaveLength(1);
+      expect(sentMs[0]).toBeLessThanOrEqual(10_000);
+    },
+  );
+
+  it("comes to one at most of those whom two keep telling that the only holder is dead", () => {
+    const cluster = new TestCluster();
+    cluster.register("holder", { download: { metadataOnly: true } });
+    const liars = ["liar0", "liar1"].map((name) => cluster.join(name));
+    const children: FakePeer[] = [];
+    for (let count = 0; count < 20; count += 1) {
+      children.push(cluster.join(`child${count}`));
+      for (const { peer } of liars)
+        cluster.scheduling.pieceFailed(peer, { parentId: "holder", temporary: false });
+      cluster.advance(500);
+      renewLease(cluster);
+    }
+    const readers = [...liars, ...children].filter(({ kinds }) => kinds.includes("origin"));
+    expect(readers).toHaveLength(1);
+    expect(children.filter(({ peer }) => peer.parents.size === 0)).toEqual([]);
+  });
+
+  it("comes to nobody while the only holder serves some, though others give it up", () => {
+    const cluster = new TestCluster();
+    cluster.register("holder", { download: { metadataOnly: true } });
+    const children = ["a", "b", "c"].map((name) => cluster.join(name));
+    for (let number = 0; number < 9; number += 1) {
+      const [unlucky, lucky] = [children[number % 2]!, children[2]!];
+      cluster.scheduling.pieceFailed(unlucky.peer, { parentId: "holder", temporary: false });
+      cluster.advance(100);
+      cluster.scheduling.pieceFinished(lucky.peer, number, "holder");
+    }
+    expect(children.flatMap(({ kinds }) => kinds)).not.toContain("origin");
   });
 
   it("is not a seed's that has another version of the file: it would say again and again that it has it", () => {

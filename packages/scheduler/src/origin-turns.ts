@@ -28,7 +28,8 @@ export interface OriginTurnsOptions {
  * Outside of it read only those whose user said so (`need_back_to_source`) and those who lost it and have not noticed.
  *
  * As long as nobody has the whole task and somebody wants it, a peer has the lease or a seed was asked to take it. Who has the whole task
- * and has failed everybody who wants it does not count: he may be dead, or a liar.
+ * and has failed everybody who wants it, or several one after the other and served nobody meanwhile, does not count: he may be dead, or a
+ * liar. Where that is wrong one more reads the origin.
  */
 export class OriginTurns {
   readonly #options: OriginTurnsOptions;
@@ -89,9 +90,13 @@ export class OriginTurns {
     );
   }
 
-  /** Whether somebody who has the whole task may feed the swarm: not when everybody who wants it has just found him to be of no use. */
+  /**
+   * Whether somebody who has the whole task may feed the swarm: not when everybody who wants it has just found him to be of no use. Where
+   * they come faster than they find out, that is never so, and it is enough that several have.
+   */
   #isOfUse(holder: Peer, wanting: Iterable<Peer>): boolean {
     const nowMs = this.#options.now();
+    if (holder.isDoubted(nowMs)) return false;
     let count = 0;
     for (const peer of wanting) {
       if ((peer.setAside.get(holder) ?? 0) <= nowMs) return true;

@@ -42,6 +42,10 @@ export interface PeerKeeper {
 
 /** Complaints that count: with more of them nobody is chosen any later. */
 const COMPLAINTS_MAX = 64;
+/** So many hosts have to give a peer up before others doubt it: one of them may be cut off himself. */
+const DOUBTERS_MIN = 2;
+/** After so long without another one that gives it up a peer is not doubted any more. Milliseconds. */
+const DOUBT_MS = 60_000;
 
 /** One daemon's part in one task. Holds state, decides nothing. */
 export class Peer {
@@ -76,6 +80,9 @@ export class Peer {
   readonly fedBy: Marks<Peer, true> = new Marks();
   /** Hosts whose peers called this one failed since it last served anybody. */
   readonly complaints: Marks<Host, true> = new Marks();
+  /** Hosts whose peers gave it up since anybody got a piece from it, the last of them not long ago. */
+  readonly #doubters: Marks<Host, true> = new Marks();
+  #doubtedAtMs = -Infinity;
   /** Has or had the lease: reads the origin for all, and not because it says so. */
   hadTurn = false;
   /** Lost its lease for want of progress, and has made none since. */
@@ -209,6 +216,27 @@ export class Peer {
 
   complainedOfBy(host: Host): void {
     if (this.complaints.size < COMPLAINTS_MAX) this.complaints.set(host, true);
+  }
+
+  /** A peer of this host wants nothing of it for a while. */
+  givenUpBy(host: Host, nowMs: number): void {
+    if (!this.#isDoubtFresh(nowMs)) this.#doubters.clear();
+    this.#doubtedAtMs = nowMs;
+    if (this.#doubters.size < COMPLAINTS_MAX) this.#doubters.set(host, true);
+  }
+
+  /** A piece has come from it, whoever got it. */
+  hasGiven(): void {
+    this.#doubters.clear();
+  }
+
+  /** Whether it looks dead: several have given it up, one after the other, and meanwhile nobody got a piece from it. */
+  isDoubted(nowMs: number): boolean {
+    return this.#doubters.size >= DOUBTERS_MIN && this.#isDoubtFresh(nowMs);
+  }
+
+  #isDoubtFresh(nowMs: number): boolean {
+    return nowMs - this.#doubtedAtMs < DOUBT_MS;
   }
 
   /** Wants nothing more: gives up its place among those who do. */

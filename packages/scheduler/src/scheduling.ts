@@ -265,6 +265,7 @@ export class Scheduling {
     const parent = parentId === undefined ? undefined : peer.task.peers.get(parentId);
     if (parent !== undefined) {
       parent.complaints.delete(peer.host);
+      parent.hasGiven();
       peer.failures.delete(parent);
       peer.fedBy.set(parent, true);
     }
@@ -529,8 +530,10 @@ export class Scheduling {
   }
 
   #setAside(child: Peer, parent: Peer): void {
+    const nowMs = this.#options.now();
     child.unlink(parent);
-    child.setAside.set(parent, this.#options.now() + this.#config.setAsideMs);
+    child.setAside.set(parent, nowMs + this.#config.setAsideMs);
+    parent.givenUpBy(child.host, nowMs);
   }
 
   #removePeer(peer: Peer): void {
