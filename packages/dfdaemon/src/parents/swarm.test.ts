@@ -20,11 +20,10 @@ const PARENT = {
 const OTHER = { ...PARENT, peerId: "peer-b", hostId: "b", hostname: "b" };
 
 /** A swarm whose one parent says what a test lets it say, whether or not anybody listens any more. */
-function open({ hosts = new ParentHosts() } = {}) {
+function open({ hosts = new ParentHosts(), now = (): number => 1_000_000 } = {}) {
   const said: ((event: ParentEvent) => void)[] = [];
   const next = (): Promise<ParentEvent> => new Promise((resolve) => said.push(resolve));
   const queue = new PieceQueue<Parent>();
-  const now = (): number => 1_000_000;
   const pieces = new Map<number, PieceRecord>();
   const deny = async (denied: readonly PieceRecord[]): Promise<void> => {
     for (const { number } of denied) pieces.delete(number);
@@ -107,6 +106,25 @@ describe("Swarm", () => {
     // What nobody offers, the origin is asked for.
     expect(queue.takeUnoffered()).toBe(0);
     expect(queue.takeUnoffered()).toBe(1);
+  });
+
+  it("takes up again a parent that only brought nothing, when it is named later, and later each time", async () => {
+    let nowMs = 1_000_000;
+    const { swarm, queue, offer } = open({ now: () => nowMs });
+    queue.want(0);
+    swarm.add([PARENT]);
+    for (const restMs of [30_000, 60_000, 120_000]) {
+      swarm.dropIdle("in a test");
+      nowMs += restMs - 1;
+      expect(swarm.add([PARENT])).toBe(0);
+      expect(swarm.dropped).toEqual([PARENT]);
+      nowMs += 1;
+      expect(swarm.dropped).toEqual([]);
+      expect(swarm.add([PARENT])).toBe(1);
+    }
+    // What it was asked for before nobody listens to.
+    for (let asked = 0; asked < 4; asked += 1) await offer(0);
+    expect([...queue.holders(0)]).toEqual(swarm.parents);
   });
 
   it("has nothing more to do with a parent that says what cannot be, but leaves it to other downloads", async () => {

@@ -18,6 +18,15 @@ import type { PieceRun } from "./piece-run.ts";
 
 /** Parents of one download at once, each with a stream that tells its pieces. */
 const PARENTS_MAX = 64;
+/** For so long a parent that brought nothing is not taken up again, at first; it doubles. A scheduler of ours leaves it aside as long. Milliseconds. */
+const IDLE_REST_MS = 30_000;
+
+/** A parent that was dropped because nothing came from it. */
+interface IdleParent {
+  readonly candidate: CandidateParent;
+  readonly restMs: number;
+  readonly untilMs: number;
+}
 
 export interface SwarmOptions {
   readonly task: StoredTask;
@@ -50,6 +59,8 @@ export class Swarm implements AsyncDisposable {
   readonly #stops = new Map<Parent, AbortController>();
   /** By peer id: dropped for the rest of this download. */
   readonly #dropped = new Map<string, CandidateParent>();
+  /** By peer id: dropped for a while. What had nothing to give may read the origin by now. */
+  readonly #idle = new Map<string, IdleParent>();
   readonly #bannedHosts = new Set<string>();
   readonly #digests = new Map<number, PieceDigests>();
   readonly #running = new Set<Promise<void>>();
@@ -94,9 +105,10 @@ export class Swarm implements AsyncDisposable {
     return this.#fetches.originCount;
   }
 
-  /** Parents that have been of no use: a scheduler need not name them again. */
+  /** Parents that have been of no use: a scheduler need not name them now. */
   get dropped(): CandidateParent[] {
-    return [...this.#dropped.values()];
+    const resting = [...this.#idle.values()].filter((idle) => this.#isResting(idle));
+    return [...this.#dropped.values(), ...resting.map(({ candidate }) => candidate)];
   }
 
   /** Nobody is asked for anything that is in flight: there is no room for it in memory. */
@@ -136,6 +148,7 @@ export class Swarm implements AsyncDisposable {
       if (hostId === this.#options.hostId || this.#parents.has(peerId)) continue;
       const host = this.#options.hosts.of(hostId);
       if (this.#dropped.has(peerId) || this.#bannedHosts.has(hostId) || host.isBanned) continue;
+      if (this.#isResting(this.#idle.get(peerId))) continue;
       // A host that registered twice is one parent; and no scheduler makes us talk to everybody.
       if (this.#parents.size >= PARENTS_MAX || this.#hasParentOn(hostId)) continue;
       const { now, random } = this.#options;
@@ -199,14 +212,16 @@ export class Swarm implements AsyncDisposable {
     }
   }
 
-  /** Gives up every parent from which nothing is coming at this moment. */
+  /** Gives up for a while every parent from which nothing is coming at this moment. */
   dropIdle(reason: string): void {
     for (const parent of this.#parents.values()) {
       if (parent.inFlight > 0) continue;
       // It has not even said what it has: others need not wait for it as long.
       if (parent.address === undefined) parent.host.failed("silent");
       const message = `Cannot go on with parent ${parent.candidate.hostId}: ${reason}`;
-      this.#drop(parent, new DaemonError("ERR_PARENT", message, { cause: parent.failure }));
+      this.#drop(parent, new DaemonError("ERR_PARENT", message, { cause: parent.failure }), {
+        isIdle: true,
+      });
     }
   }
 
@@ -333,17 +348,35 @@ export class Swarm implements AsyncDisposable {
     );
   }
 
-  /** Forgets a parent for the rest of this download; a liar's host with it. What is in flight from the others may finish. */
+  #rest(candidate: CandidateParent): void {
+    const before = this.#idle.get(candidate.peerId);
+    const restMs = before === undefined ? IDLE_REST_MS : 2 * before.restMs;
+    const untilMs = this.#options.now() + restMs;
+    this.#idle.set(candidate.peerId, { candidate, restMs, untilMs });
+  }
+
+  #isResting(idle: IdleParent | undefined): boolean {
+    return idle !== undefined && idle.untilMs > this.#options.now();
+  }
+
+  /**
+   * Forgets a parent for the rest of this download, an idle one for a while; a liar's host with it. What is in flight from the others may
+   * finish.
+   */
   #drop(
     parent: Parent,
     error: Error,
-    { isBanned = false }: { readonly isBanned?: boolean } = {},
+    {
+      isBanned = false,
+      isIdle = false,
+    }: { readonly isBanned?: boolean; readonly isIdle?: boolean } = {},
   ): void {
     const { queue, events, logger, task } = this.#options;
     const { peerId, hostId } = parent.candidate;
     if (this.#parents.get(peerId) !== parent) return;
     this.#parents.delete(peerId);
-    this.#dropped.set(peerId, parent.candidate);
+    if (isIdle) this.#rest(parent.candidate);
+    else this.#dropped.set(peerId, parent.candidate);
     const code = codeOf(error);
     queue.withdraw(parent);
     if (isBanned || isLie(code)) {
