@@ -179,14 +179,21 @@ describe("an origin that asks who is there", () => {
     expect((await cluster.fetch(url, { daemon, flags })).sha256).toBe(SHA256);
   });
 
-  it("is asked again for whoever comes with other credentials, or none", async () => {
-    const { url } = serve({ content: CONTENT, authorization });
-    await cluster.fetch(url, { daemon, flags: ["-H", `Authorization: ${authorization}`] });
-    const { error } = await fail(url);
-    expect(error?.origin?.statusCode).toBe(401);
-    const other = await fail(url, ["-H", "Authorization: Basic b3RoZXI="]);
-    expect(other.error?.origin?.statusCode).toBe(403);
-  });
+  it.each(["Authorization", "X-JFrog-Art-Api"])(
+    "is asked again for whoever comes with other credentials, or none, as %s",
+    async (name) => {
+      const { url } = serve(({ headers }) => {
+        const given = headers[name.toLowerCase()];
+        if (given === authorization) return { content: CONTENT };
+        return { status: given === undefined ? 401 : 403 };
+      });
+      await cluster.fetch(url, { daemon, flags: ["-H", `${name}: ${authorization}`] });
+      const { error } = await fail(url);
+      expect(error?.origin?.statusCode).toBe(401);
+      const other = await fail(url, ["-H", `${name}: Basic b3RoZXI=`]);
+      expect(other.error?.origin?.statusCode).toBe(403);
+    },
+  );
 });
 
 describe("an origin that refuses", () => {

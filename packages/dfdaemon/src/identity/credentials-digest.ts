@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import { isCredentialHeader } from "./is-credential-header.ts";
 
 /**
  * A digest of the headers that say who is asking, so that a file fetched with one person's credentials is not handed to another
@@ -12,11 +13,3 @@ export function credentialsDigest(header: Readonly<Record<string, string>>): str
   if (credentials.length === 0) return "";
   return createHash("sha256").update(JSON.stringify(credentials)).digest("hex");
 }
-
-/** Whether a header of this name says who is asking: `authorization`, `cookie`, `x-amz-security-token`, `private-token`, `x-api-key` … */
-export function isCredentialHeader(name: string): boolean {
-  return CREDENTIAL_NAME.test(name);
-}
-
-const CREDENTIAL_NAME =
-  /^(cookie|(.*[-_])?(auth|authorization|token|secret|api[-_]?key|access[-_]?key|credentials?|password|signature))$/i;

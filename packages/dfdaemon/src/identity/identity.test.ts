@@ -1,7 +1,8 @@
 import { describe, expect, it } from "vitest";
-import { credentialsDigest, isCredentialHeader } from "./credentials-digest.ts";
+import { credentialsDigest } from "./credentials-digest.ts";
 import { DEFAULT_FILTERED_QUERY_PARAMS } from "./default-filtered-query-params.ts";
 import { formatHostId } from "./host-id.ts";
+import { isCredentialHeader } from "./is-credential-header.ts";
 import { findLocalAddress } from "./local-address.ts";
 import { formatPeerId } from "./peer-id.ts";
 
@@ -42,7 +43,9 @@ describe("credentialsDigest", () => {
       credentialsDigest({ authorization: "Bearer a", cookie: "b" }),
     );
   });
+});
 
+describe("isCredentialHeader", () => {
   it.each([
     "authorization",
     "Proxy-Authorization",
@@ -53,9 +56,17 @@ describe("credentialsDigest", () => {
     "x-api-key",
     "apikey",
     "x-auth",
+    "X-JFrog-Art-Api",
+    "Ocp-Apim-Subscription-Key",
+    "x-functions-key",
+    "X-Auth-Key",
+    "Cf-Access-Jwt-Assertion",
+    "X-Goog-IAP-JWT-Assertion",
+    "X-Session-Id",
+    "X-Amz-Server-Side-Encryption-Customer-Key",
   ])("takes %s for a credential", (name) => expect(isCredentialHeader(name)).toBe(true));
 
-  it.each(["accept", "if-match", "x-request-id", "tokenizer", "content-type"])(
+  it.each(["accept", "if-match", "x-request-id", "user-agent", "content-type"])(
     "takes %s for none",
     (name) => expect(isCredentialHeader(name)).toBe(false),
   );

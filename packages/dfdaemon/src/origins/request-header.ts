@@ -1,3 +1,4 @@
+import { isCredentialHeader } from "../identity/is-credential-header.ts";
 import { OriginError } from "./origin-error.ts";
 import { redactUrl } from "./redact-url.ts";
 
@@ -28,9 +29,6 @@ const WITHHELD = new Set([
   "if-modified-since",
   "if-unmodified-since",
 ]);
-
-/** Names that look like they carry a secret. Too wide on purpose: what is withheld from another host can at worst be missed there. */
-const SECRET = /auth|cookie|token|secret|passw|credential|session|signature|api|key|jwt|private/;
 
 /** A URL that can be requested: user information moved out of it into `authorization`, no fragment. */
 export interface Target {
@@ -74,7 +72,7 @@ export function redirectTarget(from: Target, location: string): Target {
       ? from.header
       : Object.fromEntries(
           Object.entries(from.header).filter(
-            ([name]) => name !== "host" && name !== "referer" && !SECRET.test(name),
+            ([name]) => name !== "host" && name !== "referer" && !isCredentialHeader(name),
           ),
         );
   const authorization = basicAuthorization(url);
