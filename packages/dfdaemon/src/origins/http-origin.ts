@@ -124,7 +124,7 @@ class HttpOrigin implements Origin {
     const reply = await this.#send(request, { method: "GET", header, signal, target });
     const { answer, context } = reply;
     try {
-      assertFileOrRange(reply, [200, 203, 206, 416]);
+      assertFileOrRange(reply, RANGE_STATUS_CODES);
       judgeRange(answer, range, expected, context.action);
     } catch (error) {
       answer.discard();
@@ -192,7 +192,7 @@ class HttpOrigin implements Origin {
     return reply;
   }
 
-  /** Redirects followed. A known target that fails is looked up once more from the start: presigned URLs expire. */
+  /** Redirects followed. A known target of a range that fails is looked up once more from the start: presigned URLs expire. */
   async #send(request: OriginRequest, options: SendOptions): Promise<Reply> {
     const { userAgent, requestHeader = {} } = this.#options;
     const start = targetOf(request.url, { "user-agent": userAgent }, requestHeader, request.header);
@@ -201,7 +201,7 @@ class HttpOrigin implements Origin {
       try {
         const known = { url: new URL(target.url), header: target.header };
         const reply = await this.#sendFrom(known, start, request, options);
-        if (![401, 403, 404, 410].includes(reply.answer.statusCode)) return reply;
+        if (!isTargetGone(reply.answer.statusCode)) return reply;
         reply.answer.discard();
       } catch (error) {
         if (!(error instanceof OriginError)) throw error;
@@ -292,6 +292,18 @@ interface Reply {
   /** What was asked, and where first. */
   readonly asked: { readonly method: "GET" | "HEAD"; readonly url: URL };
   readonly context: FailureContext;
+}
+
+/** What may be an answer to a request for a range; 416 where the file has become shorter. */
+const RANGE_STATUS_CODES: readonly number[] = [200, 203, 206, 416];
+
+/**
+ * Whether a target that ranges were read from serves them no more. What says so differs from store to store: 400 where a token has run
+ * out (S3, GCS), 403, 404. A target that is only busy is still the right one.
+ */
+function isTargetGone(statusCode: number): boolean {
+  const isBusy = [408, 425, 429].includes(statusCode) || statusCode >= 500;
+  return !isBusy && !RANGE_STATUS_CODES.includes(statusCode);
 }
 
 /** @throws {RangeError} a range that no file, or not the expected one, can have */

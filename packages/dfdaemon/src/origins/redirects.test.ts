@@ -106,35 +106,58 @@ describe("Origin redirects", () => {
     await expect(stat).rejects.toMatchObject({ code: "ERR_ORIGIN_STATUS", statusCode: 301 });
   });
 
-  it("reads the ranges of a file where it was found, until that target expires", async () => {
-    await using mirror = await openOriginServer({
-      files: { "/1": { content }, "/2": { content } },
-    });
-    await using fixture = await openOriginFixture();
-    let current = "/1";
-    fixture.server.set("/file", () => ({ redirectTo: mirror.url + current, status: 307 }));
-    const request = { url: `${fixture.server.url}/file`, header: {} };
-    const expected = await fixture.origin.stat(request);
-    const read = async (): Promise<Buffer> => {
-      await using body = await fixture.origin.readRange(
-        request,
-        { offset: 0, length: 100 },
-        expected,
-      );
-      return await collect(body.content);
-    };
-    await read();
-    await read();
-    expect(fixture.server.requests).toHaveLength(1);
+  it.each([
+    [400, "ExpiredToken"],
+    [403, "Forbidden"],
+    [404, "Not Found"],
+  ])(
+    "reads the ranges of a file where it was found, until that target expires with %i",
+    async (status, reason) => {
+      await using mirror = await openOriginServer({
+        files: { "/1": { content }, "/2": { content } },
+      });
+      await using fixture = await openOriginFixture();
+      let current = "/1";
+      fixture.server.set("/file", () => ({ redirectTo: mirror.url + current, status: 307 }));
+      const request = { url: `${fixture.server.url}/file`, header: {} };
+      const expected = await fixture.origin.stat(request);
+      const read = async (): Promise<Buffer> => {
+        await using body = await fixture.origin.readRange(
+          request,
+          { offset: 0, length: 100 },
+          expected,
+        );
+        return await collect(body.content);
+      };
+      await read();
+      await read();
+      expect(fixture.server.requests).toHaveLength(1);
 
-    current = "/2";
-    mirror.set("/1", { status: 403 });
-    expect((await read()).equals(content.subarray(0, 100))).toBe(true);
-    expect(fixture.server.requests).toHaveLength(2);
-    await read();
-    expect(fixture.server.requests).toHaveLength(2);
-    expect(fixture.waits).toEqual([]);
-  });
+      current = "/2";
+      mirror.set("/1", { status, reason });
+      expect((await read()).equals(content.subarray(0, 100))).toBe(true);
+      expect(fixture.server.requests).toHaveLength(2);
+      await read();
+      expect(fixture.server.requests).toHaveLength(2);
+      expect(fixture.waits).toEqual([]);
+    },
+  );
+
+  it.each([408, 425, 429, 500, 503])(
+    "pauses before it asks anew when the target it was sent to answers %i",
+    async (status) => {
+      await using mirror = await openOriginServer({ files: { "/file": { content } } });
+      await using fixture = await openOriginFixture();
+      fixture.server.set("/file", { redirectTo: `${mirror.url}/file` });
+      const request = { url: `${fixture.server.url}/file`, header: {} };
+      const expected = await fixture.origin.stat(request);
+      mirror.set("/file", (_, earlierCount) => (earlierCount === 1 ? { status } : { content }));
+      const range = { offset: 0, length: 100 };
+      await using body = await fixture.origin.readRange(request, range, expected);
+      expect((await collect(body.content)).equals(content.subarray(0, 100))).toBe(true);
+      expect(fixture.waits).toHaveLength(1);
+    },
+  );
 
   it("starts over when the host it was sent to is gone", async () => {
     const gone = await openOriginServer({ files: { "/file": { content } } });
