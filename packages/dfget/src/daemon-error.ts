@@ -42,6 +42,8 @@ function codeOf({ code }: CallFailure, range: RequestedRange | undefined): Dfget
   if (code === "DEADLINE_EXCEEDED") return "ERR_TIMEOUT";
   // What our daemon says of a digest that it checked itself; Dragonfly's has no use for it.
   if (code === "DATA_LOSS") return "ERR_DIGEST_MISMATCH";
+  // Likewise, of an output whose name is taken.
+  if (code === "ALREADY_EXISTS") return "ERR_OUTPUT";
   // Dragonfly's daemon has no other use for it.
   return code === "FAILED_PRECONDITION" && range !== undefined ? "ERR_RANGE" : "ERR_DOWNLOAD";
 }

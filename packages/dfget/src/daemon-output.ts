@@ -6,13 +6,13 @@ import { createFileHash } from "./file-hash.ts";
 import type { FileDigest } from "./options.ts";
 
 /**
- * An output that the daemon writes. Ours makes it appear complete or not at all. Dragonfly's links the file to it before the first
- * byte is there, leaves it so when the download fails, and does not check the digest of a file that it replaces: what it leaves undone
- * is done here.
+ * An output that the daemon writes. Ours makes it appear complete or not at all, and says so: what is there without its saying that it is
+ * done is somebody else's. Dragonfly's links the file to it before the first byte is there, leaves it so when the download fails, and
+ * does not check the digest of a file that it replaces: what it leaves undone is done here.
  */
 export interface DaemonOutput {
-  /** The daemon has begun: what is at the path now, and was not before, is the daemon's. */
-  started(): void;
+  /** The daemon has begun: what is at the path now, and was not before, is the daemon's, unless it is one whose outputs appear complete. */
+  started(daemon: { readonly atomicOutput: boolean }): void;
   /**
    * The daemon is done.
    *
@@ -31,8 +31,8 @@ export async function watchDaemonOutput(
   const replaces = (await lstat(path).catch(() => undefined)) !== undefined;
   let begun: Stats | undefined;
   return {
-    started() {
-      if (!replaces) begun = lstatSync(path, { throwIfNoEntry: false });
+    started({ atomicOutput }) {
+      if (!replaces && !atomicOutput) begun = lstatSync(path, { throwIfNoEntry: false });
     },
     async assertDelivered(length) {
       const found = await stat(path).catch(() => undefined);

@@ -93,7 +93,7 @@ async function runJob(daemon: FoundDaemon, job: Job): Promise<void> {
         started: (task) => {
           hasStarted = true;
           ({ length } = task.plan);
-          output?.started();
+          output?.started(task);
           reporter.started(task);
         },
         advanced: () => reporter.advanced(),
@@ -102,7 +102,9 @@ async function runJob(daemon: FoundDaemon, job: Job): Promise<void> {
     });
     await output?.assertDelivered(length);
   } catch (error) {
-    await output?.discard();
+    // Of a name that was taken the daemon has nothing, whoever's daemon it is.
+    const isTaken = error instanceof CallFailure && error.code === "ALREADY_EXISTS";
+    if (!isTaken) await output?.discard();
     if (!(error instanceof CallFailure)) throw error;
     const { socketPath } = daemon;
     throw await fromCallFailure(error, { hasStarted, socketPath, range: options.range });

@@ -78,6 +78,17 @@ describe("dfget on the socket of a Dragonfly daemon", () => {
     expect(await readFile(test.output)).toEqual(own);
   });
 
+  it("leaves alone what somebody else has put there before the daemon began", async () => {
+    const own = Buffer.from("mine");
+    await using test = await open(async function* (download) {
+      await writeFile(download.outputPath!, own);
+      yield task.started();
+      throw status("ALREADY_EXISTS", "it exists already");
+    });
+    expect((await test.get([])).exitCode).toBe(1);
+    expect(await readFile(test.output)).toEqual(own);
+  });
+
   it("leaves a file alone that it could not replace", async () => {
     const own = Buffer.from("mine");
     await using test = await open((download) =>

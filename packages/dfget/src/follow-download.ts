@@ -14,6 +14,8 @@ export interface DownloadListener {
     readonly plan: TransferPlan;
     readonly tally: TransferTally;
     readonly carriesContent: boolean;
+    /** The daemon makes the output appear complete, or not at all. */
+    readonly atomicOutput: boolean;
   }): void;
   /** A piece has arrived; the tally knows it. */
   advanced(): void;
@@ -56,7 +58,9 @@ export async function followDownload(
         plan = planTransfer(started, range);
         tally = new TransferTally(plan);
         sink = await openSink?.(plan);
-        listener.started({ taskId, peerId, plan, tally, carriesContent: openSink !== undefined });
+        const { atomicOutput } = started;
+        const carriesContent = openSink !== undefined;
+        listener.started({ taskId, peerId, plan, tally, carriesContent, atomicOutput });
       } else if (finished?.piece) {
         if (plan === undefined || tally === undefined)
           throw protocolError("a piece came before the start");

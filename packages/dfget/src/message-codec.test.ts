@@ -63,6 +63,7 @@ const response = fc.record(
       responseHeader: fc.dictionary(text, text),
       pieces: fc.array(piece, { maxLength: 5 }),
       isFinished: fc.boolean(),
+      extension: fc.record({ atomicOutput: fc.boolean() }),
     }),
   },
   { requiredKeys: ["taskId", "peerId"] },
@@ -89,6 +90,9 @@ describe("decodeResponse", () => {
         expect(decoded).toMatchObject({ taskId, peerId });
         expect(decoded.downloadTaskStartedResponse?.contentLength).toBe(started?.contentLength);
         expect(decoded.downloadTaskStartedResponse?.pieces).toEqual(started?.pieces.map(known));
+        expect(decoded.downloadTaskStartedResponse?.atomicOutput).toBe(
+          started?.extension.atomicOutput,
+        );
       }),
     );
   });

@@ -52,6 +52,8 @@ export interface DaemonWait {
 export interface DaemonStart {
   readonly contentLength: number;
   readonly pieces: readonly Pick<DaemonPiece, "number" | "offset" | "length">[];
+  /** The output appears at its path complete, or not at all: as our daemon has it, and Dragonfly's has not. */
+  readonly atomicOutput: boolean;
 }
 
 export interface DaemonPiece extends Pick<
@@ -149,7 +151,7 @@ function readResponse(field: number, response: Mutable<DaemonResponse>, reader: 
   if (field === 2) response.taskId = readText(reader);
   else if (field === 3) response.peerId = readText(reader);
   else if (field === 4) {
-    const started = { contentLength: 0, pieces: [] };
+    const started = { contentLength: 0, pieces: [], atomicOutput: false };
     response.downloadTaskStartedResponse = reader.readMessage(readStarted, started);
   } else if (field === 5) {
     response.downloadPieceFinishedResponse = reader.readMessage(readFinished, {});
@@ -168,11 +170,16 @@ function readWait(field: number, wait: Mutable<DaemonWait>, reader: PbfReader): 
 
 function readStarted(
   field: number,
-  started: { contentLength: number; pieces: DaemonPiece[] },
+  started: Mutable<DaemonStart> & { pieces: DaemonPiece[] },
   reader: PbfReader,
 ): void {
   if (field === 1) started.contentLength = reader.readVarint();
   else if (field === 4) started.pieces.push(readPieceMessage(reader));
+  else if (field === 1000) reader.readMessage(readStartExtension, started);
+}
+
+function readStartExtension(field: number, started: Mutable<DaemonStart>, reader: PbfReader): void {
+  if (field === 1) started.atomicOutput = reader.readBoolean();
 }
 
 function readFinished(field: number, finished: { piece?: DaemonPiece }, reader: PbfReader): void {

@@ -1,4 +1,5 @@
 import { createHash, randomBytes } from "node:crypto";
+import { once } from "node:events";
 import { readdir, readFile, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { Writable } from "node:stream";
@@ -334,6 +335,44 @@ describe("runDfget", () => {
       /Downloading Failed!\n {2}Error {4}Cannot go on: the daemon at .* went away/,
     );
     expect(await test.files()).toEqual([]);
+  });
+
+  it.each([
+    ["fails", (): Error => status("INTERNAL", "no luck")],
+    ["finds it taken", (): Error => status("ALREADY_EXISTS", "it exists already")],
+  ])(
+    "leaves the file of one that was faster, when a daemon that links none early %s",
+    async (_, reason) => {
+      const whole = Buffer.from("whole");
+      await using test = await open(async function* (download) {
+        await writeFile(download.outputPath!, whole);
+        yield task.started({ atomicOutput: true });
+        throw reason();
+      });
+      const { exitCode } = await test.get(["-O", "out.bin"]);
+      expect(exitCode).toBe(1);
+      expect(await readFile(test.output)).toEqual(whole);
+    },
+  );
+
+  it("leaves the file of one that was faster when it is stopped", async () => {
+    const whole = Buffer.from("whole");
+    await using test = await open(async function* (download, { signal }) {
+      await writeFile(download.outputPath!, whole);
+      yield task.started({ atomicOutput: true });
+      await once(signal, "abort");
+    });
+    const controller = new AbortController();
+    const stdout = new Writable({
+      write(chunk, _encoding, done) {
+        if (String(chunk).includes('"started"')) controller.abort(new Interrupt("SIGINT"));
+        done();
+      },
+    });
+    const { signal } = controller;
+    const { exitCode } = await test.get(["-O", "out.bin", "--json"], { stdout, signal });
+    expect(exitCode).toBe(130);
+    expect(await readFile(test.output)).toEqual(whole);
   });
 
   it("notices that the daemon wrote the output somewhere else", async () => {

@@ -119,12 +119,21 @@ describe("DownloadTask", () => {
     expect((await readFile(out)).equals(CONTENT)).toBe(true);
   });
 
+  it("tells our dfget, and no other, that the output appears complete", async () => {
+    const ours = { "grpc.primary_user_agent": "damselfly-dfget" };
+    await using dfget = createDfdaemonDownloadClient(daemon, { channelOptions: ours });
+    const url = serveFile();
+    const { started } = await download({ url, outputPath: outputPath("marked") }, dfget);
+    expect(started.extension).toMatchObject({ atomicOutput: true });
+    expect((await download({ url })).started.extension).toBeNull();
+  });
+
   it("leaves what is there, unless it is told to overwrite", async () => {
     const out = outputPath("taken");
     await writeFile(out, "precious");
     const url = serveFile();
     const failure = await failureOf({ url, outputPath: out });
-    expect(failure).toMatchObject({ code: "INTERNAL" });
+    expect(failure).toMatchObject({ code: "ALREADY_EXISTS" });
     expect(failure.reason).toContain("exists already");
     expect(await readFile(out, "utf8")).toBe("precious");
     // Told before anything was fetched.

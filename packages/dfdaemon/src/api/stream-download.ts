@@ -95,6 +95,7 @@ async function* respond(
         responseHeader: { ...task.facts.responseHeader },
         pieces: pieceNumbers.map((number) => ({ number, ...event.task.bounds(number) })),
         isFinished: task.complete,
+        ...(isOurs ? { extension: { atomicOutput: true } } : {}),
       };
       yield { ...identity, downloadTaskStartedResponse: started };
       if (download.prefetch && !task.complete) manager.prefetch(download, prefetchObserver);

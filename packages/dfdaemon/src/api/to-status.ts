@@ -1,4 +1,4 @@
-import { encodeBackendDetails, RpcError, status } from "@damselfly/rpc";
+import { encodeBackendDetails, RpcError, status, type StatusName } from "@damselfly/rpc";
 import { codeOf } from "../code-of.ts";
 import { DaemonError } from "../errors.ts";
 import { messageOf } from "../message-of.ts";
@@ -6,8 +6,8 @@ import { OriginError } from "../origins/origin-error.ts";
 
 /**
  * A failure as Dragonfly's services answer it (facts: client 1.5.10, grpc/dfdaemon_download.rs): an origin's own answer goes along as JSON
- * details, and what has no status of its own is INTERNAL. DATA_LOSS, which Dragonfly's daemon never says and its dfget takes as any failure, is
- * for content that is complete and not what the user said it is.
+ * details, and what has no status of its own is INTERNAL. Two Dragonfly's daemon never says, and its dfget takes as any failure: DATA_LOSS is
+ * for content that is complete and not what the user said it is, ALREADY_EXISTS for an output whose name is taken.
  */
 export function toStatus(error: unknown): RpcError {
   // What somebody whom we asked has answered is about our question, not about the caller's.
@@ -35,6 +35,10 @@ export function toStatus(error: unknown): RpcError {
     if (error.code === "ERR_NO_SOURCE")
       return status("INTERNAL", `${messageOf(error)}: download failed`);
   }
-  const isOther = codeOf(error) === "ERR_DIGEST_MISMATCH";
-  return status(isOther ? "DATA_LOSS" : "INTERNAL", messageOf(error));
+  return status(STATUSES.get(codeOf(error)) ?? "INTERNAL", messageOf(error));
 }
+
+const STATUSES: ReadonlyMap<string, StatusName> = new Map([
+  ["ERR_DIGEST_MISMATCH", "DATA_LOSS"],
+  ["ERR_OUTPUT_EXISTS", "ALREADY_EXISTS"],
+]);

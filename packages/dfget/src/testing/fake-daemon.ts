@@ -80,9 +80,18 @@ export class FakeTask {
     );
   }
 
-  started(options: { readonly pieceNumbers?: readonly number[] } = {}): DownloadTaskResponse {
-    const pieces = (options.pieceNumbers ?? this.pieceNumbers).map((number) => this.#span(number));
-    return { ...IDS, downloadTaskStartedResponse: { contentLength: this.content.length, pieces } };
+  /** `atomicOutput`: as our daemon has it, whose outputs appear complete. */
+  started(
+    options: { readonly pieceNumbers?: readonly number[]; readonly atomicOutput?: boolean } = {},
+  ): DownloadTaskResponse {
+    const { pieceNumbers = this.pieceNumbers, atomicOutput } = options;
+    const pieces = pieceNumbers.map((number) => this.#span(number));
+    const started = {
+      contentLength: this.content.length,
+      pieces,
+      ...(atomicOutput === undefined ? {} : { extension: { atomicOutput } }),
+    };
+    return { ...IDS, downloadTaskStartedResponse: started };
   }
 
   finished(number: number, piece: Piece = {}): DownloadTaskResponse {

@@ -32,6 +32,7 @@ export { type CollectGarbageResponse, type CollectGarbageResponse__Output } from
 export { type DownloadExtension, type DownloadExtension__Output } from "./damselfly/v1/DownloadExtension.ts";
 export { type DownloadPieceRequest, type DownloadPieceRequest__Output } from "./damselfly/v1/DownloadPieceRequest.ts";
 export { type DownloadPieceResponse, type DownloadPieceResponse__Output } from "./damselfly/v1/DownloadPieceResponse.ts";
+export { type DownloadStartExtension, type DownloadStartExtension__Output } from "./damselfly/v1/DownloadStartExtension.ts";
 export { type DownloadWait, type DownloadWait__Output } from "./damselfly/v1/DownloadWait.ts";
 export { type EvictedTask, type EvictedTask__Output } from "./damselfly/v1/EvictedTask.ts";
 export { type HostExtension, type HostExtension__Output } from "./damselfly/v1/HostExtension.ts";

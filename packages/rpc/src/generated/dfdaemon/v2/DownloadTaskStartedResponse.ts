@@ -2,6 +2,7 @@
 
 import type { Range as _common_v2_Range, Range__Output as _common_v2_Range__Output } from '../../common/v2/Range.ts';
 import type { Piece as _common_v2_Piece, Piece__Output as _common_v2_Piece__Output } from '../../common/v2/Piece.ts';
+import type { DownloadStartExtension as _damselfly_v1_DownloadStartExtension, DownloadStartExtension__Output as _damselfly_v1_DownloadStartExtension__Output } from '../../damselfly/v1/DownloadStartExtension.ts';
 
 /**
  * The first response: what the task is.
@@ -27,6 +28,7 @@ export interface DownloadTaskStartedResponse {
    * True: the task was complete on disk before this call.
    */
   'isFinished'?: (boolean) | undefined;
+  'extension'?: (_damselfly_v1_DownloadStartExtension | null) | undefined;
 }
 
 /**
@@ -53,5 +55,6 @@ export interface DownloadTaskStartedResponse__Output {
    * True: the task was complete on disk before this call.
    */
   'isFinished': (boolean);
+  'extension': (_damselfly_v1_DownloadStartExtension__Output | null);
   '_range'?: "range";
 }
