@@ -22,6 +22,7 @@ import {
 import { openOutputFile } from "./output-file.ts";
 import type { PieceSink } from "./piece-sink.ts";
 import type { Reporter } from "./reporter.ts";
+import { openSpillFile } from "./spill-file.ts";
 import type { TransferPlan } from "./transfer-plan.ts";
 
 /**
@@ -149,7 +150,12 @@ function openSink(plan: TransferPlan, job: Job): Promise<PieceSink> {
   if (path !== undefined) return openOutputFile({ path, length: plan.length, overwrite, digest });
   const temporaryDirectory = io.env["TMPDIR"] || tmpdir();
   return Promise.resolve(
-    createOrderedOutput({ target: io.stdout, digest, temporaryDirectory, signal }),
+    createOrderedOutput({
+      target: io.stdout,
+      digest,
+      openSpillFile: () => openSpillFile(temporaryDirectory),
+      signal,
+    }),
   );
 }
 

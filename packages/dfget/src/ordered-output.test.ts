@@ -1,10 +1,12 @@
-import { readdir } from "node:fs/promises";
+import { open, readdir } from "node:fs/promises";
+import { join } from "node:path";
 import { setImmediate as turn } from "node:timers/promises";
 
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 
 import { createOrderedOutput } from "./ordered-output.ts";
+import { openSpillFile, SpillFile } from "./spill-file.ts";
 import { CapturedStream, openTemporaryDirectory } from "./testing/fake-daemon.ts";
 
 const { signal } = new AbortController();
@@ -20,7 +22,7 @@ describe("createOrderedOutput", () => {
         await using sink = createOrderedOutput({
           target,
           digest: undefined,
-          temporaryDirectory: directory.path,
+          openSpillFile: () => openSpillFile(directory.path),
           signal,
           bufferLengthMax,
         });
@@ -45,7 +47,7 @@ describe("createOrderedOutput", () => {
     await using sink = createOrderedOutput({
       target,
       digest: undefined,
-      temporaryDirectory: "/nonexistent",
+      openSpillFile: () => openSpillFile("/nonexistent"),
       signal,
     });
     let isWritten = false;
@@ -63,7 +65,7 @@ describe("createOrderedOutput", () => {
     await using sink = createOrderedOutput({
       target,
       digest: { algorithm: "crc32", value: "891568578" },
-      temporaryDirectory: "",
+      openSpillFile: () => openSpillFile(""),
       signal,
     });
     await sink.write(1, Buffer.from("bc"));
@@ -72,7 +74,7 @@ describe("createOrderedOutput", () => {
     await using other = createOrderedOutput({
       target,
       digest: { algorithm: "crc32", value: "1" },
-      temporaryDirectory: "",
+      openSpillFile: () => openSpillFile(""),
       signal,
     });
     await expect(other.finish()).rejects.toMatchObject({ code: "ERR_DIGEST_MISMATCH" });
@@ -83,13 +85,45 @@ describe("createOrderedOutput", () => {
     await using sink = createOrderedOutput({
       target,
       digest: undefined,
-      temporaryDirectory: "/nonexistent",
+      openSpillFile: () => openSpillFile("/nonexistent"),
       signal,
       bufferLengthMax: 0,
     });
     await expect(sink.write(1, Buffer.from("b"))).rejects.toMatchObject({
       code: "ERR_OUTPUT",
       message: "Cannot keep early pieces in /nonexistent: ENOENT",
+    });
+  });
+
+  it("says that the disk where early pieces wait is full", async () => {
+    await using sink = createOrderedOutput({
+      target: new CapturedStream(),
+      digest: undefined,
+      openSpillFile: async () => new SpillFile(await open("/dev/full", "r+"), "/somewhere"),
+      signal,
+      bufferLengthMax: 0,
+    });
+    await expect(sink.write(1, Buffer.from("b"))).rejects.toMatchObject({
+      code: "ERR_NO_SPACE",
+      message: "Cannot keep early pieces in /somewhere: the disk is full (ENOSPC)",
+      cause: { code: "ENOSPC" },
+    });
+  });
+
+  it("says that an early piece cannot be read back", async () => {
+    await using directory = await openTemporaryDirectory();
+    await using sink = createOrderedOutput({
+      target: new CapturedStream(),
+      digest: undefined,
+      openSpillFile: async () =>
+        new SpillFile(await open(join(directory.path, "write-only"), "w"), "/somewhere"),
+      signal,
+      bufferLengthMax: 0,
+    });
+    await sink.write(1, Buffer.from("b"));
+    await expect(sink.write(0, Buffer.from("a"))).rejects.toMatchObject({
+      code: "ERR_OUTPUT",
+      message: "Cannot keep early pieces in /somewhere: EBADF",
     });
   });
 });

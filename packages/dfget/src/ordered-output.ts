@@ -1,23 +1,20 @@
-import { randomBytes } from "node:crypto";
-import { type FileHandle, open, unlink } from "node:fs/promises";
-import { join } from "node:path";
 import { finished, type Writable } from "node:stream";
 
 import { DfgetError, systemErrorCode } from "./errors.ts";
 import { createFileHash, type FileHash } from "./file-hash.ts";
 import type { FileDigest } from "./options.ts";
-import { writeAll } from "./output-file.ts";
 import type { PieceSink } from "./piece-sink.ts";
+import { SpillFile } from "./spill-file.ts";
 
 /**
  * Writes pieces to a stream strictly in order, as fast as its reader takes them. Pieces that are early wait in memory, up to
- * `bufferLengthMax` bytes; what is more waits in a temporary file that has no name, so nothing can leave it behind.
+ * `bufferLengthMax` bytes; what is more waits in a temporary file.
  */
 export function createOrderedOutput(options: {
   readonly target: Writable;
   readonly digest: FileDigest | undefined;
-  /** Where the temporary file is made. */
-  readonly temporaryDirectory: string;
+  /** Opens the temporary file, when it is needed; it is closed here. */
+  readonly openSpillFile: () => Promise<SpillFile>;
   /** Ends the waiting for a reader that takes nothing. */
   readonly signal: AbortSignal;
   /** Bytes; 64 MiB by default. */
@@ -28,13 +25,13 @@ export function createOrderedOutput(options: {
 
 class OrderedOutput implements PieceSink {
   readonly #target: Writable;
-  readonly #temporaryDirectory: string;
+  readonly #openSpillFile: () => Promise<SpillFile>;
   readonly #bufferLengthMax: number;
   readonly #hash: FileHash | undefined;
-  /** By offset. `bytes` undefined: they wait in the file, at the offset they have in the output. */
+  /** By offset. Those in the file have there the offset that they have in the output. */
   readonly #early = new Map<
     number,
-    { readonly length: number; readonly bytes: Uint8Array | undefined }
+    { readonly length: number; readonly place: Uint8Array | SpillFile }
   >();
   readonly #signal: AbortSignal;
   readonly #stopWatching: () => void;
@@ -43,17 +40,17 @@ class OrderedOutput implements PieceSink {
   #wake: (() => void) | undefined;
   #position = 0;
   #bufferedLength = 0;
-  #spillFile: FileHandle | undefined;
+  #spillFile: SpillFile | undefined;
 
   constructor(options: {
     readonly target: Writable;
     readonly digest: FileDigest | undefined;
-    readonly temporaryDirectory: string;
+    readonly openSpillFile: () => Promise<SpillFile>;
     readonly signal: AbortSignal;
     readonly bufferLengthMax?: number;
   }) {
     this.#target = options.target;
-    this.#temporaryDirectory = options.temporaryDirectory;
+    this.#openSpillFile = options.openSpillFile;
     this.#bufferLengthMax = options.bufferLengthMax ?? BUFFER_LENGTH_MAX;
     this.#hash = options.digest === undefined ? undefined : createFileHash(options.digest);
     this.#signal = options.signal;
@@ -76,10 +73,11 @@ class OrderedOutput implements PieceSink {
       next = this.#early.get(this.#position)
     ) {
       this.#early.delete(this.#position);
-      if (next.bytes === undefined) await this.#passSpilled(next.length);
+      const { place, length } = next;
+      if (place instanceof SpillFile) await this.#passSpilled(place, length);
       else {
-        this.#bufferedLength -= next.length;
-        await this.#pass(next.bytes);
+        this.#bufferedLength -= length;
+        await this.#pass(place);
       }
     }
   }
@@ -106,7 +104,7 @@ class OrderedOutput implements PieceSink {
     this.#early.clear();
     const file = this.#spillFile;
     this.#spillFile = undefined;
-    await file?.close();
+    await file?.[Symbol.asyncDispose]();
   }
 
   /** Resolves when `listen`'s callback is called. A stream that fails and a signal that aborts end the waiting with their reason. */
@@ -122,27 +120,21 @@ class OrderedOutput implements PieceSink {
   async #keep(offset: number, bytes: Uint8Array): Promise<void> {
     if (this.#bufferedLength + bytes.byteLength <= this.#bufferLengthMax) {
       this.#bufferedLength += bytes.byteLength;
-      this.#early.set(offset, { length: bytes.byteLength, bytes });
+      this.#early.set(offset, { length: bytes.byteLength, place: bytes });
       return;
     }
-    this.#spillFile ??= await openNameless(this.#temporaryDirectory);
-    await writeAll(this.#spillFile, offset, bytes);
-    this.#early.set(offset, { length: bytes.byteLength, bytes: undefined });
+    this.#spillFile ??= await this.#openSpillFile();
+    await this.#spillFile.write(offset, bytes);
+    this.#early.set(offset, { length: bytes.byteLength, place: this.#spillFile });
   }
 
-  async #passSpilled(length: number): Promise<void> {
+  async #passSpilled(file: SpillFile, length: number): Promise<void> {
     const end = this.#position + length;
     while (this.#position < end) {
       // A new buffer each time: the stream keeps it until the reader has taken it.
-      const buffer = Buffer.allocUnsafe(Math.min(READ_LENGTH, end - this.#position));
-      const { bytesRead = 0 } =
-        (await this.#spillFile?.read(buffer, 0, buffer.length, this.#position)) ?? {};
-      if (bytesRead === 0)
-        throw new DfgetError(
-          "ERR_OUTPUT",
-          "Cannot write to standard output: the temporary file was cut short",
-        );
-      await this.#pass(buffer.subarray(0, bytesRead));
+      await this.#pass(
+        await file.read(this.#position, Math.min(READ_LENGTH, end - this.#position)),
+      );
     }
   }
 
@@ -168,18 +160,3 @@ class OrderedOutput implements PieceSink {
 /** One piece of the greatest usual length, or sixteen of the smallest. */
 const BUFFER_LENGTH_MAX = 64 * 1024 * 1024;
 const READ_LENGTH = 1024 * 1024;
-
-async function openNameless(directory: string): Promise<FileHandle> {
-  const path = join(directory, `dfget-${randomBytes(8).toString("hex")}`);
-  try {
-    const file = await open(path, "wx+", 0o600);
-    await unlink(path);
-    return file;
-  } catch (error) {
-    throw new DfgetError(
-      "ERR_OUTPUT",
-      `Cannot keep early pieces in ${directory}: ${systemErrorCode(error) ?? "unknown error"}`,
-      { cause: error },
-    );
-  }
-}

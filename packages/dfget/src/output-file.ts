@@ -6,6 +6,7 @@ import { DfgetError, systemErrorCode } from "./errors.ts";
 import { createFileHash } from "./file-hash.ts";
 import type { FileDigest } from "./options.ts";
 import type { PieceSink } from "./piece-sink.ts";
+import { systemFailure } from "./system-failure.ts";
 
 /**
  * A file that appears at `path` when it is complete, or not at all: it is written under another name beside it, and takes the name by
@@ -169,13 +170,10 @@ async function orOutputError<T>(path: string, work: Promise<T>): Promise<T> {
 }
 
 function outputError(path: string, error: unknown): unknown {
-  const code = systemErrorCode(error);
-  if (code === undefined) return error;
-  if (code === "ENOSPC" || code === "EDQUOT") {
-    return new DfgetError("ERR_NO_SPACE", `Cannot write to ${path}: the disk is full (${code})`, {
-      cause: error,
-    });
-  }
-  const reason = code === "EEXIST" ? "something with that name appeared meanwhile" : code;
-  return new DfgetError("ERR_OUTPUT", `Cannot write to ${path}: ${reason}`, { cause: error });
+  if (systemErrorCode(error) !== "EEXIST") return systemFailure(`write to ${path}`, error);
+  return new DfgetError(
+    "ERR_OUTPUT",
+    `Cannot write to ${path}: something with that name appeared meanwhile`,
+    { cause: error },
+  );
 }

@@ -1,6 +1,6 @@
 import { createHash, randomBytes } from "node:crypto";
 import { once } from "node:events";
-import { readdir, readFile, stat, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { Writable } from "node:stream";
 
@@ -373,6 +373,18 @@ describe("runDfget", () => {
     const { exitCode } = await test.get(["-O", "out.bin", "--json"], { stdout, signal });
     expect(exitCode).toBe(130);
     expect(await readFile(test.output)).toEqual(whole);
+  });
+
+  it("says in a sentence what the system refuses where nothing else does", async () => {
+    await using test = await open(async function* (download) {
+      await mkdir(download.outputPath!);
+      yield task.started();
+      throw status("INTERNAL", "no luck");
+    });
+    const { exitCode, stdout } = await test.get(["-O", "out.bin", "--json"]);
+    expect(exitCode).toBe(1);
+    const [last = ""] = stdout.toString().trim().split("\n").slice(-1);
+    expect(JSON.parse(last)).toMatchObject({ event: "error", code: "ERR_OUTPUT" });
   });
 
   it("notices that the daemon wrote the output somewhere else", async () => {

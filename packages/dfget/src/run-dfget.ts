@@ -13,6 +13,7 @@ import { createJsonReporter } from "./json-reporter.ts";
 import type { DownloadOptions } from "./options.ts";
 import { type Command, parseArguments } from "./parse-arguments.ts";
 import { createTextReporter, isCapableTerminal, type Reporter } from "./reporter.ts";
+import { systemFailure } from "./system-failure.ts";
 
 /**
  * dfget without its process: resolves with the exit code, when everything it wrote has been taken. 0 done, 1 failed, 2 wrong usage,
@@ -66,7 +67,9 @@ async function runDownload(options: DownloadOptions, io: DfgetIo): Promise<numbe
     await download(options, io, reporter, AbortSignal.any([io.signal, timeout.signal]));
     reporter.done();
     return 0;
-  } catch (error) {
+  } catch (thrown) {
+    // What no part of it has words for: whoever reads JSON lines waits for the last one.
+    const error = systemFailure(`download to ${options.output}`, thrown);
     if (!(error instanceof DfgetError)) throw error;
     const exitCode = exitCodeOf(error);
     reporter.failed(error, exitCode);
