@@ -161,6 +161,7 @@ describe("dfget", () => {
     it.each([
       ["SIGINT", 130, []],
       ["SIGTERM", 143, ["--transfer-from-dfdaemon"]],
+      ["SIGHUP", 129, ["--transfer-from-dfdaemon"]],
     ] as const)(
       "by %s leaves nothing, and goes on from there next time",
       async (signal, code, more) => {
@@ -173,6 +174,8 @@ describe("dfget", () => {
         const dfget = cluster.startDfget(file.url, { daemon: slow, output, flags });
         await dfget.untilProgress();
         dfget.child.kill(signal);
+        // Of a terminal that goes both the shell and the kernel tell.
+        if (signal === "SIGHUP") dfget.child.kill(signal);
         expect((await dfget.result).exit).toEqual({ code, signal: null });
         expect(await readdir(directory)).toEqual([]);
 

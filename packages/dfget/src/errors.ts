@@ -1,6 +1,6 @@
 /** Why dfget did not do what it was asked. Stable API: callers switch on it, `--json` prints it. */
 export type DfgetErrorCode =
-  /** The command line or the environment is wrong. Exit code 2; every other one exits with 1, 130 or 143. */
+  /** The command line or the environment is wrong. Exit code 2; every other one exits with 1, or with a signal's. */
   | "ERR_USAGE"
   /** The output cannot be written: no directory, not allowed, exists already. */
   | "ERR_OUTPUT"
@@ -20,7 +20,7 @@ export type DfgetErrorCode =
   | "ERR_DIGEST_MISMATCH"
   /** `--timeout` passed. */
   | "ERR_TIMEOUT"
-  /** SIGINT or SIGTERM. */
+  /** SIGHUP, SIGINT or SIGTERM. */
   | "ERR_INTERRUPTED";
 
 /** What the origin answered, as far as the daemon passed it on. */
@@ -53,13 +53,22 @@ export class DfgetError extends Error {
 
 /** The reason to abort `DfgetIo.signal` with: which signal asked dfget to stop. */
 export class Interrupt extends DfgetError {
-  readonly signal: "SIGINT" | "SIGTERM";
+  readonly signal: InterruptSignal;
 
-  constructor(signal: "SIGINT" | "SIGTERM") {
+  constructor(signal: InterruptSignal) {
     super("ERR_INTERRUPTED", `Stopped by ${signal}`);
     this.signal = signal;
   }
+
+  /** 128 and the signal's number, as a shell has it. */
+  get exitCode(): number {
+    return INTERRUPT_EXIT_CODES[this.signal];
+  }
 }
+
+export type InterruptSignal = keyof typeof INTERRUPT_EXIT_CODES;
+
+const INTERRUPT_EXIT_CODES = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 };
 
 /** Code of a failed system call (`ENOENT`), or undefined if `error` is none. */
 export function systemErrorCode(error: unknown): string | undefined {

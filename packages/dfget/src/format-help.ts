@@ -10,7 +10,8 @@ or not at all.
 
 ${FLAGS.flatMap(formatFlag).join("\n")}
 
-Exit status: 0 done, 1 failed, 2 wrong usage, 130 stopped by SIGINT, 143 by SIGTERM.
+Exit status: 0 done, 1 failed, 2 wrong usage, 129 stopped by SIGHUP, 130 by
+SIGINT, 143 by SIGTERM.
 `;
 }
 

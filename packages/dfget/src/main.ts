@@ -3,11 +3,13 @@ import { Interrupt } from "./errors.ts";
 import { runDfget } from "./run-dfget.ts";
 
 const controller = new AbortController();
-for (const signal of ["SIGINT", "SIGTERM"] as const) {
+// SIGHUP too, which comes when the terminal goes. Nothing is lost for `nohup`: Node at its start has no signal ignored any more.
+for (const signal of ["SIGHUP", "SIGINT", "SIGTERM"] as const) {
   process.on(signal, () => {
-    // The second time, whoever asks does not want to wait for the cleaning up.
-    if (controller.signal.aborted) process.exit(signal === "SIGINT" ? 130 : 143);
-    controller.abort(new Interrupt(signal));
+    const interrupt = new Interrupt(signal);
+    // The second time, whoever asks does not want to wait for the cleaning up. But of a terminal that goes both shell and kernel tell.
+    if (controller.signal.aborted && signal !== "SIGHUP") process.exit(interrupt.exitCode);
+    controller.abort(interrupt);
   });
 }
 

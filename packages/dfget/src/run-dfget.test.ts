@@ -281,6 +281,7 @@ describe("runDfget", () => {
   it.each([
     ["SIGINT", 130],
     ["SIGTERM", 143],
+    ["SIGHUP", 129],
   ] as const)(
     "cancels the call at %s, leaves nothing behind and exits with %d",
     async (signal, expected) => {

@@ -17,7 +17,7 @@ import { systemFailure } from "./system-failure.ts";
 
 /**
  * dfget without its process: resolves with the exit code, when everything it wrote has been taken. 0 done, 1 failed, 2 wrong usage,
- * 130 and 143 stopped by SIGINT and SIGTERM. Never rejects for a reason of the user's.
+ * 129, 130 and 143 stopped by SIGHUP, SIGINT and SIGTERM. Never rejects for a reason of the user's.
  */
 export async function runDfget(argv: readonly string[], io: DfgetIo): Promise<number> {
   // A reader that went away is noticed where it matters, in the output; for messages it does not.
@@ -111,7 +111,7 @@ function reportUsageError(error: DfgetError, argv: readonly string[], io: DfgetI
 }
 
 function exitCodeOf(error: DfgetError): number {
-  if (error instanceof Interrupt) return error.signal === "SIGINT" ? 130 : 143;
+  if (error instanceof Interrupt) return error.exitCode;
   return error.code === "ERR_USAGE" ? 2 : 1;
 }
 
