@@ -19,6 +19,8 @@ const SHA256 = sha256(CONTENT);
 /** What is served of a file before it is held. */
 const HALF = { content: CONTENT, byteCount: PIECE_LENGTH };
 
+const NOBODY = 65_534;
+
 const cluster = useCluster("file");
 let origin: OriginServer;
 let daemon: RunningDaemon;
@@ -138,24 +140,27 @@ describe("dfget", () => {
     expect(none.error?.origin?.statusCode).toBe(404);
   });
 
-  it("writes the file itself when it is another user than the daemon", async (context) => {
-    skipUnlessRoot(context);
-    const nobody = 65_534;
-    // As a system's daemon would have it: a directory and a socket for everybody.
-    await chmod(cluster.directory, 0o755);
-    const shared = await cluster.startDaemon({
-      name: "shared",
-      settings: { "download.server.socketMode": "0666" },
-    });
-    const directory = await emptyDirectory();
-    await chown(directory, nobody, nobody);
-    const output = join(directory, "file");
-    const got = await cluster.fetch(url, { daemon: shared, output, uid: nobody, gid: nobody });
-    expect(got.sha256).toBe(SHA256);
-    expect(await stat(output)).toMatchObject({ uid: nobody, gid: nobody });
-    expect(await readdir(directory)).toEqual(["file"]);
-    await shared.child.end();
-  });
+  it.for([
+    // As a system's daemon would have it.
+    ["everybody's", "shared", { "download.server.socketMode": "0666" }],
+    ["its own", "given", { "download.server.socketOwner": NOBODY }],
+  ] as const)(
+    "writes the file itself when it is another user than the daemon, though the socket is %s",
+    async ([, name, settings], context) => {
+      skipUnlessRoot(context);
+      await chmod(cluster.directory, 0o755);
+      const shared = await cluster.startDaemon({ name, settings });
+      const directory = await emptyDirectory();
+      await chown(directory, NOBODY, NOBODY);
+      const output = join(directory, "file");
+      const user = { uid: NOBODY, gid: NOBODY };
+      const got = await cluster.fetch(url, { daemon: shared, output, ...user });
+      expect(got.sha256).toBe(SHA256);
+      expect(await stat(output)).toMatchObject(user);
+      expect(await readdir(directory)).toEqual(["file"]);
+      await shared.child.end();
+    },
+  );
 
   describe("stopped half-way", () => {
     it.each([

@@ -9,8 +9,8 @@ import { NOBODY_THERE, probeSocket } from "./probe-socket.ts";
 /** A daemon that answers. */
 export interface FoundDaemon {
   readonly socketPath: string;
-  /** User id of the daemon, by whom its socket belongs to. */
-  readonly uid: number;
+  /** Whom its socket belongs to: the daemon's user, unless it has given the socket away. */
+  readonly socketUid: number;
   /** What to tell the user about it, if anything. */
   readonly note: string | undefined;
 }
@@ -40,7 +40,8 @@ export async function findDaemon(options: FindDaemonOptions): Promise<FoundDaemo
   const { endpoint, defaultEndpoint, startDaemon } = options;
   const socketPath = endpoint === undefined ? defaultEndpoint : resolve(options.cwd, endpoint);
   const code = await probeSocket(socketPath);
-  if (code === undefined) return { socketPath, uid: await ownerOf(socketPath), note: undefined };
+  if (code === undefined)
+    return { socketPath, socketUid: await ownerOf(socketPath), note: undefined };
   if (endpoint !== undefined || !NOBODY_THERE.has(code)) throw unreachable(socketPath, code);
 
   if (!startDaemon) throw unreachable(socketPath, code, "; with --no-start, none is started");
@@ -51,7 +52,7 @@ export async function findDaemon(options: FindDaemonOptions): Promise<FoundDaemo
     pid === undefined
       ? undefined
       : `No dfdaemon at ${socketPath}: started one of your own (process ${pid}, data and log in ${place.directory})`;
-  return { socketPath: place.socketPath, uid: await ownerOf(place.socketPath), note };
+  return { socketPath: place.socketPath, socketUid: await ownerOf(place.socketPath), note };
 }
 
 /** Where Dragonfly's daemon and ours listen when nobody says otherwise. */

@@ -3,11 +3,15 @@ import { X509Certificate } from "node:crypto";
 import type { DaemonRequest } from "./message-codec.ts";
 import type { DownloadOptions } from "./options.ts";
 
-/** What dfget asks the daemon for. `outputPath` undefined: the pieces are to carry their content. */
+/**
+ * What dfget asks the daemon for. `outputPath` undefined: the pieces are to carry their content. `uid`: who runs dfget; undefined where
+ * there are no user ids.
+ */
 export function createDownloadRequest(
   options: DownloadOptions,
   delivery: {
     readonly outputPath: string | undefined;
+    readonly uid: number | undefined;
     readonly certificateChain: readonly Uint8Array[];
   },
 ): DaemonRequest {
@@ -28,10 +32,7 @@ export function createDownloadRequest(
     forceHardLink: options.forceHardLink,
     overwrite: options.overwrite,
     schedulingPolicy: options.schedulingPolicy === "always" ? "ALWAYS" : "AUTO",
-    // Only where there is something to say: Dragonfly's daemons know no such field.
-    ...(options.insecure || options.revalidate
-      ? { extension: { insecureSkipVerify: options.insecure, revalidate: options.revalidate } }
-      : {}),
+    ...extensionOf(options, delivery),
     ...(delivery.outputPath === undefined ? {} : { outputPath: delivery.outputPath }),
     ...(digest === undefined ? {} : { digest: `${digest.algorithm}:${digest.value}` }),
     ...(range?.kind === "between" ? { range: { start: range.offset, length: range.length } } : {}),
@@ -40,6 +41,23 @@ export function createDownloadRequest(
       ? {}
       : { contentForCalculatingTaskId: options.contentForTaskId }),
   };
+}
+
+/** Only where there is something to say: Dragonfly's daemons know no such field. */
+function extensionOf(
+  { insecure, revalidate }: DownloadOptions,
+  {
+    outputPath,
+    uid,
+  }: { readonly outputPath: string | undefined; readonly uid: number | undefined },
+): Pick<DaemonRequest, "extension"> {
+  const extension = {
+    ...(insecure ? { insecureSkipVerify: true } : {}),
+    ...(revalidate ? { revalidate: true } : {}),
+    // Who takes the content itself may be anybody.
+    ...(outputPath === undefined || uid === undefined ? {} : { uid }),
+  };
+  return Object.keys(extension).length === 0 ? {} : { extension };
 }
 
 /**

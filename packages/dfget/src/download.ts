@@ -77,19 +77,37 @@ interface Job {
 }
 
 async function runJob(daemon: FoundDaemon, job: Job): Promise<void> {
-  const { options, io, reporter, signal, path, certificateChain } = job;
-  const takesContent = path === undefined || writesItself(options, io, daemon);
-  const request = createDownloadRequest(options, {
-    outputPath: takesContent ? undefined : path,
-    certificateChain,
-  });
-  const output = takesContent ? undefined : await watchDaemonOutput(path, options.digest);
+  const { options, io, path } = job;
+  if (path === undefined || writesItself(options, io, daemon)) {
+    await transfer(daemon, job, undefined);
+    return;
+  }
+  try {
+    await transfer(daemon, job, path);
+  } catch (error) {
+    // The socket is this user's, and the daemon is not; or it does not want the file downloaded, and says so again.
+    const isDenied = error instanceof DfgetError && error.status === "PERMISSION_DENIED";
+    if (!isDenied || options.forceHardLink) throw error;
+    await transfer(daemon, job, undefined);
+  }
+}
+
+/** One call. `outputPath`: where the daemon writes the file; undefined: it sends the content. */
+async function transfer(
+  daemon: FoundDaemon,
+  job: Job,
+  outputPath: string | undefined,
+): Promise<void> {
+  const { options, io, reporter, signal, certificateChain } = job;
+  const request = createDownloadRequest(options, { outputPath, uid: io.uid, certificateChain });
+  const output =
+    outputPath === undefined ? undefined : await watchDaemonOutput(outputPath, options.digest);
   let hasStarted = false;
   let length = 0;
   try {
     await followDownload(downloadTask(daemon.socketPath, request, signal), {
       range: options.range,
-      openSink: takesContent ? (plan) => openSink(plan, job) : undefined,
+      openSink: outputPath === undefined ? (plan) => openSink(plan, job) : undefined,
       listener: {
         started: (task) => {
           hasStarted = true;
@@ -134,11 +152,11 @@ function decodeOrFail(bytes: Uint8Array): DaemonResponse {
 
 /** Whether the daemon cannot, or shall not, write the output: it would belong to the daemon's user, and hold the whole file. */
 function writesItself(options: DownloadOptions, io: DfgetIo, daemon: FoundDaemon): boolean {
-  const isOtherUser = io.uid !== undefined && io.uid !== daemon.uid;
+  const isOtherUser = io.uid !== undefined && io.uid !== daemon.socketUid;
   if (isOtherUser && options.forceHardLink) {
     throw new DfgetError(
       "ERR_OUTPUT",
-      `Cannot make a hard link: the daemon runs as user ${daemon.uid}, dfget as user ${io.uid}`,
+      `Cannot make a hard link: the daemon's socket is user ${daemon.socketUid}'s, dfget runs as user ${io.uid}`,
     );
   }
   return isOtherUser || options.transferFromDaemon || options.range !== undefined;

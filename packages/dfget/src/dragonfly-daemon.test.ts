@@ -38,13 +38,22 @@ async function open(downloadTask: FakeDownload) {
 }
 
 describe("dfget on the socket of a Dragonfly daemon", () => {
-  it.each([["--no-progress"], ["--transfer-from-dfdaemon"], ["--force-hard-link"]])(
-    "gets a file with %s, and tells nothing that only Damselfly understands",
-    async (flag) => {
+  const uid = process.getuid?.();
+
+  it.each([
+    ["--no-progress", { uid }],
+    ["--transfer-from-dfdaemon", undefined],
+    ["--force-hard-link", { uid }],
+  ])(
+    "gets a file with %s, and tells nothing that only Damselfly understands but who asks for an output",
+    async (flag, extension) => {
       await using test = await open((download) => serveDragonfly(task, download));
       expect((await test.get([flag])).exitCode).toBe(0);
       expect((await readFile(test.output)).equals(content)).toBe(true);
-      expect(test.daemon.downloads[0]?.extension ?? undefined).toBeUndefined();
+      const told = test.daemon.downloads[0]?.extension ?? undefined;
+      if (extension === undefined) expect(told).toBeUndefined();
+      else
+        expect(told).toMatchObject({ ...extension, insecureSkipVerify: false, revalidate: false });
     },
   );
 

@@ -33,7 +33,10 @@ const request: fc.Arbitrary<DaemonRequest> = fc.record(
     certificateChain: fc.array(fc.uint8Array()),
     contentForCalculatingTaskId: text,
     schedulingPolicy: fc.constantFrom("AUTO" as const, "ALWAYS" as const),
-    extension: fc.record({ insecureSkipVerify: fc.boolean(), revalidate: fc.boolean() }),
+    extension: fc.record(
+      { insecureSkipVerify: fc.boolean(), revalidate: fc.boolean(), uid: fc.nat(2 ** 32 - 2) },
+      { requiredKeys: [] },
+    ),
     ...flags,
   },
   { requiredKeys: [] },

@@ -140,11 +140,12 @@ function writeDuration(
 }
 
 function writeExtension(
-  { insecureSkipVerify, revalidate }: NonNullable<Download["extension"]>,
+  { insecureSkipVerify, revalidate, uid }: NonNullable<Download["extension"]>,
   writer: PbfWriter,
 ): void {
   if (insecureSkipVerify === true) writer.writeBooleanField(1, true);
   if (revalidate === true) writer.writeBooleanField(2, true);
+  if (uid !== undefined) writer.writeVarintField(3, uid);
 }
 
 function readResponse(field: number, response: Mutable<DaemonResponse>, reader: PbfReader): void {

@@ -405,7 +405,30 @@ describe("runDfget", () => {
       uid: otherUser,
     });
     expect(exitCode).toBe(1);
-    expect(stderr).toContain("Cannot make a hard link: the daemon runs as user");
+    expect(stderr).toContain("Cannot make a hard link: the daemon's socket is user");
+  });
+
+  it("takes the content when the daemon is another user though its socket is this one's", async () => {
+    await using test = await open(async function* (download) {
+      if (download.outputPath) throw status("PERMISSION_DENIED", "the daemon runs as user 7");
+      yield* task.serve(download);
+    });
+    expect((await test.get(["-O", "out.bin"])).exitCode).toBe(0);
+    expect((await readFile(test.output)).equals(content)).toBe(true);
+    const [first, second] = test.daemon.downloads;
+    expect(first).toMatchObject({ outputPath: test.output, extension: { uid: process.getuid!() } });
+    expect(second).toMatchObject({ needPieceContent: true, extension: null });
+
+    const linked = await test.get(["-O", "link.bin", "--force-hard-link"]);
+    expect(linked.exitCode).toBe(1);
+    expect(linked.stderr).toContain("the daemon runs as user 7");
+    expect(await test.files()).toEqual(["out.bin"]);
+  });
+
+  it("says why when the daemon denies the download itself", async () => {
+    await using test = await open(failWith(status("PERMISSION_DENIED", "not this one")));
+    const { exitCode, stderr } = await test.get(["-O", "out.bin"]);
+    expect({ exitCode, stderr }).toMatchObject({ exitCode: 1, stderr: /not this one/ });
   });
 
   it("prints JSON lines to standard output for programs", async () => {

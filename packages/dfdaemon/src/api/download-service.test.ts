@@ -128,6 +128,22 @@ describe("DownloadTask", () => {
     expect((await download({ url })).started.extension).toBeNull();
   });
 
+  it("writes no output for another user, of whom it would not be", async () => {
+    const url = serveFile();
+    const own = process.geteuid!();
+    const failure = await failureOf({
+      url,
+      outputPath: outputPath("another"),
+      extension: { uid: own + 1 },
+    });
+    expect(failure).toMatchObject({ code: "PERMISSION_DENIED" });
+    expect(failure.reason).toContain(`runs as user ${own}, its caller as user ${own + 1}`);
+    expect(origin.requestsTo(new URL(url).pathname)).toEqual([]);
+    await download({ url, outputPath: outputPath("own"), extension: { uid: own } });
+    expect((await readFile(outputPath("own"))).equals(CONTENT)).toBe(true);
+    await download({ url, extension: { uid: own + 1 }, needPieceContent: true });
+  });
+
   it("leaves what is there, unless it is told to overwrite", async () => {
     const out = outputPath("taken");
     await writeFile(out, "precious");

@@ -24,6 +24,7 @@ import type { TaskManager } from "../tasks/task-manager.ts";
 import { DEFAULT_API_LIMITS, type ApiLimits } from "./api-limits.ts";
 import { assertCertified, assertHostIdentity } from "./assert-host-identity.ts";
 import { assertNotBlocked } from "./assert-not-blocked.ts";
+import { assertOutputUser } from "./assert-output-user.ts";
 import { deleteLocalTask, describeTask, statLocalTask } from "./local-tasks.ts";
 import { listTaskEntries } from "./list-task-entries.ts";
 import type { LocalContent } from "./local-content.ts";
@@ -71,6 +72,7 @@ export function createDownloadService(parts: ServiceParts): ImplementedService {
   const methods: ServiceImplementation<Services["dfdaemon.v2.DfdaemonDownload"]> = {
     downloadTask: (request, context) => {
       assertNotBlocked(parts.scheduler, request.download);
+      assertOutputUser(request.download);
       return downloadTask(parts, request, { ...context, outputAllowed: true });
     },
     statTask: (request, { signal }) => answer(() => statTask(parts, request.taskId, signal)),

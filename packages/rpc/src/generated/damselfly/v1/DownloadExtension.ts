@@ -13,6 +13,11 @@ export interface DownloadExtension {
    * True: ask the origin whether a finished copy is still current.
    */
   'revalidate'?: (boolean) | undefined;
+  /**
+   * User id of who wants an output written. A daemon of another user answers PERMISSION_DENIED, before it does anything: the output would
+   * be its own, or even its copy.
+   */
+  'uid'?: (number) | undefined;
 }
 
 /**
@@ -27,4 +32,10 @@ export interface DownloadExtension__Output {
    * True: ask the origin whether a finished copy is still current.
    */
   'revalidate': (boolean);
+  /**
+   * User id of who wants an output written. A daemon of another user answers PERMISSION_DENIED, before it does anything: the output would
+   * be its own, or even its copy.
+   */
+  'uid'?: (number);
+  '_uid'?: "uid";
 }
