@@ -23,6 +23,17 @@ export class PieceDenied extends Error {
   }
 }
 
+/** What is missing of a copy from a checked origin is not to be had with checks: who wants none gets a copy of his own. */
+export class CheckUnwanted extends Error {
+  override readonly name = "CheckUnwanted";
+  readonly code = "ERR_ORIGIN_TLS";
+  constructor(cause: unknown) {
+    super("Cannot go on with the copy that is here: its origin was checked, and cannot be now", {
+      cause,
+    });
+  }
+}
+
 /** A piece that was there a moment ago; whoever fetches it again has it. */
 export function pieceMissing(number: number): StorageError {
   return new StorageError(
@@ -36,6 +47,7 @@ export function whyAnew(error: unknown): string | undefined {
   const code = codeOf(error);
   if (code === "ERR_ORIGIN_CHANGED") return "the origin changed the file";
   if (error instanceof PeersLied) return "the peers gave another file";
+  if (error instanceof CheckUnwanted) return "the origin cannot be checked any more";
   if (error instanceof PieceDenied) return "a peer gave another piece";
   if (!(error instanceof StorageError)) return undefined;
   if (code === "ERR_TASK_GONE") return "the task was deleted";

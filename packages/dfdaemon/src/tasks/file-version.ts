@@ -6,6 +6,11 @@ export function uncheckedVersion(contentVersion: string): string {
   return `${contentVersion}${UNCHECKED_SUFFIX}`;
 }
 
+/** Whether this is the version of such a copy. */
+export function isUncheckedVersion(contentVersion: string): boolean {
+  return contentVersion.endsWith(UNCHECKED_SUFFIX);
+}
+
 /** Ends, before the one above, the version of a copy whose task id is no hash of its URL: the caller has chosen it. */
 const NAMED_SUFFIX = "-named";
 
@@ -16,7 +21,7 @@ export function namedVersion(contentVersion: string): string {
 
 /** Whether this is the version of such a copy. */
 export function isNamedVersion(contentVersion: string): boolean {
-  const named = contentVersion.endsWith(UNCHECKED_SUFFIX)
+  const named = isUncheckedVersion(contentVersion)
     ? contentVersion.slice(0, -UNCHECKED_SUFFIX.length)
     : contentVersion;
   return named.endsWith(NAMED_SUFFIX);

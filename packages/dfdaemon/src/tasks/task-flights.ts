@@ -44,7 +44,12 @@ export class TaskFlights {
     const shared = this.#flights.get(taskId);
     if (shared === undefined) return undefined;
     const { flight, ended } = shared;
-    return { task: flight.task, abort: (reason) => flight.abort(reason), ended };
+    return {
+      task: flight.task,
+      isOver: isOver(shared),
+      abort: (reason) => flight.abort(reason),
+      ended,
+    };
   }
 
   /**
@@ -94,9 +99,7 @@ export class TaskFlights {
   #joinable(taskId: string, task: StoredTask): Shared | undefined {
     const present = this.#flights.get(taskId);
     if (present === undefined) return undefined;
-    const { flight, ending } = present;
-    // One that is ending may not take our pieces up any more.
-    return flight.task === task && !ending && !flight.over ? present : undefined;
+    return present.flight.task === task && !isOver(present) ? present : undefined;
   }
 
   #start(request: DownloadRequest, task: StoredTask, flight: Flight): Shared {
@@ -135,6 +138,11 @@ interface Shared extends SharedFlight {
   /** Somebody off this node asked for it: then its children count, too. */
   forOthers: boolean;
   ending: boolean;
+}
+
+/** One that is ending may not take pieces up any more. */
+function isOver({ flight, ending }: Shared): boolean {
+  return ending || flight.over;
 }
 
 function endUnlessWanted(shared: Shared): void {

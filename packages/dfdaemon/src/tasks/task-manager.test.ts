@@ -8,12 +8,14 @@ import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { OriginError, type OriginAnswer } from "../origins/origin-error.ts";
 import {
   contentOf,
+  DEFAULT_REQUEST,
   openFakeCluster,
   PIECE_LENGTH,
   TASK_ID,
   type FakeCluster,
   type Script,
 } from "../testing/fake-cluster.ts";
+import { openGate } from "../testing/open-gate.ts";
 
 const LENGTH = 20 * PIECE_LENGTH + 123;
 const toOrigin: Script = (session) => session.say({ kind: "origin", reason: "test" });
@@ -544,9 +546,10 @@ describe("TaskManager", () => {
       expect(sha256(await contentOf(child))).toBe(sha256(right));
     });
 
+    const unchecked = { origin: { url: "http://origin.test/file", header: {}, insecure: true } };
+
     it("keeps what came from an unchecked origin apart", async () => {
       const node = await cluster.addNode("a");
-      const unchecked = { origin: { url: "http://origin.test/file", header: {}, insecure: true } };
       await node.download(unchecked);
       const version = async (): Promise<string | undefined> =>
         (await node.storage.openTask(TASK_ID))?.facts.contentVersion;
@@ -557,6 +560,73 @@ describe("TaskManager", () => {
       expect(await version()).not.toMatch(/-unchecked$/);
       const [started] = await node.download(unchecked);
       expect(started).toMatchObject({ finished: true });
+    });
+
+    it("puts nothing from an unchecked origin into what a checked one has begun", async () => {
+      const { origin } = cluster;
+      const right = origin.content;
+      const forged = randomBytes(LENGTH);
+      let isBroken = true;
+      // Somebody on the way says the same length and ETag to whoever does not look at his certificate.
+      origin.beforeRead = ({ offset }, { insecure = false }) => {
+        origin.content = insecure ? forged : right;
+        if (!insecure && isBroken && offset >= 8 * PIECE_LENGTH)
+          throw new OriginError("ERR_ORIGIN_STATUS", "Cannot read: 500", answer(500));
+      };
+      const limits = { backToSourceConcurrentPieceCount: 1 };
+      const node = await cluster.addNode("a", { limits });
+      await expect(node.download()).rejects.toMatchObject({ code: "ERR_ORIGIN_STATUS" });
+      await node.download(unchecked);
+      expect(sha256(await contentOf(node))).toBe(sha256(forged));
+      isBroken = false;
+      await node.download();
+      expect(sha256(await contentOf(node))).toBe(sha256(right));
+    });
+
+    it("gives whoever wants no check a copy apart, when the one that he waited for cannot be checked any more", async () => {
+      const { origin } = cluster;
+      const right = origin.content;
+      const forged = randomBytes(LENGTH);
+      let isTaken = false;
+      const takenOver = openGate();
+      origin.beforeRead = async ({ offset }, { insecure = false }) => {
+        if (!insecure && offset === 4 * PIECE_LENGTH) {
+          isTaken = true;
+          await takenOver.promise;
+          throw new OriginError("ERR_ORIGIN_TLS", "Cannot read: not its certificate");
+        }
+        origin.content = insecure ? forged : right;
+      };
+      const limits = { backToSourceConcurrentPieceCount: 1 };
+      const node = await cluster.addNode("a", { limits });
+      const first = expect(node.download()).rejects.toMatchObject({ code: "ERR_ORIGIN_TLS" });
+      await expect.poll(() => isTaken, { timeout: 20_000 }).toBe(true);
+      const signal = new AbortController().signal;
+      const request = { ...DEFAULT_REQUEST, ...unchecked };
+      const second = node.manager.download(request, signal);
+      const started = await second.next();
+      expect(started.value).toMatchObject({ kind: "started" });
+      const ended = (async () => {
+        for await (const _ of second);
+      })();
+      takenOver.resolve();
+      await first;
+      await ended;
+      expect(sha256(await contentOf(node))).toBe(sha256(forged));
+      origin.beforeRead = () => {
+        origin.content = right;
+      };
+      await node.download();
+      expect(sha256(await contentOf(node))).toBe(sha256(right));
+    });
+
+    it("calls a copy unchecked that is read anew without a check, where nothing tells versions apart", async () => {
+      cluster.origin.etag = "";
+      const node = await cluster.addNode("a");
+      await node.download();
+      await node.download({ ...unchecked, revalidate: true });
+      const task = await node.storage.openTask(TASK_ID);
+      expect(task?.facts.contentVersion).toMatch(/-unchecked$/);
     });
 
     it("never goes on with a file that cannot be proven to be of one version", async () => {

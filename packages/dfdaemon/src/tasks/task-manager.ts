@@ -12,7 +12,7 @@ import { ParentHosts } from "../parents/parent-host.ts";
 import type { SchedulerLink } from "../scheduling/scheduler-link.ts";
 import { toError } from "../to-error.ts";
 import { announceHolding } from "./announce-holding.ts";
-import { mayDoBetter, pieceMissing } from "./begin-anew.ts";
+import { CheckUnwanted, mayDoBetter, pieceMissing } from "./begin-anew.ts";
 import { piecesOfRange, type ByteRange } from "./byte-range.ts";
 import { deliver } from "./deliver.ts";
 import { DigestCheck, type DigestCheckOptions } from "./digest-check.ts";
@@ -26,6 +26,7 @@ import { persist } from "./persist.ts";
 import { reportTask, type RunningCall, type TaskReport } from "./task-report.ts";
 import { TaskPreparer } from "./task-preparer.ts";
 import { registrationOf } from "./registration-of.ts";
+import { mayFill, originRequestFor } from "./rights-of.ts";
 import { skipsScheduler } from "./skips-scheduler.ts";
 import { asLocal, type Telling, tellPieces } from "./tell-pieces.ts";
 import { ToldPieces } from "./told-pieces.ts";
@@ -322,6 +323,8 @@ export class TaskManager implements AsyncDisposable {
           if (shared.flight.over) throw pieceMissing(missing);
         }
       } catch (error) {
+        if (codeOf(error) === "ERR_ORIGIN_TLS" && !mayFill(request, task.facts.contentVersion))
+          throw new CheckUnwanted(error);
         // Whoever began the download may not ask the origin, or has not the right to: our own request may do better.
         if (!mayDoBetter(request, shared.request, error) && !(await hasRoomNow(error))) throw error;
       } finally {
@@ -343,7 +346,7 @@ export class TaskManager implements AsyncDisposable {
     return new Flight({
       task,
       registration: registrationOf(request, task, peerId, this.#limits.concurrentPieceCount),
-      originRequest: request.origin,
+      originRequest: originRequestFor(request, task.facts.contentVersion),
       rangeable,
       dataPlane,
       guard: this.#options.guard,

@@ -13,7 +13,7 @@ import { namedVersion, uncheckedVersion } from "./file-version.ts";
 import type { FlightObserver } from "./flight.ts";
 import { isIdOfUrl, isSameSource, sourceOf } from "./is-same-source.ts";
 import { isPassingFault, isProvable, OriginMoved } from "./origin-reader.ts";
-import { rightsOf } from "./rights-of.ts";
+import { mayFill, rightsOf } from "./rights-of.ts";
 import { joinSignals } from "../join-signals.ts";
 
 /** How often a body that cannot be resumed is asked for; and a piece read from its spool. */
@@ -50,6 +50,8 @@ export interface PreparationWatch {
 
 export interface RunningFlight {
   readonly task: StoredTask;
+  /** It fetches nothing any more, and has not ended yet. */
+  readonly isOver: boolean;
   abort(reason: Error): void;
   readonly ended: Promise<unknown>;
 }
@@ -221,19 +223,22 @@ export class TaskPreparer {
     const stored = flying?.task ?? before;
     const isNamed = !isIdOfUrl(request);
     const version = isNamed ? namedVersion(stat.contentVersion) : stat.contentVersion;
-    // A copy from a checked origin is good enough for somebody who does not want it checked.
+    const { insecure = false } = request.origin;
+    // A copy from a checked origin is good enough for somebody who does not want it checked, if what is missing of it comes from there, too.
+    const isFilled = stored?.complete === true || flying?.isOver === false;
     const isSame = stored?.facts.contentVersion === version;
-    const unchecked = request.origin.insecure === true && !isSame;
+    const isChecked =
+      !insecure || (isSame && isFilled && this.#mayKeep(stored, request, { ...stat, createdAtMs }));
     const known = stored?.facts.contentDigests;
     const said = stat.digests.map(({ digest }) => digest);
     // What an unchecked origin says is nothing to judge a copy from a checked one by.
-    const contentDigests = request.origin.insecure === true && isSame ? known : said;
+    const contentDigests = insecure && isChecked ? known : said;
     const facts: TaskFacts = {
       taskId: request.taskId,
       url: request.origin.url,
       contentLength,
       pieceLength: request.pieceLength ?? choosePieceLength(contentLength),
-      contentVersion: unchecked ? uncheckedVersion(version) : version,
+      contentVersion: isChecked ? version : uncheckedVersion(version),
       etag: stat.etag,
       lastModified: stat.lastModified,
       responseHeader: stat.responseHeader,
@@ -251,22 +256,27 @@ export class TaskPreparer {
     return { task, digestIsNews: contentDigests?.[0] !== known?.[0] };
   }
 
-  /**
-   * Where versions cannot be told apart, nobody knows whether the first half of a file on disk and the second half at the origin are of one
-   * version, nor whether a whole copy is still the present one: what was read before it was asked for is not built upon.
-   */
+  /** Removes a copy that nothing may be built upon. */
   async #dropUnprovable(facts: TaskFacts, request: DownloadRequest): Promise<void> {
-    const { taskId } = facts;
-    if (this.#options.flightOf(taskId) !== undefined) return;
     const { storage } = this.#options.dataPlane;
-    const stored = await storage.openTask(taskId);
-    if (stored === undefined) return;
-    const isProof = isProvable(stored.facts) && (stored.complete || isProvable(facts));
-    const { askedAtMs = facts.createdAtMs } = request;
-    const isFresh = isBlind(request, facts)
-      ? isReadFor(request, stored)
-      : stored.complete && stored.facts.createdAtMs >= askedAtMs;
-    if (!isProof && !isFresh) await storage.deleteTask(taskId);
+    const stored = await storage.openTask(facts.taskId);
+    if (stored === undefined || this.#mayKeep(stored, request, facts)) return;
+    await storage.deleteTask(facts.taskId);
+  }
+
+  /**
+   * Whether a copy that is here is built upon, now that the origin has been asked. Where versions cannot be told apart, nobody knows whether the
+   * first half of a file on disk and the second half at the origin are of one version, nor whether a whole copy is still the present one: what
+   * was read before it was asked for is not built upon.
+   */
+  #mayKeep(copy: StoredTask, request: DownloadRequest, present: PresentFacts): boolean {
+    if (isProvable(copy.facts) && (copy.complete || isProvable(present))) return true;
+    if (isBlind(request, present)) return isReadFor(request, copy);
+    const flying = this.#options.flightOf(request.taskId);
+    // Whoever began the download that is under way has asked just as well.
+    if (flying?.task === copy && !flying.isOver) return true;
+    const { askedAtMs = present.createdAtMs } = request;
+    return copy.complete && copy.facts.createdAtMs >= askedAtMs;
   }
 
   /** An origin that does not say how long the file is has to be read to the end before anything else. */
@@ -281,6 +291,8 @@ export class TaskPreparer {
     const about = { contentLength: spool.length, credentials, createdAtMs: readFromMs };
     const created = await this.#create(request, stat, about);
     const { task } = created;
+    // What is missing of a checked copy comes from a checked origin: the download sees to that.
+    if (!mayFill(request, task.facts.contentVersion)) return { ...created, rangeable: false };
     await this.#cut(spool, task, options);
     return { ...created, rangeable: false, fresh: true, readFromMs };
   }
@@ -354,6 +366,9 @@ function isBlind(
 ): boolean {
   return revalidate && !disableBackToSource && !isProvable(facts);
 }
+
+/** What an origin has said of a file. */
+type PresentFacts = Pick<TaskFacts, "etag" | "lastModified" | "responseHeader" | "createdAtMs">;
 
 /** Whether all of it was read at the origin since it was asked for. */
 function isReadFor({ askedAtMs }: DownloadRequest, task: StoredTask): boolean {

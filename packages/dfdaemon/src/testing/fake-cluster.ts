@@ -51,7 +51,10 @@ export class FakeOrigin implements Origin {
   statCount = 0;
   readCount = 0;
   /** Called before each body; may throw, wait, or change the origin. */
-  beforeRead: (range: { offset: number; length: number }) => Promise<void> | void = () => {};
+  beforeRead: (
+    range: { offset: number; length: number },
+    request: OriginRequest,
+  ) => Promise<void> | void = () => {};
   /** The next body is cut short after so many bytes, once; then `onCut` is called. */
   cutAt: number | undefined;
   onCut: () => void = () => {};
@@ -71,13 +74,13 @@ export class FakeOrigin implements Origin {
   }
 
   async readRange(
-    _request: OriginRequest,
+    request: OriginRequest,
     range: { offset: number; length: number },
     expected: Pick<OriginStat, "etag">,
     options: { readonly signal?: AbortSignal } = {},
   ): Promise<OriginBody> {
     this.readCount += 1;
-    await this.beforeRead(range);
+    await this.beforeRead(range, request);
     options.signal?.throwIfAborted();
     if (!this.rangeable)
       throw new OriginError("ERR_ORIGIN_NO_RANGES", "Cannot read range: the origin serves none");
@@ -87,12 +90,12 @@ export class FakeOrigin implements Origin {
   }
 
   async readAll(
-    _request: OriginRequest,
+    request: OriginRequest,
     options: { readonly signal?: AbortSignal } = {},
   ): Promise<OriginBody> {
     this.readCount += 1;
     const range = { offset: 0, length: this.content.length };
-    await this.beforeRead(range);
+    await this.beforeRead(range, request);
     options.signal?.throwIfAborted();
     return this.#body(range);
   }
