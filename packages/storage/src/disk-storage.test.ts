@@ -54,6 +54,23 @@ describe("createTask", () => {
     expect((await fixture.storage.openTask(TASK_ID))?.facts).toEqual({ ...later, createdAtMs: 1 });
   });
 
+  it("drops what is here of the same content where it may not be kept, but for its pin", async () => {
+    const old = await storage.createTask(factsOf(CONTENT));
+    await fill(old, CONTENT);
+    await storage.pinTask(TASK_ID, true);
+    const asked: unknown[] = [];
+    const task = await storage.createTask(factsOf(CONTENT, { createdAtMs: 99 }), {
+      mayKeep: (copy) => asked.push(copy) > 1,
+    });
+    expect(asked).toEqual([old]);
+    expect(task).not.toBe(old);
+    expect(task.pieces.size).toBe(0);
+    expect(task.facts.createdAtMs).toBe(99);
+    await expect(writePieceOf(old, 0, CONTENT)).rejects.toMatchObject({ code: "ERR_TASK_GONE" });
+    expect(await storage.evictTask(TASK_ID)).toBe("pinned");
+    expect(await storage.createTask(factsOf(CONTENT), { mayKeep: () => true })).toBe(task);
+  });
+
   it.each([
     ["another version", { contentVersion: "v2" }],
     ["another length", { contentLength: 2000 }],

@@ -74,13 +74,16 @@ export class DiskStorage implements Storage {
     }
   }
 
-  async createTask(facts: TaskFacts): Promise<StoredTask> {
+  async createTask(
+    facts: TaskFacts,
+    { mayKeep = () => true }: { readonly mayKeep?: (stored: StoredTask) => boolean } = {},
+  ): Promise<StoredTask> {
     assertTaskId(facts.taskId);
     assertFacts(facts);
     // What is here of it does not make way for the rest.
     const release = (await this.#load(facts.taskId))?.hold();
     try {
-      return await this.#untilThereIsRoom(() => this.#createOnce(facts));
+      return await this.#untilThereIsRoom(() => this.#createOnce(facts, mayKeep));
     } finally {
       release?.();
     }
@@ -98,17 +101,22 @@ export class DiskStorage implements Storage {
     }
   }
 
-  async #createOnce(facts: TaskFacts): Promise<StoredTask> {
+  async #createOnce(
+    facts: TaskFacts,
+    mayKeep: (stored: StoredTask) => boolean,
+  ): Promise<StoredTask> {
     return await this.#step(facts.taskId, async () => {
       const existing = await this.#loadInStep(facts.taskId);
       if (existing !== undefined) {
-        if (sameShape(existing.facts, facts)) {
-          await existing.check();
+        const isSame = sameShape(existing.facts, facts);
+        if (isSame) await existing.check();
+        if (isSame && mayKeep(existing)) {
           await this.#reserveRest(existing);
           await existing.adopt(facts);
           return existing;
         }
-        await this.#discard(existing, "another version of its content has replaced it");
+        const by = isSame ? "another reading" : "another version";
+        await this.#discard(existing, `${by} of its content has replaced it`);
       }
       return await this.#create(facts);
     });

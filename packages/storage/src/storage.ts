@@ -322,9 +322,14 @@ export interface Storage extends PieceSource, AsyncDisposable {
    * The task with these facts: what is on disk if the content version and lengths agree, an empty one otherwise
    * (bytes of the other version are dropped). If there is no room for what is missing, `StorageOptions.makeRoom` is asked for some.
    *
+   * @param options.mayKeep asked about what is on disk where that agrees, in one step with the rest. False: it is dropped all the same. May be
+   * asked again; absent: it is kept
    * @throws {StorageError} `ERR_NO_SPACE` if the file cannot fit
    */
-  createTask(facts: TaskFacts): Promise<StoredTask>;
+  createTask(
+    facts: TaskFacts,
+    options?: { readonly mayKeep?: (stored: StoredTask) => boolean },
+  ): Promise<StoredTask>;
   /** False if there was none. Outputs that users have are theirs and stay. A pin goes with it. */
   deleteTask(taskId: string): Promise<boolean>;
   /**
