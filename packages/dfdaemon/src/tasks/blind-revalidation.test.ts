@@ -4,10 +4,12 @@ import {
   contentOf,
   openFakeCluster,
   PIECE_LENGTH,
+  TASK_ID,
   type FakeCluster,
   type FakeNode,
   type Script,
 } from "../testing/fake-cluster.ts";
+import { openGate } from "../testing/open-gate.ts";
 
 const LENGTH = 6 * PIECE_LENGTH;
 const toOrigin: Script = (session) => session.say({ kind: "origin", reason: "test" });
@@ -69,6 +71,47 @@ describe("A file whose versions cannot be told apart, asked for with revalidatio
     await later;
     expect((await contentOf(child)).equals(third)).toBe(true);
     expect(cluster.origin.servedLength).toBe(2 * LENGTH);
+  });
+
+  it("is no mix of two readings when somebody asks for what is here while the download of it is being ended", async () => {
+    // Gives its first two pieces, and no others.
+    const slow = await cluster.addNode("slow", {
+      script: toOrigin,
+      corrupt: (source) => ({
+        async openPiece(request, options) {
+          if (request.pieceNumber < 2) return await source.openPiece(request, options);
+          return await new Promise((_, reject) => {
+            options?.signal?.addEventListener("abort", () => reject(new Error("left")));
+          });
+        },
+      }),
+    });
+    cluster.origin.content = old;
+    await slow.download();
+    cluster.origin.content = present;
+    let isOver = false;
+    const mayEnd = openGate();
+    const reader = await cluster.addNode("reader", {
+      script: (session) => {
+        if (reader.sessions.length > 1) return;
+        session.say({ kind: "parents", parents: [slow.candidate] });
+        session.fail = async () => {
+          isOver = true;
+          await mayEnd.promise;
+        };
+      },
+    });
+    const first = reader.download();
+    const pieceCount = async (): Promise<number> =>
+      (await reader.storage.openTask(TASK_ID))?.pieces.size ?? 0;
+    await expect.poll(pieceCount, { timeout: 20_000 }).toBe(2);
+    const second = reader.download({ revalidate: true });
+    await expect.poll(() => isOver, { timeout: 20_000 }).toBe(true);
+    const third = reader.download();
+    await expect.poll(() => reader.sessions.length, { timeout: 20_000 }).toBe(2);
+    mayEnd.resolve();
+    await Promise.all([first, second, third]);
+    expect((await contentOf(reader)).equals(present)).toBe(true);
   });
 
   it("comes from others where the origin may not be asked for it", async () => {

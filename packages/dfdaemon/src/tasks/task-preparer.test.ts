@@ -2,12 +2,13 @@ import { randomBytes } from "node:crypto";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { openStorage, type Storage } from "@damselfly/storage";
+import { openStorage, type Spool, type Storage, type StoredTask } from "@damselfly/storage";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { createContentStream } from "../data-plane/content-stream.ts";
 import { DaemonError } from "../errors.ts";
 import { SILENT_LOGGER } from "../logger.ts";
 import { DEFAULT_REQUEST, FakeOrigin, PIECE_LENGTH } from "../testing/fake-cluster.ts";
+import { openGate } from "../testing/open-gate.ts";
 import { TaskPreparer } from "./task-preparer.ts";
 
 const CONTENT = randomBytes(3 * PIECE_LENGTH + 17);
@@ -29,19 +30,32 @@ afterEach(async () => {
   await rm(directory, { recursive: true });
 });
 
-/** The process that reads the spool ends at that byte, the first so many times. */
-function openPreparer(endCount: number) {
-  const opened: number[] = [];
+/**
+ * The process that reads the spool ends at that byte, the first so many times.
+ *
+ * @param waits called when a spool has been received, and before each time that it is read
+ */
+function openPreparer(
+  endCount: number,
+  waits: {
+    readonly received?: () => Promise<void>;
+    readonly opening?: (timesOpened: number) => Promise<void>;
+  } = {},
+) {
+  const opened: Spool[] = [];
   const pieces: number[] = [];
   const preparer = new TaskPreparer({
     dataPlane: {
       storage,
       async spoolOrigin({ request }) {
         const { stat, content } = await origin.readAll(request);
-        return { stat, spool: await storage.spool(content) };
+        const spool = await storage.spool(content);
+        await waits.received?.();
+        return { stat, spool };
       },
       async openSpool(spool) {
-        const ends = opened.push(spool.length) <= endCount;
+        const ends = opened.push(spool) <= endCount;
+        await waits.opening?.(opened.filter((each) => each === spool).length);
         async function* content(): AsyncGenerator<Uint8Array> {
           if (!ends) return yield* spool.read({ offset: 0, length: spool.length });
           yield* spool.read({ offset: 0, length: BREAK });
@@ -59,6 +73,12 @@ function openPreparer(endCount: number) {
   return { preparer, opened, pieces };
 }
 
+async function contentOf(task: StoredTask): Promise<Buffer> {
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of task.read()) chunks.push(Buffer.from(chunk));
+  return Buffer.concat(chunks);
+}
+
 describe("TaskPreparer, with a file of unknown length", () => {
   it("goes on with the piece that it was at when the process ends that reads what was spooled", async () => {
     const { preparer, opened, pieces } = openPreparer(1);
@@ -66,9 +86,7 @@ describe("TaskPreparer, with a file of unknown length", () => {
     expect(opened).toHaveLength(2);
     expect(pieces).toEqual([0, 1, 2, 3]);
     expect(origin.readCount).toBe(1);
-    const chunks: Uint8Array[] = [];
-    for await (const chunk of task.read()) chunks.push(Buffer.from(chunk));
-    expect(Buffer.concat(chunks).equals(CONTENT)).toBe(true);
+    expect((await contentOf(task)).equals(CONTENT)).toBe(true);
   });
 
   it("gives up a piece at which that happens three times", async () => {
@@ -76,5 +94,41 @@ describe("TaskPreparer, with a file of unknown length", () => {
     const preparing = preparer.prepare(DEFAULT_REQUEST, new AbortController().signal);
     await expect(preparing).rejects.toMatchObject({ code: "ERR_DATA_PLANE_LOST" });
     expect(opened).toHaveLength(3);
+  });
+
+  it("makes no mix of what two callers with different rights have read where nothing tells its versions apart", async () => {
+    const other = randomBytes(CONTENT.length);
+    origin.etag = "";
+    origin.beforeRead = (_range, { header }) => {
+      origin.content = header["authorization"] === undefined ? CONTENT : other;
+    };
+    let receivedCount = 0;
+    const bothReceived = openGate();
+    const oneSettled = openGate();
+    const { preparer } = openPreparer(1, {
+      // Both have read all of it before either writes any of it.
+      received: async () => {
+        receivedCount += 1;
+        if (receivedCount === 2) bothReceived.resolve();
+        await bothReceived.promise;
+      },
+      // Whoever begins to write gets as far as the second piece, and goes on when the other one is done.
+      opening: async (timesOpened) => {
+        if (timesOpened > 1) await oneSettled.promise;
+      },
+    });
+    const url = DEFAULT_REQUEST.origin.url;
+    const results = await Promise.allSettled(
+      [{}, { authorization: "another" }].map((header) =>
+        preparer
+          .prepare({ ...DEFAULT_REQUEST, origin: { url, header } }, new AbortController().signal)
+          .finally(oneSettled.resolve),
+      ),
+    );
+    const tasks = results.flatMap((each) => (each.status === "fulfilled" ? [each.value.task] : []));
+    const faults = results.flatMap((each) => (each.status === "rejected" ? [each.reason] : []));
+    expect(faults).toEqual([expect.objectContaining({ code: "ERR_TASK_GONE" })]);
+    const [content = Buffer.of()] = await Promise.all(tasks.map(contentOf));
+    expect(content.equals(CONTENT) || content.equals(other)).toBe(true);
   });
 });

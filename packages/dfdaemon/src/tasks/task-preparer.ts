@@ -203,7 +203,8 @@ export class TaskPreparer {
     if (stat.contentLength === undefined) return await this.#spool(request, credentials, options);
     const { rangeable, contentLength } = stat;
     const about = { contentLength, credentials, createdAtMs: Date.now() };
-    return { ...(await this.#create(request, stat, about)), rangeable };
+    const { task, digestIsNews } = await this.#create(request, stat, about);
+    return { task, digestIsNews, rangeable };
   }
 
   async #create(
@@ -215,7 +216,7 @@ export class TaskPreparer {
       /** When this was what the origin has. Unix milliseconds. */
       readonly createdAtMs: number;
     },
-  ): Promise<Pick<Prepared, "task" | "digestIsNews">> {
+  ): Promise<Created> {
     const { contentLength, credentials, createdAtMs } = about;
     const { storage } = this.#options.dataPlane;
     const before = await this.#openStored(request);
@@ -246,22 +247,23 @@ export class TaskPreparer {
       credentialsDigest: credentials,
       createdAtMs,
     };
-    const isOther = flying?.task.facts.contentVersion !== facts.contentVersion;
-    if (flying !== undefined && (isOther || isBlind(request, facts))) {
+    await this.#endOthers(request, facts);
+    let isKept = false;
+    const task = await storage.createTask(facts, {
+      mayKeep: (copy) => (isKept = this.#mayKeep(copy, request, facts)),
+    });
+    return { task, digestIsNews: contentDigests?.[0] !== known?.[0], isKept };
+  }
+
+  /** Ends the download under way that fetches something else than what there is now, and the next one, which began while that one ended. */
+  async #endOthers(request: DownloadRequest, facts: TaskFacts): Promise<void> {
+    for (;;) {
+      const flying = this.#options.flightOf(facts.taskId);
+      const isOther = flying?.task.facts.contentVersion !== facts.contentVersion;
+      if (flying === undefined || !(isOther || isBlind(request, facts))) return;
       flying.abort(new OriginMoved());
       await flying.ended;
     }
-    await this.#dropUnprovable(facts, request);
-    const task = await storage.createTask(facts);
-    return { task, digestIsNews: contentDigests?.[0] !== known?.[0] };
-  }
-
-  /** Removes a copy that nothing may be built upon. */
-  async #dropUnprovable(facts: TaskFacts, request: DownloadRequest): Promise<void> {
-    const { storage } = this.#options.dataPlane;
-    const stored = await storage.openTask(facts.taskId);
-    if (stored === undefined || this.#mayKeep(stored, request, facts)) return;
-    await storage.deleteTask(facts.taskId);
   }
 
   /**
@@ -285,14 +287,17 @@ export class TaskPreparer {
     credentials: string,
     options: PreparationOptions,
   ): Promise<Prepared> {
-    const readFromMs = Date.now();
+    const createdAtMs = Date.now();
     const { stat, spool: received } = await this.#receiveAll(request, options);
     await using spool = received;
-    const about = { contentLength: spool.length, credentials, createdAtMs: readFromMs };
-    const created = await this.#create(request, stat, about);
+    const about = { contentLength: spool.length, credentials, createdAtMs };
+    const { isKept, ...created } = await this.#create(request, stat, about);
     const { task } = created;
-    // What is missing of a checked copy comes from a checked origin: the download sees to that.
-    if (!mayFill(request, task.facts.contentVersion)) return { ...created, rangeable: false };
+    const { contentVersion, createdAtMs: readFromMs } = task.facts;
+    // What is missing of a checked copy comes from a checked origin, and what is missing of one reading from no other one: the download sees to that.
+    const isOne = !isKept || isProvable(task.facts);
+    if (!isOne || !mayFill(request, contentVersion))
+      return { ...created, rangeable: false, readFromMs };
     await this.#cut(spool, task, options);
     return { ...created, rangeable: false, fresh: true, readFromMs };
   }
@@ -376,6 +381,14 @@ function isReadFor({ askedAtMs }: DownloadRequest, task: StoredTask): boolean {
   return (
     isSince && task.complete && [...task.pieces.values()].every(({ parentId }) => parentId === "")
   );
+}
+
+/** A task that pieces can be added to. */
+interface Created {
+  readonly task: StoredTask;
+  readonly digestIsNews: boolean;
+  /** It was here before, or is being fetched: it may have pieces, or get some that others read. */
+  readonly isKept: boolean;
 }
 
 /** Asking the origin what a task is, shared by all who want to know. */
