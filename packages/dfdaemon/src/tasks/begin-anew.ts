@@ -55,7 +55,14 @@ export function whyAnew(error: unknown): string | undefined {
   return undefined;
 }
 
-/** Whether a download that failed on one request may succeed on another one for the same task. */
+/** What an origin may do for one request, and not for another one. */
+const REFUSALS: ReadonlySet<string> = new Set([
+  "ERR_ORIGIN_STATUS",
+  "ERR_ORIGIN_SUSPENDED",
+  "ERR_ORIGIN_TLS",
+]);
+
+/** Whether what failed on one request may succeed on another one for the same task. */
 export function mayDoBetter(
   own: DownloadRequest,
   failed: DownloadRequest,
@@ -64,6 +71,6 @@ export function mayDoBetter(
   const code = codeOf(error);
   if (own === failed) return false;
   if (code === "ERR_NO_SOURCE") return failed.disableBackToSource && !own.disableBackToSource;
-  if (code !== "ERR_ORIGIN_STATUS" && code !== "ERR_ORIGIN_TLS") return false;
+  if (!REFUSALS.has(code)) return false;
   return own.origin.url !== failed.origin.url || rightsOf(own) !== rightsOf(failed);
 }

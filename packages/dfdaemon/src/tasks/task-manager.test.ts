@@ -16,6 +16,7 @@ import {
   type Script,
 } from "../testing/fake-cluster.ts";
 import { openGate } from "../testing/open-gate.ts";
+import { settle } from "../testing/raw-server.ts";
 
 const LENGTH = 20 * PIECE_LENGTH + 123;
 const toOrigin: Script = (session) => session.say({ kind: "origin", reason: "test" });
@@ -255,6 +256,36 @@ describe("TaskManager", () => {
       expect(started).toMatchObject({ finished: true });
       expect(cluster.origin.servedLength).toBe(LENGTH);
     });
+
+    it.each([
+      ["refused", new OriginError("ERR_ORIGIN_STATUS", "Cannot stat: 403", answer(403))],
+      ["spared", new OriginError("ERR_ORIGIN_SUSPENDED", "Cannot stat: this file fails")],
+    ])(
+      "asks with a caller's own URL when that of another one, for whose answer he waited, is %s",
+      async (_, error) => {
+        const node = await cluster.addNode("a");
+        const mayAnswer = openGate();
+        cluster.origin.beforeStat = async ({ url }) => {
+          if (!url.endsWith("old")) return;
+          await mayAnswer.promise;
+          throw error;
+        };
+        const asking = (signature: string) =>
+          node.download({
+            origin: { url: `http://origin.test/file?signature=${signature}`, header: {} },
+            filteredQueryParams: ["signature"],
+          });
+        const refused = expect(asking("old")).rejects.toBe(error);
+        await expect.poll(() => cluster.origin.statCount, { timeout: 20_000 }).toBe(1);
+        const served = asking("new");
+        await settle();
+        mayAnswer.resolve();
+        await refused;
+        await served;
+        expect(cluster.origin.statCount).toBe(2);
+        expect(sha256(await contentOf(node))).toBe(sha256(cluster.origin.content));
+      },
+    );
 
     it("fetches anew what has changed when asked to revalidate", async () => {
       const node = await cluster.addNode("a");

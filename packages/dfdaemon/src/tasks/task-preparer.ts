@@ -7,6 +7,7 @@ import { messageOf } from "../message-of.ts";
 import type { Origin, OriginStat } from "../origins/origin.ts";
 import { redactUrl } from "../origins/redact-url.ts";
 import { toError } from "../to-error.ts";
+import { mayDoBetter } from "./begin-anew.ts";
 import { piecesOfRange } from "./byte-range.ts";
 import type { DownloadRequest } from "./download-request.ts";
 import { namedVersion, uncheckedVersion } from "./file-version.ts";
@@ -100,30 +101,56 @@ export class TaskPreparer {
     const source = sourceOf(request.origin.url);
     const { taskId, revalidate, inOneGo = false } = request;
     const key = JSON.stringify([taskId, source, credentials, revalidate, inOneGo]);
-    let preparation = this.#preparing.get(key);
-    if (preparation === undefined) {
-      const abort = new AbortController();
-      const joined = joinSignals(abort.signal, this.#options.closing);
-      const watches = new Set<PreparationWatch>();
-      const prepared = this.#ask(request, stored, credentials, {
-        signal: joined.signal,
-        watch: {
-          moved: () => watches.forEach((each) => each.moved()),
-        },
-      });
-      preparation = {
-        prepared: prepared.finally(() => {
-          joined[Symbol.dispose]();
-          this.#forget(key, preparation);
-        }),
-        abort,
-        watches,
-        waiterCount: 0,
-      };
-      // Whoever waits is told; of those who have left by now nobody does.
-      preparation.prepared.catch(() => {});
-      this.#preparing.set(key, preparation);
+    for (;;) {
+      const preparation =
+        this.#preparing.get(key) ?? this.#begin(key, request, stored, credentials);
+      try {
+        return await this.#await(key, preparation, signal, watch);
+      } catch (error) {
+        // Whoever asked first was refused, with his own URL: with ours the origin may do better.
+        if (!mayDoBetter(request, preparation.asker, error)) throw error;
+      }
     }
+  }
+
+  #begin(
+    key: string,
+    asker: DownloadRequest,
+    stored: StoredTask | undefined,
+    credentials: string,
+  ): Preparation {
+    const abort = new AbortController();
+    const joined = joinSignals(abort.signal, this.#options.closing);
+    const watches = new Set<PreparationWatch>();
+    const prepared = this.#ask(asker, stored, credentials, {
+      signal: joined.signal,
+      watch: {
+        moved: () => watches.forEach((each) => each.moved()),
+      },
+    });
+    const preparation: Preparation = {
+      asker,
+      prepared: prepared.finally(() => {
+        joined[Symbol.dispose]();
+        this.#forget(key, preparation);
+      }),
+      abort,
+      watches,
+      waiterCount: 0,
+    };
+    // Whoever waits is told; of those who have left by now nobody does.
+    preparation.prepared.catch(() => {});
+    this.#preparing.set(key, preparation);
+    return preparation;
+  }
+
+  /** Its answer; it is given up when nobody waits for that any more. */
+  async #await(
+    key: string,
+    preparation: Preparation,
+    signal: AbortSignal,
+    watch: PreparationWatch | undefined,
+  ): Promise<Prepared> {
     preparation.waiterCount += 1;
     if (watch !== undefined) preparation.watches.add(watch);
     try {
@@ -160,7 +187,7 @@ export class TaskPreparer {
     return undefined;
   }
 
-  #forget(key: string, preparation: Preparation | undefined): void {
+  #forget(key: string, preparation: Preparation): void {
     if (this.#preparing.get(key) === preparation) this.#preparing.delete(key);
   }
 
@@ -393,6 +420,8 @@ interface Created {
 
 /** Asking the origin what a task is, shared by all who want to know. */
 interface Preparation {
+  /** Whose request the origin is asked with. */
+  readonly asker: DownloadRequest;
   readonly prepared: Promise<Prepared>;
   readonly abort: AbortController;
   readonly watches: Set<PreparationWatch>;
