@@ -15,6 +15,7 @@ import {
   type FakeCluster,
   type Script,
 } from "../testing/fake-cluster.ts";
+import { parseByteRange } from "./byte-range.ts";
 import { openGate } from "../testing/open-gate.ts";
 import { settle } from "../testing/raw-server.ts";
 
@@ -284,6 +285,27 @@ describe("TaskManager", () => {
         await served;
         expect(cluster.origin.statCount).toBe(2);
         expect(sha256(await contentOf(node))).toBe(sha256(cluster.origin.content));
+      },
+    );
+
+    it.each([
+      ["a part of it", { range: () => ({ offset: 0, length: PIECE_LENGTH }) }],
+      ["all of it", {}],
+    ])(
+      "asks whether a file has grown when what is wanted lies beyond it, with %s here",
+      async (_, before) => {
+        const { origin } = cluster;
+        const node = await cluster.addNode("a");
+        await node.download(before);
+        const beyond = (contentLength: number) =>
+          parseByteRange(`bytes=${LENGTH + 5}-`, contentLength);
+        await expect(node.download({ range: beyond })).rejects.toMatchObject({ code: "ERR_RANGE" });
+        origin.content = randomBytes(2 * LENGTH);
+        origin.etag = '"2"';
+        const path = join(node.directory, "output");
+        const output = { path, overwrite: false, forceHardLink: false };
+        await node.download({ range: beyond, output });
+        expect(sha256(await readFile(path))).toBe(sha256(origin.content.subarray(LENGTH + 5)));
       },
     );
 

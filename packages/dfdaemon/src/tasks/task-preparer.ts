@@ -93,9 +93,9 @@ export class TaskPreparer {
       !request.revalidate &&
       stored.facts.credentialsDigest === credentials
     ) {
-      const wanted = piecesOfRange(stored.facts, request.range?.(stored.facts.contentLength));
-      const here = wanted.every((number) => stored.pieces.has(number));
-      if (here || flightOf(request.taskId)?.task === stored)
+      const isComing = flightOf(request.taskId)?.task === stored;
+      const wanted = wantedOf(request, stored);
+      if (wanted?.every((number) => isComing || stored.pieces.has(number)) === true)
         return { task: stored, rangeable: isProvable(stored.facts) };
     }
     const source = sourceOf(request.origin.url);
@@ -385,6 +385,16 @@ export class TaskPreparer {
         );
       }
     }
+  }
+}
+
+/** The pieces of a copy that are asked for; undefined: what is asked for lies beyond its end, and the file may have grown. */
+function wantedOf({ range }: DownloadRequest, { facts }: StoredTask): number[] | undefined {
+  try {
+    return piecesOfRange(facts, range?.(facts.contentLength));
+  } catch (error) {
+    if (codeOf(error) === "ERR_RANGE") return undefined;
+    throw error;
   }
 }
 
