@@ -24,4 +24,5 @@ export type {
   TaskUsage,
   TrafficType,
 } from "./storage.ts";
+export { KeyedSerial } from "./serial.ts";
 export { DEFAULT_STORAGE_LIMITS, type StorageLimits } from "./storage-limits.ts";

@@ -1,4 +1,4 @@
-import type { Spool, StoredTask, TaskFacts } from "@damselfly/storage";
+import { KeyedSerial, type Spool, type StoredTask, type TaskFacts } from "@damselfly/storage";
 import { codeOf } from "../code-of.ts";
 import type { DataPlane, SpooledOrigin } from "../data-plane/data-plane.ts";
 import { choosePieceLength } from "../identity/piece-length.ts";
@@ -61,6 +61,8 @@ export interface RunningFlight {
 export class TaskPreparer {
   readonly #options: TaskPreparerOptions;
   readonly #preparing = new Map<string, Preparation>();
+  /** By task: what one writes of a reading is whole before another one looks whether it is good for him. */
+  readonly #turns = new KeyedSerial();
 
   constructor(options: TaskPreparerOptions) {
     this.#options = options;
@@ -214,7 +216,7 @@ export class TaskPreparer {
         throw error;
       // Which has room reserved for the rest of it.
       const { storage } = this.#options.dataPlane;
-      const task = await storage.createTask(stored.facts);
+      const task = await this.#inTurn(request, options, () => storage.createTask(stored.facts));
       return { task, rangeable: isProvable(stored.facts) };
     }
     if (isBlind(request, stat)) {
@@ -230,8 +232,10 @@ export class TaskPreparer {
     if (stat.contentLength === undefined) return await this.#spool(request, credentials, options);
     const { rangeable, contentLength } = stat;
     const about = { contentLength, credentials, createdAtMs: Date.now() };
-    const { task, digestIsNews } = await this.#create(request, stat, about);
-    return { task, digestIsNews, rangeable };
+    return await this.#inTurn(request, options, async () => {
+      const { task, digestIsNews } = await this.#create(request, stat, about);
+      return { task, digestIsNews, rangeable };
+    });
   }
 
   async #create(
@@ -318,15 +322,28 @@ export class TaskPreparer {
     const { stat, spool: received } = await this.#receiveAll(request, options);
     await using spool = received;
     const about = { contentLength: spool.length, credentials, createdAtMs };
-    const { isKept, ...created } = await this.#create(request, stat, about);
-    const { task } = created;
-    const { contentVersion, createdAtMs: readFromMs } = task.facts;
-    // What is missing of a checked copy comes from a checked origin, and what is missing of one reading from no other one: the download sees to that.
-    const isOne = !isKept || isProvable(task.facts);
-    if (!isOne || !mayFill(request, contentVersion))
-      return { ...created, rangeable: false, readFromMs };
-    await this.#cut(spool, task, options);
-    return { ...created, rangeable: false, fresh: true, readFromMs };
+    return await this.#inTurn(request, options, async () => {
+      const { isKept, ...created } = await this.#create(request, stat, about);
+      const { task } = created;
+      const { contentVersion, createdAtMs: readFromMs } = task.facts;
+      // What is missing of a checked copy comes from a checked origin, and what is missing of one reading from no other one: the download sees to that.
+      const isOne = !isKept || isProvable(task.facts);
+      if (!isOne || !mayFill(request, contentVersion))
+        return { ...created, rangeable: false, readFromMs };
+      await this.#cut(spool, task, options);
+      return { ...created, rangeable: false, fresh: true, readFromMs };
+    });
+  }
+
+  async #inTurn<Value>(
+    { taskId }: DownloadRequest,
+    { signal }: PreparationOptions,
+    work: () => Promise<Value>,
+  ): Promise<Value> {
+    return await this.#turns.run(taskId, async () => {
+      signal.throwIfAborted();
+      return await work();
+    });
   }
 
   /** Writes what was spooled, piece after piece. The spool outlives a process that reads it: another one goes on with the piece that it was at. */
