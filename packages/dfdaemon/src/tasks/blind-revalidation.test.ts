@@ -37,6 +37,16 @@ afterEach(async () => {
   await cluster[Symbol.asyncDispose]();
 });
 
+/** A download with revalidation that has looked for what is here, and has asked the origin, or waits for the answer to somebody else. */
+async function beginToAsk(node: FakeNode): Promise<{ readonly ended: Promise<unknown> }> {
+  const looking = vi.spyOn(node.storage, "openTask");
+  const ended = node.download({ revalidate: true });
+  await expect
+    .poll(() => looking.mock.settledResults[0]?.type, { timeout: 20_000 })
+    .toBe("fulfilled");
+  return { ended };
+}
+
 describe("A file whose versions cannot be told apart, asked for with revalidation,", () => {
   it("is what the origin has now, and not what others have", async () => {
     await child.download({ revalidate: true });
@@ -74,12 +84,14 @@ describe("A file whose versions cannot be told apart, asked for with revalidatio
   });
 
   it("is no mix of two readings when somebody asks for what is here while the download of it is being ended", async () => {
-    // Gives its first two pieces, and no others.
+    // Gives two pieces, and no others.
+    let givenCount = 0;
     const slow = await cluster.addNode("slow", {
       script: toOrigin,
       corrupt: (source) => ({
         async openPiece(request, options) {
-          if (request.pieceNumber < 2) return await source.openPiece(request, options);
+          givenCount += 1;
+          if (givenCount <= 2) return await source.openPiece(request, options);
           return await new Promise((_, reject) => {
             options?.signal?.addEventListener("abort", () => reject(new Error("left")));
           });
@@ -112,6 +124,38 @@ describe("A file whose versions cannot be told apart, asked for with revalidatio
     mayEnd.resolve();
     await Promise.all([first, second, third]);
     expect((await contentOf(reader)).equals(present)).toBe(true);
+  });
+
+  it("is that also for who asks while the question of somebody is on its way who may not read it there", async () => {
+    const { origin } = cluster;
+    const mayAnswer = openGate();
+    origin.beforeStat = () => mayAnswer.promise;
+    const first = child.download({ revalidate: true, disableBackToSource: true });
+    await expect.poll(() => origin.statCount, { timeout: 20_000 }).toBe(2);
+    const second = await beginToAsk(child);
+    mayAnswer.resolve();
+    await second.ended;
+    expect((await contentOf(child)).equals(present)).toBe(true);
+    await first;
+  });
+
+  it("is read anew for who asks while the question of somebody is on its way who is given what was read since he asked", async () => {
+    const { origin } = cluster;
+    const reader = await cluster.addNode("reader", { script: toOrigin });
+    const mayAnswer = openGate();
+    origin.beforeStat = () => (origin.statCount === 2 ? mayAnswer.promise : undefined);
+    const first = reader.download({ revalidate: true });
+    await expect.poll(() => origin.statCount, { timeout: 20_000 }).toBe(2);
+    await reader.download();
+    const third = randomBytes(LENGTH);
+    origin.content = third;
+    // On the clock by which it is told what is older.
+    const readMs = Date.now();
+    await expect.poll(() => Date.now(), { timeout: 20_000 }).toBeGreaterThan(readMs);
+    const later = await beginToAsk(reader);
+    mayAnswer.resolve();
+    await Promise.all([first, later.ended]);
+    expect((await contentOf(reader)).equals(third)).toBe(true);
   });
 
   it("comes from others where the origin may not be asked for it", async () => {

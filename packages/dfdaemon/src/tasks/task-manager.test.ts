@@ -17,7 +17,6 @@ import {
 } from "../testing/fake-cluster.ts";
 import { parseByteRange } from "./byte-range.ts";
 import { openGate } from "../testing/open-gate.ts";
-import { settle } from "../testing/raw-server.ts";
 
 const LENGTH = 20 * PIECE_LENGTH + 123;
 const toOrigin: Script = (session) => session.say({ kind: "origin", reason: "test" });
@@ -278,8 +277,12 @@ describe("TaskManager", () => {
           });
         const refused = expect(asking("old")).rejects.toBe(error);
         await expect.poll(() => cluster.origin.statCount, { timeout: 20_000 }).toBe(1);
+        const looking = vi.spyOn(node.storage, "openTask");
         const served = asking("new");
-        await settle();
+        // It waits for the answer to the first one from then on.
+        await expect
+          .poll(() => looking.mock.settledResults[0]?.type, { timeout: 20_000 })
+          .toBe("fulfilled");
         mayAnswer.resolve();
         await refused;
         await served;

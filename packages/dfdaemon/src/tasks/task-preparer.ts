@@ -74,19 +74,21 @@ export class TaskPreparer {
     signal: AbortSignal,
     watch?: PreparationWatch,
   ): Promise<Prepared> {
-    const prepared = await this.#prepareOnce(request, signal, watch);
-    const { readFromMs } = prepared;
-    const isCurrent = readFromMs === undefined || readFromMs >= (request.askedAtMs ?? 0);
-    if (isCurrent || !isBlind(request, prepared.task.facts)) return prepared;
-    // Somebody else's reading, which had begun before this was asked for: of what was there then. The next one begins now, or has a moment ago.
-    return await this.#prepareOnce(request, signal, watch);
+    for (;;) {
+      const { prepared, asker } = await this.#prepareOnce(request, signal, watch);
+      const { readFromMs } = prepared;
+      const isCurrent = readFromMs === undefined || readFromMs >= (request.askedAtMs ?? 0);
+      if (isCurrent || asker === request || !isBlind(request, prepared.task.facts)) return prepared;
+      // Somebody else's reading, which had begun before this was asked for: of what was there then. The next one begins now, or has a moment ago.
+    }
   }
 
+  /** @returns also for whose request it was found out */
   async #prepareOnce(
     request: DownloadRequest,
     signal: AbortSignal,
     watch?: PreparationWatch,
-  ): Promise<Prepared> {
+  ): Promise<{ readonly prepared: Prepared; readonly asker: DownloadRequest }> {
     const { flightOf } = this.#options;
     const stored = await this.#openStored(request);
     const credentials = rightsOf(request);
@@ -97,17 +99,21 @@ export class TaskPreparer {
     ) {
       const isComing = flightOf(request.taskId)?.task === stored;
       const wanted = wantedOf(request, stored);
-      if (wanted?.every((number) => isComing || stored.pieces.has(number)) === true)
-        return { task: stored, rangeable: isProvable(stored.facts) };
+      if (wanted?.every((number) => isComing || stored.pieces.has(number)) === true) {
+        const prepared = { task: stored, rangeable: isProvable(stored.facts) };
+        return { prepared, asker: request };
+      }
     }
     const source = sourceOf(request.origin.url);
-    const { taskId, revalidate, inOneGo = false } = request;
-    const key = JSON.stringify([taskId, source, credentials, revalidate, inOneGo]);
+    const { taskId, revalidate, inOneGo = false, disableBackToSource } = request;
+    const kind = [revalidate, inOneGo, disableBackToSource];
+    const key = JSON.stringify([taskId, source, credentials, ...kind]);
     for (;;) {
       const preparation =
         this.#preparing.get(key) ?? this.#begin(key, request, stored, credentials);
       try {
-        return await this.#await(key, preparation, signal, watch);
+        const prepared = await this.#await(key, preparation, signal, watch);
+        return { prepared, asker: preparation.asker };
       } catch (error) {
         // Whoever asked first was refused, with his own URL: with ours the origin may do better.
         if (!mayDoBetter(request, preparation.asker, error)) throw error;
@@ -226,7 +232,7 @@ export class TaskPreparer {
         isReadFor(request, read) &&
         read.facts.credentialsDigest === credentials
       )
-        return { task: read, rangeable: false };
+        return { task: read, rangeable: false, readFromMs: read.facts.createdAtMs };
       return await this.#spool(request, credentials, options);
     }
     if (stat.contentLength === undefined) return await this.#spool(request, credentials, options);
