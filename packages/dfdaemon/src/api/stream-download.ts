@@ -8,6 +8,7 @@ import type { StoredTask } from "@damselfly/storage";
 import { codeOf } from "../code-of.ts";
 import { DaemonError } from "../errors.ts";
 import { encodePiece } from "../piece-message.ts";
+import { steadyNow } from "../steady-now.ts";
 import { PieceDenied } from "../tasks/begin-anew.ts";
 import { DownloadCall } from "../tasks/download-call.ts";
 import type { PrefetchObserver, TaskManager } from "../tasks/task-manager.ts";
@@ -74,7 +75,7 @@ async function* respond(
   let task: StoredTask | undefined;
   using contents = localContent.openCall(taken);
   const told = download.needPieceContent ? new ToldPieces() : undefined;
-  const call = new DownloadCall(Date.now, told);
+  const call = new DownloadCall(steadyNow, told);
   const left = new AbortController();
   using watched = new DenialWatch(told);
   const events = manager.download(download, AbortSignal.any([signal, left.signal]), call);

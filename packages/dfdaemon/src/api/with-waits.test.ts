@@ -43,8 +43,8 @@ function open({ isRead = true } = {}) {
 const wait = (fields: Partial<Wait> = {}): Wait => ({
   reason: "scheduler",
   description: "the scheduler has not answered",
-  sinceMs: Date.now(),
-  untilMs: Date.now() + 43_000,
+  sinceMs: performance.now(),
+  untilMs: performance.now() + 43_000,
   ...fields,
 });
 
@@ -90,7 +90,7 @@ describe("withWaits", () => {
 
   it("tells of a wait that begins anew, not of one that was only looked at later", async () => {
     const { state, heard, give } = open();
-    const sinceMs = Date.now();
+    const sinceMs = performance.now();
     state.wait = wait({ sinceMs });
     await vi.advanceTimersByTimeAsync(2_000);
     state.wait = wait({ sinceMs: sinceMs + 300 });

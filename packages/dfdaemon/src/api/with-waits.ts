@@ -1,4 +1,5 @@
 import type { DownloadWait } from "@damselfly/rpc";
+import { steadyNow } from "../steady-now.ts";
 import type { Wait } from "../tasks/wait.ts";
 
 /** How often it is looked whether something is waited for. Milliseconds. */
@@ -14,6 +15,7 @@ export interface WaitEvent {
 export interface WithWaitsOptions {
   /** Called when the reader leaves before the end: has to make whatever the events wait for end. */
   readonly onLeave: () => void;
+  /** The clock of the call; default `steadyNow`. */
   readonly now?: () => number;
 }
 
@@ -21,7 +23,7 @@ export interface WithWaitsOptions {
 export async function* withWaits<Event>(
   events: AsyncGenerator<Event, void, undefined>,
   call: { wait(): Wait | undefined },
-  { onLeave, now = Date.now }: WithWaitsOptions,
+  { onLeave, now = steadyNow }: WithWaitsOptions,
 ): AsyncGenerator<Event | WaitEvent, void, undefined> {
   let told: Wait | undefined;
   let next: Promise<IteratorResult<Event, void>> | undefined;

@@ -1,4 +1,5 @@
 import { jitter } from "../jitter.ts";
+import { steadyNow } from "../steady-now.ts";
 
 /** Hosts remembered; one more forgets the one that was asked for the longest ago. */
 const HOST_COUNT_MAX = 10_000;
@@ -114,7 +115,7 @@ export class ParentHosts {
   readonly #hosts = new Map<string, ParentHost>();
 
   constructor(options: { readonly now?: () => number; readonly random?: () => number } = {}) {
-    const { now = Date.now, random = Math.random } = options;
+    const { now = steadyNow, random = Math.random } = options;
     this.#options = { now, random };
   }
 

@@ -1,4 +1,5 @@
 import type { OriginWait } from "../origins/origin.ts";
+import { steadyNow } from "../steady-now.ts";
 import type { Flight } from "./flight.ts";
 import { MOVING_MS } from "./flight-wait.ts";
 import { OriginPause } from "./origin-pause.ts";
@@ -27,7 +28,7 @@ export class DownloadCall implements PreparationWatch {
   #flight: Flight | undefined;
 
   /** @param now milliseconds; the flights' clock */
-  constructor(now: () => number = Date.now, told?: ToldPieces) {
+  constructor(now: () => number = steadyNow, told?: ToldPieces) {
     this.#now = now;
     this.told = told;
     this.startedMs = now();

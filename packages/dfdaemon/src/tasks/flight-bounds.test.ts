@@ -1,5 +1,6 @@
 import type { StoredTask } from "@damselfly/storage";
 import { RpcError } from "@damselfly/rpc";
+import { TransportError } from "@damselfly/transport";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { createContentStream } from "../data-plane/content-stream.ts";
 import type { DataPlane, OriginContent, OriginRead, PieceFetch } from "../data-plane/data-plane.ts";
@@ -33,6 +34,7 @@ function openFlight(
     readonly guard?: FlightGuard;
     readonly readOrigin?: (read: OriginRead) => Promise<OriginContent>;
     readonly hosts?: ParentHosts;
+    readonly now?: () => number;
   } = {},
 ) {
   const { onSession, offers = false, disableBackToSource = false } = options;
@@ -114,6 +116,7 @@ function openFlight(
     hosts: options.hosts ?? new ParentHosts(),
     limits: DEFAULT_FLIGHT_LIMITS,
     logger,
+    ...(options.now && { now: options.now }),
   });
   flight.want([0]);
   const startMs = Date.now();
@@ -295,16 +298,70 @@ describe("a flight that waits", () => {
   });
 
   it("does not take time in which it did not run for a disk that hangs", async () => {
+    let pausedMs = 0;
     const { flight, ended } = openFlight({
       onSession: (session) => session.say({ kind: "origin", reason: "test" }),
       readOrigin: async () => openBody(),
+      now: () => performance.now() + pausedMs,
     });
     await vi.advanceTimersByTimeAsync(10_000);
-    vi.setSystemTime(Date.now() + HOUR_MS / 2);
+    pausedMs = HOUR_MS / 2;
     await vi.advanceTimersByTimeAsync(100_000);
     expect(flight.over).toBe(false);
     await vi.advanceTimersByTimeAsync(20_000);
     expect((await ended()).failure).toMatchObject({ code: "ERR_IO" });
+  });
+
+  it("asks a parent that was busy again, though the machine's clock is set back", async () => {
+    let count = 0;
+    const { flight, ended } = openFlight({
+      offers: true,
+      onSession: (session) => session.say({ kind: "parents", parents: [parent(1)] }),
+      fetchPiece: async () => {
+        count += 1;
+        throw new TransportError("ERR_PARENT_BUSY", "Cannot fetch: it is busy");
+      },
+    });
+    await vi.advanceTimersByTimeAsync(1_000);
+    const before = count;
+    expect(before).toBeGreaterThan(0);
+    vi.setSystemTime(Date.now() - HOUR_MS);
+    await vi.advanceTimersByTimeAsync(10_000);
+    expect(count).toBeGreaterThan(before);
+    expect(flight.wait()).toBeDefined();
+    flight.abort(new Error("enough"));
+    await ended();
+  });
+
+  it.each([
+    ["the machine's clock is set forward", HOUR_MS / 6, 0],
+    ["this process has been stopped for a while", HOUR_MS / 6, HOUR_MS / 6],
+  ])("goes on with parents from whom bytes come when %s", async (_, setMs, missedMs) => {
+    let pausedMs = 0;
+    const { flight, ended } = openFlight({
+      offers: true,
+      disableBackToSource: true,
+      ...(missedMs > 0 && { now: () => performance.now() + pausedMs }),
+      onSession: (session) => session.say({ kind: "parents", parents: [parent(1)] }),
+      fetchPiece: ({ hedging, onBytes, signal }) => {
+        hedging?.began(() => {});
+        hedging?.tookOver(0, { offset: 0, doubled: 0, latestId: 0 });
+        const timer = setInterval(() => onBytes?.(10_000), 1_000);
+        return new Promise((_resolve, reject) => {
+          signal.addEventListener("abort", () => {
+            clearInterval(timer);
+            reject(signal.reason);
+          });
+        });
+      },
+    });
+    await vi.advanceTimersByTimeAsync(10_000);
+    vi.setSystemTime(Date.now() + setMs);
+    pausedMs = missedMs;
+    await vi.advanceTimersByTimeAsync(10_000);
+    expect(flight.over).toBe(false);
+    flight.abort(new Error("enough"));
+    await ended();
   });
 
   it("does not take an origin that falls silent for a disk", async () => {

@@ -21,6 +21,7 @@ import {
 import { PieceQueue } from "../parents/piece-queue.ts";
 import { Swarm } from "../parents/swarm.ts";
 import { pause } from "../pause.ts";
+import { steadyNow } from "../steady-now.ts";
 import { toError } from "../to-error.ts";
 import type {
   CandidateParent,
@@ -63,6 +64,7 @@ export interface FlightOptions {
   readonly limits: FlightLimits;
   readonly logger: Logger;
   readonly observer?: FlightObserver;
+  /** Milliseconds, of a clock that does not go back; default `steadyNow`. */
   readonly now?: () => number;
   readonly random?: () => number;
 }
@@ -199,7 +201,7 @@ export class Flight {
     // As many listen as there are pieces in flight: that is no leak.
     setMaxListeners(0, this.#work.signal);
     this.task = options.task;
-    this.#now = options.now ?? Date.now;
+    this.#now = options.now ?? steadyNow;
     this.#startedMs = this.#now();
     this.#progressMs = this.#startedMs;
     this.#stepMs = this.#startedMs;
@@ -482,7 +484,7 @@ export class Flight {
   /** The last resort, whatever else is waited for: nothing has come for so long that nothing will. */
   #isHeldUp(now: number): boolean {
     const { taskStallMs } = this.#options.limits;
-    // A machine that was asleep has asked nothing of its disk.
+    // A machine that was asleep has asked nothing of anybody.
     const isStill = this.#unmovedMs >= Math.min(taskStallMs, WAIT_BOUNDS.diskMs);
     const wait = isStill ? this.wait() : undefined;
     if (wait?.reason === "disk" && now >= (wait.untilMs ?? Infinity)) {
@@ -496,7 +498,7 @@ export class Flight {
     }
     const stallMs = Math.max(taskStallMs, 2 * this.#answerMs);
     const isReading = this.#reader !== undefined && this.#originError === undefined;
-    if (isReading || now - this.#movedMs < stallMs) return false;
+    if (isReading || this.#unmovedMs < stallMs) return false;
     this.#turnToOrigin(`nothing has come for ${Math.round(stallMs / 1000)} s`);
     return false;
   }

@@ -1,5 +1,6 @@
 import type { StoredTask } from "@damselfly/storage";
 import { DaemonError } from "../errors.ts";
+import { steadyNow } from "../steady-now.ts";
 import { toError } from "../to-error.ts";
 import type { DownloadRequest } from "./download-request.ts";
 import type { Flight } from "./flight.ts";
@@ -10,7 +11,7 @@ export interface SharedFlight {
   /** Of the caller who began it: whom it asks, and with what rights. */
   readonly request: DownloadRequest;
   readonly flight: Flight;
-  /** Unix milliseconds. */
+  /** On the clock of flights. Milliseconds. */
   readonly startedMs: number;
   /** Callers that wait for it. */
   readonly riderCount: number;
@@ -120,7 +121,7 @@ export class TaskFlights {
     const shared: Shared = {
       request,
       flight,
-      startedMs: Date.now(),
+      startedMs: steadyNow(),
       riderCount: 0,
       childCount: 0,
       forOthers: false,

@@ -10,6 +10,7 @@ import type { Origin } from "../origins/origin.ts";
 import type { ParentChannel } from "../parents/parent-channel.ts";
 import { ParentHosts } from "../parents/parent-host.ts";
 import type { SchedulerLink } from "../scheduling/scheduler-link.ts";
+import { steadyNow } from "../steady-now.ts";
 import { toError } from "../to-error.ts";
 import { announceHolding } from "./announce-holding.ts";
 import { CheckUnwanted, mayDoBetter, pieceMissing } from "./begin-anew.ts";
@@ -118,7 +119,7 @@ export class TaskManager implements AsyncDisposable {
 
   /** What is being downloaded, and how it gets on. */
   report(): TaskReport[] {
-    const nowMs = Date.now();
+    const nowMs = steadyNow();
     const urls = new Map<string, string>();
     for (const [taskId, { flight }] of this.#flights) urls.set(taskId, flight.task.facts.url);
     for (const { request } of this.#calls) urls.set(request.taskId, request.origin.url);
@@ -403,7 +404,7 @@ export class TaskManager implements AsyncDisposable {
       contentLength: facts.contentLength,
       originBytes,
       parents,
-      durationMs: Date.now() - startedMs,
+      durationMs: Math.round(steadyNow() - startedMs),
     };
     this.#options.logger.info(fields, "task done");
   }

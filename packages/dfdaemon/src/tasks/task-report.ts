@@ -62,6 +62,7 @@ export function reportTask(
     readonly calls: readonly RunningCall[];
     readonly flight: Flight | undefined;
     readonly childCount: number;
+    /** On the clock of flights. */
     readonly nowMs: number;
   },
 ): TaskReport {
@@ -84,7 +85,7 @@ export function reportTask(
     description: wait?.description ?? "",
     waitedMs: wait === undefined ? null : Math.round(nowMs - wait.sinceMs),
     boundMs: wait?.untilMs === undefined ? null : Math.round(wait.untilMs - wait.sinceMs),
-    elapsedMs: nowMs - startedMs,
+    elapsedMs: Math.round(nowMs - startedMs),
     content: flight === undefined ? null : contentOf(flight),
     transfer: report === undefined ? null : transferOf(report),
   };
