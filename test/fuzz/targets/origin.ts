@@ -198,6 +198,7 @@ function createClock(): OriginClock {
   let nowMs = Date.now();
   return {
     now: () => nowMs,
+    date: () => nowMs,
     sleep: async (ms) => {
       nowMs += ms;
     },

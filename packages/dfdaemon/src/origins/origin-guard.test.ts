@@ -1,4 +1,4 @@
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { collect, openOriginFixture, type OriginFixture } from "../testing/origin-fixture.ts";
 import { settle } from "../testing/raw-server.ts";
 import { openOriginServer, seededContent, type Behaviour } from "../testing/origin-server.ts";
@@ -41,10 +41,16 @@ const failing =
 /** A clock that goes on by hand. */
 class ManualClock implements OriginClock {
   nowMs = 1_000_000;
+  /** What the machine's clock is ahead of this one. */
+  aheadMs = 0;
   readonly sleepers = new Set<{ readonly untilMs: number; readonly wake: () => void }>();
 
   now(): number {
     return this.nowMs;
+  }
+
+  date(): number {
+    return this.nowMs + this.aheadMs;
   }
 
   random(): number {
@@ -82,6 +88,36 @@ const busy = (retryAfter: string): OriginError =>
   });
 
 describe("OriginGuard", () => {
+  it("takes a date that an origin names by the machine's clock, and counts what is left of it by one that nobody sets", async () => {
+    const clock = new ManualClock();
+    clock.aheadMs = Date.parse("2026-01-01T00:00:00Z") - clock.nowMs;
+    const guard = new OriginGuard({ clock });
+    let requestCount = 0;
+    const asking = guard.ask(request, async () => {
+      requestCount += 1;
+      if (requestCount === 1) throw busy("Thu, 01 Jan 2026 00:00:30 GMT");
+      return "file";
+    });
+    await expect.poll(() => clock.sleepers.size).toBe(1);
+    clock.aheadMs -= 3_600_000;
+    clock.pass(30_000);
+    expect(await asking).toBe("file");
+  });
+
+  it("holds nobody back for longer when the machine's clock is set back", async () => {
+    vi.useFakeTimers();
+    try {
+      const guard = new OriginGuard();
+      guard.noteFailure(request, refused());
+      expect(guard.mayAsk(request)).toBe(false);
+      vi.setSystemTime(Date.now() - 3_600_000);
+      await vi.advanceTimersByTimeAsync(1_000);
+      expect(guard.mayAsk(request)).toBe(true);
+    } finally {
+      vi.useRealTimers();
+    }
+  });
+
   it("has one budget for all parts of a file, not one each", async () => {
     await using fixture = await openOriginFixture({ files: { "/file": { status: 500 } } });
     const results = await readParts(fixture);

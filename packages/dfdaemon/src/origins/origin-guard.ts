@@ -7,6 +7,7 @@ import {
   OriginHealth,
   type Attempt,
   type HealthChange,
+  type HealthTime,
   type HostReport,
   type Verdict,
 } from "./origin-health.ts";
@@ -22,6 +23,7 @@ import { RedirectMemory } from "./redirects.ts";
 import { requestKey } from "./request-key.ts";
 import { judgeRetry, retryAfterMs } from "./retry.ts";
 import { joinSignals } from "../join-signals.ts";
+import { steadyNow } from "../steady-now.ts";
 
 export interface OriginGuardLimits {
   /** Tries after the first, when a connection fails or the origin answers 408, 425, 429 or 5xx. */
@@ -43,7 +45,10 @@ export const DEFAULT_ORIGIN_GUARD_LIMITS: OriginGuardLimits = {
 
 /** Time and chance, for tests to hold. */
 export interface OriginClock {
+  /** Milliseconds, of a clock that does not go back: for pauses. */
   now(): number;
+  /** Unix milliseconds: for the dates that origins name, and those that are shown. It may be set at any time. */
+  date(): number;
   /** Rejects when the signal aborts. */
   sleep(ms: number, signal: AbortSignal): Promise<void>;
   /** From 0 up to 1. */
@@ -51,7 +56,8 @@ export interface OriginClock {
 }
 
 export const SYSTEM_CLOCK: OriginClock = {
-  now: Date.now,
+  now: steadyNow,
+  date: Date.now,
   sleep: (ms, signal) => sleep(ms, undefined, { signal }),
   random: Math.random,
 };
@@ -153,7 +159,7 @@ export class OriginGuard {
         this.#end(attempt, error);
         if (!(error instanceof OriginError)) throw error;
         const { maxRetries } = this.#limits;
-        const verdict = judgeRetry(error, tryNumber, maxRetries, this.#clock.now());
+        const verdict = judgeRetry(error, tryNumber, maxRetries, this.#clock.date());
         if (!verdict.retry) throw verdict.why === "" ? error : explained(error, verdict.why);
         call.failure = { error, tryNumber };
       }
@@ -184,7 +190,7 @@ export class OriginGuard {
 
   report(): OriginReport {
     return {
-      hosts: this.#health.report(this.#clock.now()),
+      hosts: this.#health.report(this.#times()),
       openedCount: this.#openedCount,
       refusedCount: this.#refusedCount,
       waitCount: this.#waitCount,
@@ -218,7 +224,7 @@ export class OriginGuard {
   }
 
   #end(attempt: Attempt, error: unknown): void {
-    const time = { nowMs: this.#clock.now(), random: this.#clock.random() };
+    const time = { ...this.#times(), random: this.#clock.random() };
     if (error instanceof OriginError) {
       // The way there is looked up again: it may lead to somebody who is well.
       this.#redirects.remember(attempt.request, undefined);
@@ -227,6 +233,10 @@ export class OriginGuard {
       this.#health.left(attempt);
     }
     this.#changed();
+  }
+
+  #times(): Pick<HealthTime, "nowMs" | "dateMs"> {
+    return { nowMs: this.#clock.now(), dateMs: this.#clock.date() };
   }
 
   /** Resolves when the origin may be asked. */
@@ -314,10 +324,11 @@ export class OriginGuard {
       this.#refusedCount += 1;
       return suspendedError(call, verdict, "another request tries it at this moment", undefined);
     }
-    const retryAtMs = Math.ceil(verdict.untilMs);
+    const dateMs = this.#clock.date();
     const leftMs = verdict.untilMs - nowMs;
+    const retryAtMs = Math.ceil(dateMs + leftMs);
     // As it said, without what is added by chance.
-    const left = seconds((error && retryAfterMs(error, nowMs)) ?? leftMs);
+    const left = seconds((error && retryAfterMs(error, dateMs)) ?? leftMs);
     if (verdict.isAskedFor) {
       const limit = seconds(this.#limits.retryAfterMaxMs);
       const waited =

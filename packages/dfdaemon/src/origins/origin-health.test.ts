@@ -19,11 +19,17 @@ const answered = (statusCode: number, header: Record<string, string> = {}): Orig
   });
 const error = (code: OriginErrorCode): OriginError => new OriginError(code, `Cannot read: ${code}`);
 
+const START_DATE_MS = Date.parse("2026-01-01T00:00:00Z");
+
 /** Health with a clock, and what it says of changes. */
 class Bench {
   readonly changes: HealthChange[] = [];
   readonly health = new OriginHealth({ onChange: (change) => this.changes.push(change) });
   nowMs = 0;
+
+  get time(): { readonly nowMs: number; readonly dateMs: number } {
+    return { nowMs: this.nowMs, dateMs: START_DATE_MS + this.nowMs };
+  }
 
   begin(asked = request()): Attempt {
     expect(this.health.mayAsk(asked, this.nowMs)).toEqual({ kind: "go" });
@@ -34,7 +40,7 @@ class Bench {
   fail(failure: OriginError, asked = request()): void {
     const verdict = this.health.mayAsk(asked, this.nowMs);
     if (verdict.kind === "hold") this.nowMs = verdict.untilMs;
-    this.health.failed(this.begin(asked), failure, { nowMs: this.nowMs, random: 0 });
+    this.health.failed(this.begin(asked), failure, { ...this.time, random: 0 });
   }
 
   succeed(asked = request()): void {
@@ -129,7 +135,7 @@ describe("OriginHealth", () => {
       if (verdict.kind === "hold") bench.nowMs = verdict.untilMs;
       const attempt = bench.begin();
       bench.health.answered(attempt);
-      const time = { nowMs: bench.nowMs, random: 0 };
+      const time = { ...bench.time, random: 0 };
       bench.health.failed(attempt, error("ERR_ORIGIN_TRUNCATED"), time);
     };
     for (let count = 0; count < 5; count += 1) cut();
@@ -155,7 +161,7 @@ describe("OriginHealth", () => {
     bench.fail(answered(500));
     bench.nowMs += 200;
     bench.health.left(bench.begin());
-    bench.health.failed(bench.begin(), error("ERR_ORIGIN_TLS"), { nowMs: 0, random: 0 });
+    bench.health.failed(bench.begin(), error("ERR_ORIGIN_TLS"), { ...bench.time, random: 0 });
     bench.succeed();
   });
 
@@ -185,7 +191,7 @@ describe("OriginHealth", () => {
     expect(bench.holds()).toBe(mirror);
     expect(bench.holds({ url: `${mirror}/file`, header: {} })).toBe(mirror);
     bench.fail(refused(mirror), request("/second"));
-    expect(bench.health.report(bench.nowMs)).toMatchObject([
+    expect(bench.health.report(bench.time)).toMatchObject([
       { origin: HOST, state: "closed", failureCount: 0, faultCount: 0 },
       { origin: mirror, faultCount: 2 },
     ]);
@@ -197,22 +203,22 @@ describe("OriginHealth", () => {
     expect(bench.changes).toEqual([
       { kind: "opened", what: HOST, failureCount: 3, lastFailure: "ECONNREFUSED" },
     ]);
-    expect(bench.health.report(bench.nowMs)).toMatchObject([
+    expect(bench.health.report(bench.time)).toMatchObject([
       {
         origin: HOST,
         state: "open",
         failureCount: 6,
-        askedAgainMs: bench.nowMs + 6400,
-        lastFailure: { text: "ECONNREFUSED", atMs: bench.nowMs },
+        askedAgainMs: bench.time.dateMs + 6400,
+        lastFailure: { text: "ECONNREFUSED", atMs: bench.time.dateMs },
         requestCount: 6,
         faultCount: 6,
       },
     ]);
     bench.nowMs += 6400;
-    expect(bench.health.report(bench.nowMs)).toMatchObject([{ state: "half-open" }]);
+    expect(bench.health.report(bench.time)).toMatchObject([{ state: "half-open" }]);
     bench.succeed();
     expect(bench.changes.map(({ kind }) => kind)).toEqual(["opened", "closed"]);
-    expect(bench.health.report(bench.nowMs)).toMatchObject([{ state: "closed", failureCount: 0 }]);
+    expect(bench.health.report(bench.time)).toMatchObject([{ state: "closed", failureCount: 0 }]);
   });
 
   it("takes each attempt to one end only", () => {
@@ -220,18 +226,18 @@ describe("OriginHealth", () => {
     const attempt = bench.begin();
     bench.health.answered(attempt);
     bench.health.succeeded(attempt);
-    bench.health.failed(attempt, refused(), { nowMs: 0, random: 0 });
+    bench.health.failed(attempt, refused(), { ...bench.time, random: 0 });
     bench.health.left(attempt);
     expect(bench.holds()).toBeUndefined();
   });
 
   it("remembers a bounded number of hosts and files", () => {
     const bench = new Bench();
-    const time = { nowMs: 0, random: 0 };
+    const time = { ...bench.time, random: 0 };
     for (let count = 0; count < 12_000; count += 1) {
       const asked = { url: `http://host-${count}.test/file`, header: {} };
       bench.health.failed(bench.health.begin(asked), answered(500), time);
     }
-    expect(bench.health.report(0)).toHaveLength(1000);
+    expect(bench.health.report(bench.time)).toHaveLength(1000);
   });
 });

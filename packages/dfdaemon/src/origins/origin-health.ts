@@ -161,7 +161,7 @@ export class OriginHealth {
   }
 
   /** In the order in which they were last asked. */
-  report(nowMs: number): HostReport[] {
+  report({ nowMs, dateMs }: Pick<HealthTime, "nowMs" | "dateMs">): HostReport[] {
     return [...this.#hosts.values()].map((host) => {
       const { origin, breaker, lastFailure, requestCount, faultCount, failingFiles } = host;
       const admission = breaker.ask(nowMs);
@@ -169,7 +169,9 @@ export class OriginHealth {
         origin,
         state: breaker.state(nowMs),
         failureCount: breaker.failureCount,
-        ...(admission.kind === "hold" ? { askedAgainMs: Math.ceil(admission.untilMs) } : {}),
+        ...(admission.kind === "hold"
+          ? { askedAgainMs: Math.ceil(dateMs + admission.untilMs - nowMs) }
+          : {}),
         ...(lastFailure === undefined ? {} : { lastFailure }),
         requestCount,
         faultCount,
@@ -221,12 +223,12 @@ export class OriginHealth {
     record: HostRecord | FileRecord,
     passage: Passage,
     error: OriginError,
-    { nowMs, random }: HealthTime,
+    { nowMs, dateMs, random }: HealthTime,
   ): void {
     const { breaker } = record;
     const wasClosed = breaker.isClosed;
-    record.lastFailure = { text: reasonIn(error.message), atMs: nowMs };
-    breaker.failed(passage, { nowMs, random, askedForMs: retryAfterMs(error, nowMs) });
+    record.lastFailure = { text: reasonIn(error.message), atMs: dateMs };
+    breaker.failed(passage, { nowMs, random, askedForMs: retryAfterMs(error, dateMs) });
     if (wasClosed && !breaker.isClosed) this.#tell("opened", record);
   }
 
@@ -284,7 +286,10 @@ export class OriginHealth {
 }
 
 export interface HealthTime {
+  /** Of a clock that does not go back. */
   readonly nowMs: number;
+  /** The same moment in Unix milliseconds, for dates that are named or shown. */
+  readonly dateMs: number;
   /** From 0 up to 1. */
   readonly random: number;
 }

@@ -52,6 +52,7 @@ function countingClock(waits: number[]): OriginClock {
   let now = Date.parse("2026-01-01T00:00:00Z");
   return {
     now: () => now,
+    date: () => now,
     async sleep(ms, signal) {
       signal.throwIfAborted();
       waits.push(ms);
