@@ -5,6 +5,7 @@ import {
   Actor,
   assertGood,
   assertGoodAfterPowerLoss,
+  contentPathOf,
   emptyDisk,
 } from "../test-support/crash-moments.ts";
 import type { MemoryDisk, Step } from "../test-support/memory-disk.ts";
@@ -106,6 +107,25 @@ describe("a sync that fails", () => {
     let failCount = 1;
     disk.onStep = ({ name }) => (name === "sync" && failCount-- > 0 ? "EIO" : undefined);
     await expect(actor.seal("a")).rejects.toMatchObject({ code: "ERR_IO" });
+    await actor.seal("a");
+    await assertGoodAfterPowerLoss(disk, actor.ledger);
+  });
+
+  it("is not forgotten when the file that they are written to does not get its name", async () => {
+    const disk = await emptyDisk();
+    const actor = new Actor(disk);
+    await actor.open();
+    await actor.create("a");
+    for (const number of [0, 1, 2]) await actor.write("a", number);
+    const due = ["sync", "rename"];
+    disk.onStep = ({ name, path }) => {
+      if (name !== due[0] || path !== contentPathOf("a")) return undefined;
+      due.shift();
+      return "EIO";
+    };
+    await expect(actor.seal("a")).rejects.toMatchObject({ code: "ERR_IO" });
+    await expect(actor.seal("a")).rejects.toMatchObject({ code: "ERR_IO" });
+    expect(due).toEqual([]);
     await actor.seal("a");
     await assertGoodAfterPowerLoss(disk, actor.ledger);
   });

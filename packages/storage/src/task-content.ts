@@ -345,14 +345,15 @@ export class TaskContent {
           if (!(await this.#copyPiece(piece, source, target))) bad.push(piece);
         }
         if (this.#owner.pieces.size > 0) await target.sync();
-        this.#durable = true;
-        this.#isUnsyncable = false;
       } finally {
         await target.close();
       }
       if ((await lstatIfThere(files, content))?.isDirectory() === true)
         await moveAside(files, this.#paths, content);
       await files.rename(contentNew, content);
+      // Of the new file; until here it was the old one that counted.
+      this.#durable = true;
+      this.#isUnsyncable = false;
       this.#epoch++;
       this.#context.files.forget(content);
       if (this.#owner.pieces.size > 0) await files.syncDirectory(directory);
