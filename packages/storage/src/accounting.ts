@@ -28,6 +28,8 @@ export class Accounting {
   #otherBytes = 0;
   #spooledBytes = 0;
   #measuring: Promise<MeasuredFiles> | undefined;
+  /** By task, what is written while the files are being looked at: they may have been looked at before. */
+  #meanwhile: Map<string, number> | undefined;
 
   /** @param options.quotaBytes 0: none */
   constructor(context: StorageContext, options: { readonly quotaBytes: number }) {
@@ -51,7 +53,8 @@ export class Accounting {
 
   /** So many bytes of a task have been written. */
   add(taskId: string, bytes: number): void {
-    this.#tally?.set(taskId, (this.#tally.get(taskId) ?? 0) + bytes);
+    for (const counts of [this.#tally, this.#meanwhile])
+      counts?.set(taskId, (counts.get(taskId) ?? 0) + bytes);
   }
 
   /** So many bytes more of content on its way in are there; fewer, if negative. */
@@ -62,6 +65,7 @@ export class Accounting {
   /** The task is deleted. */
   remove(taskId: string): void {
     this.#tally?.delete(taskId);
+    this.#meanwhile?.delete(taskId);
   }
 
   /**
@@ -86,14 +90,11 @@ export class Accounting {
       );
     }
     if (this.#quotaBytes === 0) return;
-    const left = Math.max(0, this.#quotaBytes - (await this.usedBytes()));
-    const reservedNow = reservedBytes();
-    const inQuota = bytes + reservedNow - left;
-    if (inQuota <= 0) return;
-    throw new NoRoomError(
-      `Cannot ${action}: it needs ${bytes} bytes, the quota of ${this.#quotaBytes} bytes has ${left} left and ${reservedNow} of them are promised to others`,
-      { bytes: inQuota, of: "quota" },
-    );
+    if ((await this.#findLackOfQuota(action, { bytes, reservedBytes })) === undefined) return;
+    // What is counted in between only grows: pieces that were dropped are in it still, and content that somebody has removed.
+    await this.#measureAnew();
+    const lack = await this.#findLackOfQuota(action, { bytes, reservedBytes });
+    if (lack !== undefined) throw lack;
   }
 
   /** The disk that everything is on. @throws {StorageError} */
@@ -107,15 +108,46 @@ export class Accounting {
     }
   }
 
+  async #findLackOfQuota(
+    action: string,
+    { bytes, reservedBytes }: { readonly bytes: number; readonly reservedBytes: () => number },
+  ): Promise<NoRoomError | undefined> {
+    const left = Math.max(0, this.#quotaBytes - (await this.usedBytes()));
+    const reserved = reservedBytes();
+    const inQuota = bytes + reserved - left;
+    if (inQuota <= 0) return undefined;
+    return new NoRoomError(
+      `Cannot ${action}: it needs ${bytes} bytes, the quota of ${this.#quotaBytes} bytes has ${left} left and ${reserved} of them are promised to others`,
+      { bytes: inQuota, of: "quota" },
+    );
+  }
+
+  /** As `measure`, but begun no earlier than now. */
+  async #measureAnew(): Promise<void> {
+    await this.#measuring?.catch(() => undefined); // Its failure is its caller's.
+    await this.measure();
+  }
+
   async #measure(): Promise<MeasuredFiles> {
     const { fileSystem, paths } = this.#context;
+    const meanwhile = new Map<string, number>();
+    this.#meanwhile = meanwhile;
     try {
       const measured = await measureFiles(fileSystem, paths);
-      this.#tally = new Map([...measured.tasks].map(([taskId, { bytes }]) => [taskId, bytes]));
+      const tally = new Map([...measured.tasks].map(([taskId, { bytes }]) => [taskId, bytes]));
+      for (const [taskId, bytes] of meanwhile) {
+        const seen = tally.get(taskId) ?? 0;
+        // Some of it may have been seen: with what was there before it is no more than what was counted.
+        const counted = this.#tally?.get(taskId) ?? Infinity;
+        tally.set(taskId, Math.max(seen, Math.min(seen + bytes, counted)));
+      }
+      this.#tally = tally;
       this.#otherBytes = measured.otherBytes;
       return measured;
     } catch (error) {
       throw toStorageError("measure the files of the storage", error);
+    } finally {
+      this.#meanwhile = undefined;
     }
   }
 }

@@ -256,6 +256,47 @@ describe("createTask without room", () => {
     await fixture.storage.createTask(fourth);
   });
 
+  describe("where pieces have been dropped that are still counted", () => {
+    const FILE = contentOf(40_000);
+    const OTHER = contentOf(20_000);
+    const facts = factsOf(FILE, { pieceLength: 10_000 });
+    let evictable: string[];
+
+    beforeEach(async () => {
+      evictable = [];
+      const disk = new MemoryDisk();
+      const makeRoom = async (): Promise<boolean> => {
+        const taskId = evictable.pop();
+        return taskId !== undefined && (await fixture.storage.evictTask(taskId)) === "evicted";
+      };
+      await open({ fileSystem: disk, quotaBytes: 70_000, makeRoom });
+      const task = await fixture.storage.createTask(facts);
+      const release = task.retain();
+      await fill(task, FILE);
+      release();
+      await fill(
+        await fixture.storage.createTask(factsOf(OTHER, { taskId: OTHER_ID, pieceLength: 10_000 })),
+        OTHER,
+      );
+      // From his edit on the file is its user's; here is a hole instead.
+      await task.output(fixture.path("out"), { forceHardLink: true });
+      disk.patch(fixture.path("out"), () => Buffer.from("edited"));
+      expect((await fixture.storage.openTask(TASK_ID))?.pieces.size).toBe(0);
+    });
+
+    it("has room for them at once", async () => {
+      await fill(await fixture.storage.createTask(facts), FILE);
+      expect((await fixture.storage.usage()).bytes).toBeLessThan(70_000);
+    });
+
+    it("has nobody make way for them", async () => {
+      evictable.push(OTHER_ID);
+      await fixture.storage.createTask(facts);
+      expect((await fixture.storage.openTask(OTHER_ID))?.complete).toBe(true);
+      expect(evictable).toEqual([OTHER_ID]);
+    });
+  });
+
   it("promises what is left to one of those who ask at once, not to each", async () => {
     await open({ fileSystem: new MemoryDisk(), quotaBytes: 9000 });
     const taskIds = ["ab", "cd", "ef"].map((id) => id.repeat(32));
@@ -282,6 +323,36 @@ describe("createTask without room", () => {
     await expect(failed).rejects.toMatchObject({ code: "ERR_IO" });
     disk.onStep = undefined;
     expect((await fixture.storage.usage()).reservedBytes).toBe(0);
+  });
+
+  it("counts what is written to a file that has just been looked at", async () => {
+    const gate = new Gate();
+    let onReach: (() => void) | undefined;
+    class SlowDisk extends MemoryDisk {
+      override async readdir(path: string): Promise<string[]> {
+        if (onReach !== undefined && path.endsWith(`/${OTHER_ID.slice(0, 3)}`)) {
+          onReach();
+          await gate.opened;
+        }
+        return await super.readdir(path);
+      }
+    }
+    await open({ fileSystem: new SlowDisk(), quotaBytes: 12_000 });
+    const task = await fixture.storage.createTask(factsOf(CONTENT));
+    const release = task.retain();
+    await taskOf(OTHER_ID);
+    const reached = new Promise<void>((resolve) => (onReach = resolve));
+    const measuring = fixture.storage.usage();
+    await reached;
+    await fill(task, CONTENT);
+    release();
+    onReach = undefined;
+    gate.open();
+    await measuring;
+    const facts = { taskId: "0".repeat(64), contentLength: 5000, pieceLength: 5000 };
+    await expect(fixture.storage.createTask(factsOf(CONTENT, facts))).rejects.toMatchObject({
+      code: "ERR_NO_SPACE",
+    });
   });
 
   it("asks for room until there is enough, and gives up when nobody makes any", async () => {
