@@ -1,4 +1,4 @@
-import { readdir, readFile, statfs } from "node:fs/promises";
+import { readdir, readFile, stat, statfs } from "node:fs/promises";
 import { setImmediate } from "node:timers/promises";
 
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -20,7 +20,7 @@ import {
 } from "../test-support/fixture.ts";
 import { MemoryDisk } from "../test-support/memory-disk.ts";
 import type { StorageOptions } from "./open-storage.ts";
-import type { Storage, StoredTask } from "./storage.ts";
+import type { Storage, StoredTask, TaskFacts } from "./storage.ts";
 
 const CONTENT = contentOf(3 * PIECE_LENGTH + 17);
 let fixture: StorageFixture;
@@ -69,6 +69,29 @@ describe("createTask", () => {
     await expect(writePieceOf(old, 0, CONTENT)).rejects.toMatchObject({ code: "ERR_TASK_GONE" });
     expect(await storage.evictTask(TASK_ID)).toBe("pinned");
     expect(await storage.createTask(factsOf(CONTENT), { mayKeep: () => true })).toBe(task);
+  });
+
+  it("takes over any number of them, and the journal stays short", async () => {
+    const done = await storage.createTask(factsOf(CONTENT));
+    await fill(done, CONTENT);
+    await done.seal();
+    const factsAt = (count: number): TaskFacts =>
+      factsOf(CONTENT, { responseHeader: { date: `${count}`, "x-filler": "f".repeat(1000) } });
+    let longest = 0;
+    for (let count = 1; count <= 1000; count++) {
+      expect(await storage.createTask(factsAt(count))).toBe(done);
+      longest = Math.max(longest, (await stat(fixture.journalPath())).size);
+    }
+    expect(longest).toBeLessThan(100_000);
+    expect(fixture.warnings).toEqual([]);
+    expect(done.sealed).toBe(true);
+
+    await fixture.reopen();
+    const task = await fixture.storage.openTask(TASK_ID);
+    expect(task?.facts).toEqual(factsAt(1000));
+    expect(task?.sealed).toBe(true);
+    // Sealed as it was then: nothing had to be looked at.
+    expect(fixture.infos.filter((info) => info.includes("every piece"))).toEqual([]);
   });
 
   it.each([

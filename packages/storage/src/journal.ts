@@ -20,7 +20,7 @@ import type { TaskFacts } from "./storage.ts";
 /** What a journal needs of its storage. */
 export type JournalContext = Pick<
   StorageContext,
-  "fileSystem" | "files" | "layout" | "newDirectories"
+  "fileSystem" | "files" | "layout" | "newDirectories" | "logger"
 >;
 
 /** What a journal is about, and what it says. */
@@ -32,6 +32,8 @@ export class Journal {
   readonly #context: JournalContext;
   readonly #serial = new Serial();
   #length: number;
+  /** Its length when it was opened, or last written anew or tried to be. */
+  #compactedLength: number;
   /** There may be bytes past `#length`: of an append that failed, or torn when the process before us died. */
   #tailDirty: boolean;
 
@@ -44,17 +46,22 @@ export class Journal {
     this.#paths = options.paths;
     this.#context = options.context;
     this.#length = options.length;
+    this.#compactedLength = options.length;
     this.#tailDirty = options.tailDirty;
   }
 
   /**
-   * In the page cache when this resolves: it survives the process, not the machine. A journal that somebody has removed is written anew.
+   * In the page cache when this resolves: it survives the process, not the machine. A journal that somebody has removed is written anew, and so
+   * is one that has grown long by records that later ones have made void.
    *
    * @param stateOf what the journal says so far
    * @throws what the file system throws; {StorageError} while the storage has vanished
    */
   append(record: JournalRecord, stateOf: () => KnownState): Promise<void> {
     return this.#serial.run(async () => {
+      const state = stateOf();
+      if (this.#length - this.#compactedLength > compactLengthMax(state))
+        await this.#compact(state.facts.taskId);
       const file = await this.#acquire();
       if (file === undefined) return await this.#replace([...compactRecords(stateOf()), record]);
       try {
@@ -64,6 +71,9 @@ export class Journal {
         await writeAll(file.handle, bytes, this.#length);
         this.#length += bytes.byteLength;
         this.#tailDirty = false;
+      } catch (error) {
+        await this.#cutTail(file);
+        throw error;
       } finally {
         file.release();
       }
@@ -120,11 +130,41 @@ export class Journal {
     return undefined;
   }
 
+  /** What a full disk has taken of a record would cost the next process a look at every piece, whatever was sealed. */
+  async #cutTail(file: OpenFile): Promise<void> {
+    try {
+      await file.handle.truncate(this.#length);
+      this.#tailDirty = false;
+    } catch {
+      // The next append does it. Why this one failed is the failure to tell.
+    }
+  }
+
+  /**
+   * From what the file itself says, not from what is believed by now: a record of that may be on its way here, and whether the bytes were
+   * synced for which it has a fingerprint only it knows. If it cannot be done it is left for later: the journal may grow for as much again.
+   */
+  async #compact(taskId: string): Promise<void> {
+    this.#compactedLength = this.#length;
+    const { fileSystem, logger } = this.#context;
+    try {
+      const bytes = await readStart(fileSystem, this.#paths.journal, this.#length);
+      const { state, end } = decodeJournal(bytes);
+      const facts = state.facts?.taskId === taskId ? state.facts : undefined;
+      // Damage is for the next start to look into: there is more to it than to write a shorter one.
+      if (facts === undefined || end !== "clean") return;
+      await this.#replace(compactRecords({ ...state, facts }));
+    } catch (error) {
+      logger.warn({ taskId, err: error }, "journal has grown long, and cannot be written anew");
+    }
+  }
+
   async #replace(records: readonly JournalRecord[]): Promise<void> {
     const bytes = encodeJournal(records);
     await replaceJournal(this.#context, this.#paths, bytes);
     this.#context.files.forget(this.#paths.journal);
     this.#length = bytes.byteLength;
+    this.#compactedLength = bytes.byteLength;
     this.#tailDirty = false;
   }
 }

@@ -20,7 +20,7 @@ import {
   writePieceOf,
 } from "../test-support/fixture.ts";
 import { mountSmallDisk, type SmallDisk } from "../test-support/small-disk.ts";
-import type { StoredTask } from "./storage.ts";
+import type { StoredTask, TaskFacts } from "./storage.ts";
 
 const run = promisify(execFile);
 const CONTENT = contentOf(3 * PIECE_LENGTH + 17);
@@ -91,6 +91,22 @@ describe("a full disk", () => {
     expect(await storage.deleteTask(TASK_ID)).toBe(true);
   });
 
+  it("gives what it has to who asks with other facts of the same content", async () => {
+    const storage = await fixture.open();
+    const done = await sealed();
+    await fillDisk();
+    const task = await storage.createTask(revalidated());
+    expect(task).toBe(done);
+    expect(task.facts).toEqual({ ...revalidated(), createdAtMs: 1 });
+    expect(task.sealed).toBe(true);
+    expect(await collect(task.read())).toEqual(CONTENT);
+    expect(fixture.warnings).toEqual([expect.stringContaining("other facts")]);
+
+    // What could not be written has not harmed what is there.
+    const reopened = await fixture.reopen();
+    expect((await reopened.openTask(TASK_ID))?.sealed).toBe(true);
+  });
+
   it("leaves nothing of an output that does not fit", async () => {
     const storage = await fixture.open();
     const task = await storage.createTask(factsOf(LARGE, { pieceLength: 50_000 }));
@@ -129,6 +145,18 @@ describe("a disk that turns read-only", () => {
     expect(other.facts).toEqual(again?.facts);
   });
 
+  it("gives what it has to who asks with other facts of the same content", async () => {
+    await fixture.open();
+    await sealed();
+    const storage = await fixture.reopen();
+    await disk?.readOnly();
+    const task = await storage.createTask(revalidated());
+    expect(task.facts).toEqual({ ...revalidated(), createdAtMs: 1 });
+    expect(task.sealed).toBe(true);
+    expect(await collect(task.read())).toEqual(CONTENT);
+    await disk?.writable();
+  });
+
   it("is the reason that a storage does not open", async () => {
     await fixture.open();
     await fixture.close();
@@ -157,6 +185,15 @@ async function sealed(): Promise<StoredTask> {
   await fill(task, CONTENT);
   await task.seal();
   return task;
+}
+
+/** As an origin that is asked again describes what is here; longer than what is left of a page. */
+function revalidated(): TaskFacts {
+  const responseHeader = {
+    date: "Tue, 01 Dec 2026 04:00:00 GMT",
+    "x-request-id": "0".repeat(5000),
+  };
+  return factsOf(CONTENT, { responseHeader, createdAtMs: 2 });
 }
 
 /** To the last byte, and whatever was reserved. */

@@ -390,10 +390,12 @@ export class TaskOnDisk implements StoredTask, ContentOwner, VerifiedTask {
   async adopt(facts: TaskFacts): Promise<void> {
     const adopted = { ...facts, createdAtMs: this.#facts.createdAtMs };
     if (JSON.stringify(adopted) === JSON.stringify(this.#facts)) return;
-    await this.#append({ type: "facts", facts: adopted }).catch((error: unknown) => {
-      throw this.#failed("update", error);
-    });
     this.#facts = adopted;
+    await this.#append({ type: "facts", facts: adopted }).catch((error: unknown) => {
+      // They are the last asker's: a disk that takes nothing more still gives what it has, and after a restart the earlier ones are as good.
+      const fields = { taskId: this.taskId, err: error };
+      this.#context.logger.warn(fields, "journal takes no other facts");
+    });
   }
 
   /** From here on every method throws `reason`; writers are interrupted and waited for. */
