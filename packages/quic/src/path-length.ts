@@ -19,12 +19,24 @@ export const DATAGRAM_COUNT_MAX = 4;
 /** The longest frame content there is; what is copied here is looked at at once. */
 const CONTENT = new Uint8Array(65_536);
 
+/** What is asked of a connection for it. */
+export type LengthCarrier = Pick<
+  NativeConnection,
+  | "dgramMaxWritableLen"
+  | "dgramRecv"
+  | "dgramRecvQueueLen"
+  | "dgramSend"
+  | "dgramSendQueueByteSize"
+  | "pathStats"
+  | "stats"
+>;
+
 /**
  * How long one connection's packets are: as long as its path takes. Longer ones are tried with DATAGRAM frames of no
  * use but their length, which the peer's engine answers; each side does so for what it sends itself.
  */
 export class PathLength {
-  readonly #native: NativeConnection;
+  readonly #native: LengthCarrier;
   readonly #plan: LengthPlan;
   readonly #isDialler: boolean;
   readonly #search: LengthSearch;
@@ -38,7 +50,7 @@ export class PathLength {
   #isProbeWaiting = false;
 
   constructor(
-    native: NativeConnection,
+    native: LengthCarrier,
     { lengths, isDialler }: { readonly lengths: LengthPlan; readonly isDialler: boolean },
   ) {
     this.#native = native;
@@ -104,7 +116,7 @@ export class PathLength {
       if (length === null) return;
       const message = decodeLengthMessage(CONTENT.subarray(0, length));
       if (message?.kind === "probe" && this.#isAnswered) {
-        this.#native.dgramSend(encodeAnswer(message));
+        this.#queue(encodeAnswer(message));
       } else if (
         message?.kind === "answer" &&
         message.id === this.#probe.id &&
@@ -137,8 +149,17 @@ export class PathLength {
     const id = (this.#probe.id + 1) % 2 ** 32;
     this.#probe = { id, length: packetLength - PROBE_OVERHEAD_MAX };
     // The queue has room for more than the answers of one turn and a probe; else it is for the next turn.
-    if (this.#native.dgramSend(encodeProbe(id, this.#probe.length)) !== null) {
-      this.#isProbeWaiting = true;
+    const fate = this.#queue(encodeProbe(id, this.#probe.length));
+    if (fate === "queued") this.#isProbeWaiting = true;
+    else if (fate === "too-long") this.#search.onTooLong(packetLength, now);
+  }
+
+  /** What becomes of a frame. The peer has said in the handshake how long a packet, and a frame, it takes: any length at all. */
+  #queue(content: Uint8Array): "queued" | "full" | "too-long" {
+    try {
+      return this.#native.dgramSend(content) === null ? "full" : "queued";
+    } catch {
+      return "too-long";
     }
   }
 }
