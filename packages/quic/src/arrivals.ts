@@ -159,8 +159,18 @@ export class Arrivals {
       this.#droppedHandshakeCount++;
       return false;
     }
-    if (decision === "take") this.#take(datagram, header, originalId, { ip, port });
-    else this.#retry(header, ip, port);
+    if (decision === "retry") {
+      this.#retry(header, ip, port);
+      return true;
+    }
+    let init: ConnectionInit;
+    try {
+      init = this.#prepare(header, originalId, { ip, port });
+    } catch (error) {
+      this.#limits.end(ip);
+      throw error;
+    }
+    this.#take(datagram, init);
     return true;
   }
 
@@ -174,12 +184,11 @@ export class Arrivals {
   }
 
   /** @param originalId what the client sent its very first packet to, if it has been told to send another one since */
-  #take(
-    datagram: Buffer,
+  #prepare(
     header: NativeHeader,
     originalId: Uint8Array | undefined,
     remote: QuicAddress,
-  ): void {
+  ): ConnectionInit {
     const { quiche, options, local, configs, resetTokens } = this.#host;
     const { ip, port } = remote;
     // The id that a Retry named is the one the client expects (RFC 9000, section 7.3).
@@ -198,7 +207,7 @@ export class Arrivals {
       config,
     );
     logKeys(native, options);
-    const connection = this.#host.adopt({
+    return {
       native,
       lengths,
       congestionControl,
@@ -207,7 +216,12 @@ export class Arrivals {
       // Until the client has our answer it goes on using the id that it made up.
       keys: [toKey(sourceId), toKey(header.dcid)],
       handshakeTimeoutMs: ACCEPT_TIMEOUT_MS,
-    });
+    };
+  }
+
+  #take(datagram: Buffer, init: ConnectionInit): void {
+    const { ip, port } = init.remote;
+    const connection = this.#host.adopt(init);
     const end = (): void => this.#limits.end(ip);
     connection.established.then(end, end);
     connection.receive(datagram, ip, port);

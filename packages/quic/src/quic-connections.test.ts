@@ -1,11 +1,14 @@
+import assert from "node:assert/strict";
 import { createSocket } from "node:dgram";
 import { once } from "node:events";
 import { mkdtemp, readFile, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import * as fc from "fast-check";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
+import { NativeConfigs } from "./native-configs.ts";
 import type { QuicEndpointOptions, QuicStream } from "./quic.ts";
+import { QuicheConnection } from "./quiche-connection.ts";
 import { openQuicEndpoint } from "./quiche-endpoint.ts";
 import { createMovableSocket } from "./testing/movable-socket.ts";
 import { openNarrow } from "./testing/narrow-socket.ts";
@@ -408,6 +411,41 @@ describe.each(UDP_KINDS)("QuicConnection over %s", (udp) => {
       const stream = dialled.openStream();
       await stream.end(Buffer.alloc(500_000));
       expect(await readAll(stream)).toHaveLength(500_000);
+    });
+  });
+
+  it.each(["receive", "turn"] as const)(
+    "alone is dropped, and said to be, when its %s goes wrong",
+    async (method) => {
+      const logger = { warn: vi.fn(), debug: vi.fn() };
+      await withPairHere({ server: { logger } }, async ({ client, server, dialled, accepted }) => {
+        const other = await client.dial(server.address);
+        assert(accepted instanceof QuicheConnection);
+        vi.spyOn(accepted, method).mockImplementation(() => {
+          throw new Error("bug");
+        });
+        await dialled.openStream().end(Buffer.from("hello"));
+        expect(await accepted.closed).toMatchObject({ by: "lost" });
+        expect(() => accepted.openStream()).toThrow(/Cannot go on .* bug/);
+        expect(logger.warn).toHaveBeenCalledOnce();
+        expect(server.connectionCount).toBe(1);
+        expect(other.isOpen).toBe(true);
+        expect((await client.dial(server.address)).isOpen).toBe(true);
+      });
+    },
+  );
+
+  it("comes about at the next attempt where it could not at the first", async () => {
+    const logger = { warn: vi.fn(), debug: vi.fn() };
+    const limits = { halfOpenCountMax: 1 };
+    await withPairHere({ server: { logger, limits } }, async ({ client, server }) => {
+      assert("configs" in server && server.configs instanceof NativeConfigs);
+      vi.spyOn(server.configs, "get").mockImplementationOnce(() => {
+        throw new Error("bug");
+      });
+      expect((await client.dial(server.address)).isOpen).toBe(true);
+      expect(logger.warn).toHaveBeenCalledOnce();
+      expect(server.stats().droppedDatagramCount).toBe(1);
     });
   });
 

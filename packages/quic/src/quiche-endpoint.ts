@@ -236,8 +236,24 @@ class QuicheEndpoint implements QuicEndpoint, ConnectionHost, ArrivalsHost, Outg
     this.#receivedDatagramCount++;
     const id = readDestinationId(datagram);
     const connection = id === undefined ? undefined : this.#table.find(id);
-    if (connection !== undefined) connection.receive(datagram, ip, port);
-    else if (!this.#arrivals.receive(datagram, ip, port)) this.#droppedDatagramCount++;
+    if (connection === undefined) {
+      if (!this.#meet(datagram, ip, port)) this.#droppedDatagramCount++;
+      return;
+    }
+    try {
+      connection.receive(datagram, ip, port);
+    } catch (error) {
+      this.#giveUp(connection, error);
+    }
+  }
+
+  #meet(datagram: Buffer, ip: string, port: number): boolean {
+    try {
+      return this.#arrivals.receive(datagram, ip, port);
+    } catch (error) {
+      this.options.logger?.warn({ err: error, ip, port }, "Cannot take a QUIC connection");
+      return false;
+    }
   }
 
   get isTaking(): boolean {
@@ -322,12 +338,29 @@ class QuicheEndpoint implements QuicEndpoint, ConnectionHost, ArrivalsHost, Outg
     const batch = this.#queue.splice(0, TURNS_PER_TICK);
     for (const connection of batch) {
       connection.isQueued = false;
-      if (connection.turn()) this.touch(connection);
+      if (this.#turn(connection)) this.touch(connection);
     }
     if (this.#queue.length > 0 && !this.#isTickPlanned) {
       this.#isTickPlanned = true;
       setImmediate(() => this.#tick());
     }
+  }
+
+  #turn(connection: QuicheConnection): boolean {
+    try {
+      return connection.turn();
+    } catch (error) {
+      this.#giveUp(connection, error);
+      return false;
+    }
+  }
+
+  /** What goes wrong with one connection, in the binding or here, must not end the others with the process. */
+  #giveUp(connection: QuicheConnection, cause: unknown): void {
+    const { ip, port } = connection.remoteAddress;
+    const text = `Cannot go on with the QUIC connection with ${ip} port ${port}: ${messageOf(cause)}`;
+    this.options.logger?.warn({ err: cause, ip, port }, "A QUIC connection failed and is dropped");
+    connection.drop(new QuicError("ERR_CONNECTION_LOST", text, { cause }));
   }
 
   onEstablished(connection: QuicheConnection): void {
@@ -392,7 +425,7 @@ class QuicheEndpoint implements QuicEndpoint, ConnectionHost, ArrivalsHost, Outg
     await Promise.all(connections.map((connection) => connection.flushed(FLUSH_TIMEOUT_MS)));
     for (const connection of connections) {
       connection.close(0);
-      while (connection.turn()); // the close frame leaves
+      while (this.#turn(connection)); // the close frame leaves
       connection.drop(new QuicError("ERR_CLOSED", "The QUIC endpoint is closed"));
     }
     await this.socket.close();
