@@ -197,7 +197,11 @@ export class Arrivals {
     const lengths = this.#host.lengthsTo(ip);
     const { congestionControl: pinned } = options;
     const congestionControl = pinned === "auto" ? (readWish(header.scid) ?? "cubic") : pinned;
-    const config = configs.get(lengths.max, congestionControl);
+    const config = configs.get({
+      isDialler: false,
+      packetLength: lengths.max,
+      congestionControl,
+    });
     config.setStatelessResetToken(resetTokens.numberOf(sourceId));
     const native = quiche.Connection.accept(
       sourceId,

@@ -24,6 +24,7 @@ const MIB = 1024 * 1024;
 export const DEFAULT_QUIC_LIMITS: QuicLimits = {
   connectionCountMax: 1000,
   streamCountMax: 1024,
+  abandonedStreamCountMax: 20_000,
   earlyStreamCountMax: 16,
   halfOpenCountMax: 1024,
   retryHalfOpenCount: 128,
@@ -55,6 +56,7 @@ export function resolveOptions(options: QuicEndpointOptions): ResolvedOptions {
   };
   assertInteger("connectionCountMax", limits.connectionCountMax, 1, 1_000_000);
   assertInteger("streamCountMax", limits.streamCountMax, 0, 1_000_000);
+  assertInteger("abandonedStreamCountMax", limits.abandonedStreamCountMax, 0, 1_000_000);
   assertInteger("earlyStreamCountMax", limits.earlyStreamCountMax, 0, 1_000_000);
   assertInteger("halfOpenCountMax", limits.halfOpenCountMax, 1, 1_000_000);
   assertInteger("retryHalfOpenCount", limits.retryHalfOpenCount, 0, 1_000_000);

@@ -15,13 +15,11 @@ it("leaves the binding room for all that a server has to say after a Retry", asy
     idleTimeoutMs: 86_400_000,
     limits: { streamWindow: gib, peerStreamWindow: gib },
   });
-  const config = createNativeConfig(
-    quiche,
-    createCredentials(options, "insecure"),
-    options,
-    1350,
-    "cubic",
-  );
+  const config = createNativeConfig(quiche, createCredentials(options, "insecure"), options, {
+    isDialler: false,
+    packetLength: 1350,
+    congestionControl: "cubic",
+  });
   config.setStatelessResetToken(2n ** 127n);
   const somebody = { host: "127.0.0.1", port: 1 };
   const longest = randomBytes(20);

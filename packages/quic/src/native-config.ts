@@ -38,21 +38,38 @@ export function createCredentials(
 const PARAMETER_MAX = 2 ** 30 - 1;
 
 /**
- * The binding's configuration for connections with packets of up to `packetLength` bytes; it serves both directions.
+ * Bytes that a dialler may have unread on all its streams, at least. Those of streams that came to nothing are never
+ * credited: this is room for the requests of a connection's whole life.
+ */
+const DIALLER_WINDOW_MIN = 128 * 1024 * 1024;
+
+/** What is fixed in a configuration, but differs by connection. */
+export interface ConnectionTraits {
+  readonly isDialler: boolean;
+  /** Of the longest packet, in bytes. */
+  readonly packetLength: number;
+  readonly congestionControl: QuicCongestionControl;
+}
+
+/**
+ * The binding's configuration for connections with these traits.
  *
- * Three settings design around bugs of quiche 0.18 (fixed upstream between 0.19 and 0.29): connection credit
- * collapses to 48 KiB once the first window is used, and bytes of cancelled streams are never credited, so the
- * connection window is unlimited and streams alone bound memory; resets with unsent data leak stream credit, so
- * that is unlimited too and the real limit is counted in `QuicheConnection`.
+ * Three settings design around bugs of quiche 0.18 (fixed upstream between 0.19 and 0.29). Connection credit collapses
+ * to 48 KiB once the first window is used, and bytes of cancelled streams are never credited: so where we have dialled,
+ * and the bytes come from those who were asked for them, the connection window is unlimited, and streams alone bound
+ * memory; where we were dialled the first window is large enough for all requests. An abandoned stream can keep its
+ * credit for good: so there is credit for as many as a connection may see in its life, beside those that are open,
+ * which are counted in `QuicheConnection`. It sees those alone on which something has come; the binding keeps what
+ * came out of order, and streams on which nothing came at all.
  */
 export function createNativeConfig(
   quiche: QuicheBinding,
   credentials: Credentials,
   options: ResolvedOptions,
-  packetLength: number,
-  congestionControl: QuicCongestionControl,
+  { isDialler, packetLength, congestionControl }: ConnectionTraits,
 ): NativeConfig {
   const { limits } = options;
+  const { streamCountMax, abandonedStreamCountMax, peerStreamWindow } = limits;
   // `Config.verifyPeer` is never called: after `withBoringSslCtx` it would weaken what was set there.
   const config = quiche.Config.withBoringSslCtx(
     credentials.isVerifying,
@@ -79,14 +96,20 @@ export function createNativeConfig(
   config.setMaxSendUdpPayloadSize(packetLength);
   config.enableDgram(true, DATAGRAM_COUNT_MAX, 2 * DATAGRAM_COUNT_MAX);
 
-  config.setInitialMaxData(Number.MAX_SAFE_INTEGER);
+  config.setInitialMaxData(
+    isDialler
+      ? Number.MAX_SAFE_INTEGER
+      : Math.max(streamCountMax * peerStreamWindow, DIALLER_WINDOW_MIN),
+  );
   config.setInitialMaxStreamDataBidiLocal(Math.min(limits.streamWindow, PARAMETER_MAX));
-  config.setInitialMaxStreamDataBidiRemote(Math.min(limits.peerStreamWindow, PARAMETER_MAX));
+  config.setInitialMaxStreamDataBidiRemote(Math.min(peerStreamWindow, PARAMETER_MAX));
   config.setInitialMaxStreamDataUni(0);
-  config.setInitialMaxStreamsBidi(limits.streamCountMax === 0 ? 0 : PARAMETER_MAX);
+  config.setInitialMaxStreamsBidi(
+    streamCountMax === 0 ? 0 : streamCountMax + abandonedStreamCountMax,
+  );
   config.setInitialMaxStreamsUni(0);
   config.setActiveConnectionIdLimit(ACTIVE_ID_COUNT_MAX);
-  config.setMaxStreamWindow(Math.max(limits.streamWindow, limits.peerStreamWindow));
+  config.setMaxStreamWindow(Math.max(limits.streamWindow, peerStreamWindow));
   return config;
 }
 

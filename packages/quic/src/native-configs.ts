@@ -1,17 +1,15 @@
 import { randomBytes } from "node:crypto";
 import type { NativeConfig, QuicheBinding } from "./binding.ts";
 import type { ResolvedOptions } from "./endpoint-options.ts";
-import { createNativeConfig, type Credentials } from "./native-config.ts";
+import { type ConnectionTraits, createNativeConfig, type Credentials } from "./native-config.ts";
 import { QuicError } from "./errors.ts";
-import type { QuicCongestionControl } from "./quic.ts";
 import { PACKET_LENGTH_MIN } from "./endpoint-options.ts";
 import { TICKET_AGE_MAX_MS } from "./ticket.ts";
 
 const TICKET_KEY_LENGTH = 48;
 
 /**
- * One endpoint's configurations of the binding: packet length and congestion control are fixed there, not by
- * connection. They share a ticket key, for a ticket to be good whichever of them issued it. It is thrown away after an
+ * One endpoint's configurations of the binding, where some things are fixed that differ by connection. They share a ticket key, for a ticket to be good whichever of them issued it. It is thrown away after an
  * hour, and with it all tickets, those that were got by tickets too: a peer shows its certificate once an hour, and who
  * gets hold of the key can read no more early data than of that time.
  */
@@ -49,19 +47,13 @@ export class NativeConfigs {
     this.#ticketKeyMadeAt = Date.now();
   }
 
-  /** For a connection with packets of up to `packetLength` bytes, in either direction. */
-  get(packetLength: number, congestionControl: QuicCongestionControl): NativeConfig {
+  get(traits: ConnectionTraits): NativeConfig {
     this.#renewTicketKey();
-    const key = `${packetLength} ${congestionControl}`;
+    const { isDialler, packetLength, congestionControl } = traits;
+    const key = `${isDialler} ${packetLength} ${congestionControl}`;
     let config = this.#configs.get(key);
     if (config === undefined) {
-      config = createNativeConfig(
-        this.#quiche,
-        this.#credentials,
-        this.#options,
-        packetLength,
-        congestionControl,
-      );
+      config = createNativeConfig(this.#quiche, this.#credentials, this.#options, traits);
       config.setTicketKey(this.#ticketKey);
       this.#configs.set(key, config);
     }
@@ -80,7 +72,11 @@ export class NativeConfigs {
   #assertUsable(credentials: Credentials): void {
     const [quiche, options] = [this.#quiche, this.#options];
     try {
-      createNativeConfig(quiche, credentials, options, PACKET_LENGTH_MIN, "cubic");
+      createNativeConfig(quiche, credentials, options, {
+        isDialler: false,
+        packetLength: PACKET_LENGTH_MIN,
+        congestionControl: "cubic",
+      });
     } catch (cause) {
       const text = cause instanceof Error ? cause.message : String(cause);
       throw new QuicError("ERR_TLS_CONFIG", `Cannot use TLS: the certificate is refused: ${text}`, {

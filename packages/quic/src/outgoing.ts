@@ -48,7 +48,7 @@ export function createOutgoing(
   const lengths = host.lengthsTo(target.ip);
   const congestionControl = pinned === "auto" ? (wish ?? "cubic") : pinned;
   const sourceId = createSourceId(wish);
-  const config = configs.get(lengths.max, congestionControl);
+  const config = configs.get({ isDialler: true, packetLength: lengths.max, congestionControl });
   config.setStatelessResetToken(null); // a client has none (RFC 9000, section 18.2)
   const peer = { host: target.ip, port: target.port };
   const connect = (): NativeConnection =>

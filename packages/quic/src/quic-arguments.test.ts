@@ -134,6 +134,7 @@ describe("QuicEndpoint", () => {
         { packetLength: bad },
         { limits: { connectionCountMax: bad } },
         { limits: { streamCountMax: bad } },
+        { limits: { abandonedStreamCountMax: bad } },
         { limits: { streamWindow: bad } },
         { limits: { peerStreamWindow: bad } },
         { address: { ip: LOOPBACK.ip, port: bad } },

@@ -341,6 +341,12 @@ export interface QuicLimits {
    */
   readonly streamCountMax: number;
   /**
+   * Streams that come to nothing in the life of a connection, beside those: reset, stopped, or never heard of again.
+   * The binding may keep 1 to 2 KiB of each. A peer that opens more is closed, and one that keeps to what it is granted
+   * opens no more: it has to dial anew before. Default 20,000.
+   */
+  readonly abandonedStreamCountMax: number;
+  /**
    * Streams taken in before the handshake is over: what one repeated flight can ask for. More wait for its end.
    * Default 16.
    */
@@ -370,6 +376,10 @@ export interface QuicLimits {
    * costs round trips: the binding renews credit in small steps.
    */
   readonly streamWindow: number;
-  /** The same for a stream opened by the peer; default 64 KiB. Bounds memory per stream taken in. */
+  /**
+   * The same for a stream opened by the peer; default 64 KiB. Bounds memory per stream taken in. On all streams of a
+   * connection that was accepted it is `streamCountMax` times that, or 128 MiB if that is more. Who has sent so much in
+   * the connection's life is slower from there on; bytes of streams that came to nothing count for ever.
+   */
   readonly peerStreamWindow: number;
 }

@@ -66,6 +66,7 @@ export class PieceAsker {
         const isBroken =
           error instanceof SilentConnection ||
           isConnectionLost(error) ||
+          isStreamLimit(error) ||
           // Of a connection that was used before its handshake was over, while others prove that the parent lives.
           (isDialTimeout(error) && this.#pool.isConnected(target));
         if (!isBroken || attempt === ATTEMPT_COUNT_MAX || context.signal.aborted) throw error;
@@ -119,6 +120,7 @@ export class PieceAsker {
       isAnswered = true;
       return { ...toAnnounced(answer, request, what), stream, free: freeing(stream, lease) };
     } catch (error) {
+      if (isStreamLimit(error)) lease.retire(); // requests that came to nothing have used its credit up
       stream?.stopReading(StreamCode.Cancelled);
       stream?.reset(StreamCode.Cancelled);
       lease.release(isAnswered ? "done" : "abandoned");
@@ -130,6 +132,10 @@ export class PieceAsker {
 /** Whether it was the connection that broke, and another one may do. */
 export function isConnectionLost(error: unknown): boolean {
   return error instanceof QuicError && error.code === "ERR_CONNECTION_LOST";
+}
+
+function isStreamLimit(error: unknown): boolean {
+  return error instanceof QuicError && error.code === "ERR_STREAM_LIMIT";
 }
 
 function isDialTimeout(error: unknown): boolean {

@@ -1,4 +1,8 @@
-import type { QuicCongestionControl, QuicConnection } from "@damselfly/quic";
+import {
+  DEFAULT_QUIC_LIMITS,
+  type QuicCongestionControl,
+  type QuicConnection,
+} from "@damselfly/quic";
 import { ConnectionCode } from "./codes.ts";
 import type { Dialled } from "./dialler.ts";
 
@@ -19,11 +23,11 @@ export interface Lease {
 }
 
 /**
- * quiche 0.18 remembers the id of every finished stream, and 1 to 2 KiB of every abandoned one: a connection this
- * worn is replaced by a new one.
+ * quiche 0.18 remembers the id of every finished stream, and 1 to 2 KiB of every abandoned one, for which a parent gives
+ * no new credit: a connection this worn is replaced by a new one.
  */
 const REQUESTS_PER_CONNECTION = 1_000_000;
-const ABANDONED_PER_CONNECTION = 20_000;
+const ABANDONED_PER_CONNECTION = DEFAULT_QUIC_LIMITS.abandonedStreamCountMax;
 
 export interface PooledConnectionInit {
   readonly dialling: Promise<Dialled>;

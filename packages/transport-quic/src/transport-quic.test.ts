@@ -218,6 +218,34 @@ describe("the pool", () => {
     await second[Symbol.asyncDispose]();
   });
 
+  it("replaces a connection on which the parent grants no further stream", async () => {
+    const source = new SyntheticSource();
+    const stuck = createGate();
+    const pause = (): Promise<void> => stuck.opened;
+    const requests = [0, 1, 2].map((number) =>
+      source.add(number, { length: 1000, pauseAt: 500, pause }),
+    );
+    const server = await serveQuic({
+      source,
+      address: LOOPBACK,
+      openEndpoint: (options) => {
+        const limits = { ...options.limits, streamCountMax: 2, abandonedStreamCountMax: 0 };
+        return openQuicEndpoint({ ...options, limits });
+      },
+    });
+    const downloader = createQuicDownloader();
+    const parent = parentAt(server.address.port);
+    const downloads = await Promise.all(
+      requests.map((request) => downloader.downloadPiece(parent, request)),
+    );
+    expect(server.stats().acceptedCount).toBe(2);
+    stuck.open();
+    const reading = downloads.map((download) => readPiece(download));
+    expect(await Promise.all(reading)).toEqual([1000, 1000, 1000]);
+    await downloader[Symbol.asyncDispose]();
+    await server[Symbol.asyncDispose]();
+  });
+
   it("replaces an idle connection whose parent was restarted without a word", async () => {
     const source = new SyntheticSource();
     const request = source.add(0, { length: 1000 });
