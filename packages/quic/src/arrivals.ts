@@ -217,6 +217,7 @@ export class Arrivals {
       congestionControl,
       isDialler: false,
       remote,
+      isRemoteProven: originalId !== undefined,
       // Until the client has our answer it goes on using the id that it made up.
       keys: [toKey(sourceId), toKey(header.dcid)],
       handshakeTimeoutMs: ACCEPT_TIMEOUT_MS,

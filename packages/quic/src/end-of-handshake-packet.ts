@@ -4,6 +4,11 @@ const VERSION = 1;
 /** Where a long header has the length of its destination id. */
 const LONG_ID_LENGTH_AT = 5;
 
+/** Whether that is what a datagram begins with. */
+export function isHandshakePacket(datagram: Uint8Array): boolean {
+  return ((datagram[0] ?? 0) & 0xf0) === HANDSHAKE;
+}
+
 /**
  * Where the packet ends that a datagram begins with, if that is a Handshake packet and others share the datagram with it; else undefined.
  *
@@ -11,7 +16,7 @@ const LONG_ID_LENGTH_AT = 5;
  * behind it is to be handed over on its own (RFC 9000, section 12.2). Behind an Initial nothing is cut off: the whole datagram's length counts there.
  */
 export function endOfHandshakePacket(datagram: Uint8Array): number | undefined {
-  if (((datagram[0] ?? 0) & 0xf0) !== HANDSHAKE) return undefined;
+  if (!isHandshakePacket(datagram)) return undefined;
   const { buffer, byteOffset, byteLength } = datagram;
   if (byteLength <= LONG_ID_LENGTH_AT) return undefined;
   if (new DataView(buffer, byteOffset, byteLength).getUint32(1) !== VERSION) return undefined;

@@ -13,6 +13,9 @@ const AMPLIFICATION_MAX = 3;
  * of the path yet; and not at all where all of a client's packets have been acknowledged but its early data, for which it sets no timer
  * before the handshake is over, while the server has sent as much as it may to an address that it does not know. A client is to go on
  * sending then (RFC 9002, section 6.2.2.1). Whoever has had a packet drops it.
+ *
+ * Here is counted, too, what may be sent to an address that is not proven. The binding counts as well, but knows nothing of what is
+ * repeated, and forgets the padding of Initial datagrams.
  */
 export class HandshakeRepeats {
   readonly #isDialler: boolean;
@@ -21,16 +24,35 @@ export class HandshakeRepeats {
   #isDue = false;
   #receivedLength = 0;
   #sentLength = 0;
-  #hasRepeated = false;
+  #isProven: boolean;
 
-  constructor(isDialler: boolean) {
-    this.#isDialler = isDialler;
+  /** @param init.isProven whether the peer has shown that it is at its address; who is dialled has not asked */
+  constructor(init: { readonly isDialler: boolean; readonly isProven: boolean }) {
+    this.#isDialler = init.isDialler;
+    this.#isProven = init.isDialler || init.isProven;
   }
 
-  /** Bytes that may be sent. The binding knows nothing of the repeats, which count as well: a server is no amplifier. */
+  /** Whether the peer has shown that what is sent to its address reaches it. */
+  get isProven(): boolean {
+    return this.#isProven;
+  }
+
+  /** Bytes that may be sent now: a server is no amplifier. */
   get room(): number {
-    if (this.#isDialler || !this.#hasRepeated) return Number.POSITIVE_INFINITY;
+    if (this.#isProven) return Number.POSITIVE_INFINITY;
     return AMPLIFICATION_MAX * this.#receivedLength - this.#sentLength;
+  }
+
+  /** A packet has come that only who was sent the keys for it can have made. */
+  onProven(): void {
+    this.#isProven = true;
+  }
+
+  /** Whether so many bytes may be sent that the binding knows nothing of; they count as sent then. */
+  takeRoom(length: number): boolean {
+    if (length > this.room) return false;
+    this.#sentLength += length;
+    return true;
   }
 
   /** To be called with each datagram from the address that is answered, before it is decrypted. */
@@ -60,12 +82,7 @@ export class HandshakeRepeats {
   takeDue(): readonly Uint8Array[] {
     if (!this.#isDue) return [];
     this.#isDue = false;
-    this.#hasRepeated = true;
-    return this.#kept.filter(({ byteLength }) => {
-      if (byteLength > this.room) return false;
-      this.#sentLength += byteLength;
-      return true;
-    });
+    return this.#kept.filter(({ byteLength }) => this.takeRoom(byteLength));
   }
 }
 

@@ -66,6 +66,7 @@ export function createOutgoing(
     congestionControl,
     isDialler: true,
     remote: target,
+    isRemoteProven: false,
     keys: [toKey(sourceId)],
     handshakeTimeoutMs: timeoutMs,
     ticketScope,

@@ -110,7 +110,9 @@ export class PacketSender {
    * @throws the binding's error when it cannot go on; what it had given before has been sent
    */
   flush(lengthMax: number = SEND_LENGTH_PER_TURN): boolean {
-    for (const datagram of this.#repeater.takeDue()) this.#repeat(datagram);
+    for (const datagram of this.#repeater.takeDue()) {
+      if (this.#handshake?.takeRoom(datagram.byteLength) ?? true) this.#repeat(datagram);
+    }
     if (this.#isCloseDue) for (const datagram of this.#close ?? []) this.#repeat(datagram);
     this.#isCloseDue = false;
     for (const datagram of this.#handshake?.takeDue() ?? []) this.#repeat(datagram);
@@ -128,7 +130,7 @@ export class PacketSender {
         if (sent === null) break;
         const [packet, { to }] = sent;
         if (this.#isClosing) this.#noteClosing(buffer.subarray(length, length + packet));
-        else this.#handshake?.onSent(buffer.subarray(length, length + packet));
+        this.#handshake?.onSent(buffer.subarray(length, length + packet));
         this.#datagramCount++;
         this.#sentLength += packet;
         this.#lengths.onSent(packet);

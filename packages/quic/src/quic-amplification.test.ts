@@ -5,6 +5,8 @@ import { createTestAuthority } from "@damselfly/rpc/testing";
 import { afterEach, describe, expect, it } from "vitest";
 import type { QuicEndpoint, QuicEndpointOptions } from "./quic.ts";
 import { openQuicEndpoint } from "./quiche-endpoint.ts";
+import { MemoryNetwork } from "./testing/memory-network.ts";
+import { NativeClient } from "./testing/native-client.ts";
 import { LOOPBACK } from "./testing/open-pair.ts";
 import { failureOf, readAll, serveEcho } from "./testing/stream-bytes.ts";
 
@@ -97,6 +99,60 @@ describe("an address that is not proven", () => {
     expect(often.receivedLength()).toBeLessThanOrEqual(3 * 20 * again.byteLength);
     expect(quiet.receivedLength()).toBeLessThanOrEqual(3 * aside.byteLength);
   }, 40_000);
+
+  it("is sent no more where certificates are short, however often the server repeats itself", async () => {
+    const authority = await createTestAuthority();
+    const tls = await authority.issue({ dnsNames: ["d7y"] });
+    const server = await open({ tls, accept: serveEcho });
+    const victims = [];
+    for (const sendCount of [1, 2]) {
+      const initial = await recordInitial({ tls: await authority.issue() });
+      const victim = await openVictim(server);
+      for (let count = 0; count < sendCount; count++) await victim.send(initial);
+      victims.push({ victim, lengthMax: 3 * sendCount * initial.byteLength });
+    }
+    await expect.poll(() => server.connectionCount).toBe(2);
+    await expect.poll(() => server.connectionCount, { timeout: 25_000 }).toBe(0);
+    for (const { victim, lengthMax } of victims) {
+      expect(victim.receivedLength()).toBeGreaterThan(lengthMax / 3);
+      expect(victim.receivedLength()).toBeLessThanOrEqual(lengthMax);
+    }
+  }, 40_000);
+
+  it.each([
+    ["asked for a proof", 0],
+    ["believed", 128],
+  ])(
+    "is not remembered when its handshake is given up, whether it was %s or not",
+    async (_, retryHalfOpenCount) => {
+      const network = new MemoryNetwork();
+      const authority = await createTestAuthority();
+      const [target, address] = [
+        { ip: "198.51.100.1", port: 4006 },
+        { ip: "198.51.100.2", port: 5000 },
+      ];
+      const server = await open({
+        address: target,
+        tls: await authority.issue({ dnsNames: ["d7y"] }),
+        udp: network.open,
+        idleTimeoutMs: 300_000,
+        limits: { retryHalfOpenCount },
+        accept: serveEcho,
+      });
+      const tls = await authority.issue();
+      const client = await NativeClient.open(network, { address, target, alpn: "test", tls });
+      opened.push(() => client[Symbol.asyncDispose]());
+      // It does what a Retry asks of it, and hears nothing else.
+      network.onDatagram = ({ bytes }) => ((bytes[0] ?? 0) & 0xf0) === 0xf0;
+      client.flush();
+      await expect.poll(() => server.connectionCount).toBe(1);
+      client.send(client.sent.at(-1) ?? Buffer.alloc(0));
+      expect(server.stats().retryCount).toBe(retryHalfOpenCount === 0 ? 1 : 0);
+      await expect.poll(() => server.connectionCount, { timeout: 25_000 }).toBe(0);
+      await expect.poll(() => server.stats().drainingConnectionCount, { timeout: 20_000 }).toBe(0);
+    },
+    60_000,
+  );
 
   it.each<[string, (initial: Buffer) => Buffer, Partial<QuicEndpointOptions>]>([
     ["asked to prove itself", (initial) => initial, { limits: { retryHalfOpenCount: 0 } }],

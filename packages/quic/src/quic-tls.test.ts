@@ -4,6 +4,7 @@ import { describe, expect, it } from "vitest";
 import type { QuicEndpointOptions, QuicTls } from "./quic.ts";
 import { openQuicEndpoint } from "./quiche-endpoint.ts";
 import { createSelfSigned } from "./self-signed.ts";
+import { MemoryNetwork } from "./testing/memory-network.ts";
 import { LOOPBACK, withPair } from "./testing/open-pair.ts";
 import { failureOf, readAll, serveEcho } from "./testing/stream-bytes.ts";
 
@@ -34,6 +35,40 @@ async function meet(
 }
 
 describe("mutual TLS", () => {
+  it.each([
+    ["", () => false],
+    [", some of their packets lost", (index: number) => index % 4 === 2],
+  ])(
+    "connects nodes with certificates of many packets%s",
+    async (_, isLost) => {
+      const dnsNames = Array.from(
+        { length: 400 },
+        (_name, index) => `node-${index}.cluster.example`,
+      );
+      const [server, client] = await Promise.all([
+        authority.issue({ dnsNames: ["d7y", ...dnsNames] }),
+        authority.issue({ dnsNames: ["d7y", ...dnsNames] }),
+      ]);
+      const network = new MemoryNetwork();
+      let count = 0;
+      network.onDatagram = () => !isLost(count++);
+      await withPair(
+        {
+          both: { udp: network.open },
+          server: { tls: server },
+          client: { tls: client },
+          dial: { timeoutMs: 60_000 },
+        },
+        async ({ dialled, accepted }) => {
+          for (const { peerCertificates } of [dialled, accepted]) {
+            expect(peerCertificates[0]?.byteLength).toBeGreaterThan(8_000);
+          }
+        },
+      );
+    },
+    80_000,
+  );
+
   it("connects two nodes of one authority, and shows each the other's certificate", async () => {
     const names = { dnsNames: ["d7y", "node-7"] };
     const client = await authority.issue(names);

@@ -1,7 +1,7 @@
 import { performance } from "node:perf_hooks";
 import type { HostPort, NativeConnection, ReceiveInfo } from "./binding.ts";
 import { CONNECTION_REFUSED, closeError, readCloseReason } from "./close-reason.ts";
-import { endOfHandshakePacket } from "./end-of-handshake-packet.ts";
+import { endOfHandshakePacket, isHandshakePacket } from "./end-of-handshake-packet.ts";
 import { assertInteger, type ResolvedOptions } from "./endpoint-options.ts";
 import { QuicError } from "./errors.ts";
 import { Handshake } from "./handshake.ts";
@@ -101,6 +101,8 @@ export interface ConnectionInit {
   readonly lengths: LengthPlan;
   readonly isDialler: boolean;
   readonly remote: QuicAddress;
+  /** Whether the dialler has shown that it is there. */
+  readonly isRemoteProven: boolean;
   /** Under these connection ids the endpoint finds it. */
   readonly keys: readonly string[];
   readonly handshakeTimeoutMs: number;
@@ -199,7 +201,10 @@ export class QuicheConnection implements QuicConnection, StreamCarrier {
     this.#handshake = new Handshake(init.native, { isDialler: init.isDialler, isResuming });
     this.#peer = new PeerCheck(init.native, { isDialled: init.isDialler });
     this.#lengths = new PathLength(init.native, init);
-    this.#repeats = new HandshakeRepeats(init.isDialler);
+    this.#repeats = new HandshakeRepeats({
+      isDialler: init.isDialler,
+      isProven: init.isRemoteProven,
+    });
     this.#sender = new PacketSender(init.native, host.socket, {
       remote: init.remote,
       lengths: this.#lengths,
@@ -399,12 +404,16 @@ export class QuicheConnection implements QuicConnection, StreamCarrier {
       this.#receiveInfo = info;
       this.#receivedFromIp = ip;
     }
+    let isProving = false;
     if (this.#handshake.isRunning) {
       this.#handshakeLength += datagram.byteLength;
       if (this.#handshakeLength > HANDSHAKE_RECEIVED_MAX) return;
       // What somebody else sends earns the peer nothing that is sent to it.
       const { remote } = this.#sender;
-      if (port === remote.port && ip === remote.ip) this.#repeats.onReceived(datagram);
+      if (port === remote.port && ip === remote.ip) {
+        this.#repeats.onReceived(datagram);
+        isProving = !this.#repeats.isProven;
+      }
     }
     if (this.#phase === "over") this.#answerOver();
     const firstByte = datagram[0] ?? 0; // changed by decryption
@@ -415,10 +424,10 @@ export class QuicheConnection implements QuicConnection, StreamCarrier {
         end !== undefined;
         end = endOfHandshakePacket(rest)
       ) {
-        this.native.recv(rest.subarray(0, end), info);
+        this.#receivePart(rest.subarray(0, end), info, isProving);
         rest = rest.subarray(end);
       }
-      this.native.recv(rest, info);
+      this.#receivePart(rest, info, isProving);
     } catch {
       // The binding has noted why, and its turn sends the close frame and reads the reason.
     }
@@ -429,6 +438,21 @@ export class QuicheConnection implements QuicConnection, StreamCarrier {
     this.#lingersLeft = this.#lingering.size;
     this.#writesLeft = this.writers.size;
     this.touch();
+  }
+
+  /**
+   * @param part a Handshake packet, or a datagram, or what is left of one, that begins with another
+   * @param isProving whether the peer's address is that of the connection, and not proven: a Handshake packet that the
+   *   binding takes proves it (RFC 9000, section 8.1)
+   */
+  #receivePart(part: Uint8Array, info: ReceiveInfo, isProving: boolean): void {
+    if (!isProving || !isHandshakePacket(part)) {
+      this.native.recv(part, info);
+      return;
+    }
+    const { recv: takenBefore } = this.native.stats();
+    this.native.recv(part, info);
+    if (this.native.stats().recv > takenBefore) this.#repeats.onProven();
   }
 
   /**
@@ -778,7 +802,6 @@ export class QuicheConnection implements QuicConnection, StreamCarrier {
     if (this.#closeReason !== undefined) return;
     this.#closeReason = reason;
     this.#phase = "over";
-    clearTimeout(this.#handshakeTimer);
     this.#handshakeProbe?.stop();
     this.#failHandshake(reason);
     this.#disarmKeepAlive();
@@ -795,6 +818,7 @@ export class QuicheConnection implements QuicConnection, StreamCarrier {
   #remove(): void {
     if (this.#phase === "removed") return;
     this.#phase = "removed";
+    clearTimeout(this.#handshakeTimer);
     clearTimeout(this.#timer);
     clearTimeout(this.#closingTimer);
     clearTimeout(this.#gatherTimer);
@@ -802,10 +826,15 @@ export class QuicheConnection implements QuicConnection, StreamCarrier {
   }
 
   #onHandshakeTimeout(): void {
-    if (!this.#handshake.isRunning) return;
-    this.cancel(
-      new QuicError("ERR_DIAL_TIMEOUT", `${this.#whatHandshake}: no finished handshake in time`),
-    );
+    if (this.#handshake.isRunning) {
+      this.cancel(
+        new QuicError("ERR_DIAL_TIMEOUT", `${this.#whatHandshake}: no finished handshake in time`),
+      );
+    }
+    // A close that was not to be sent by now, to an address that is not proven, never will be: the binding would wait
+    // for it up to its idle timeout.
+    if (this.#phase !== "over" || this.native.isDraining() || this.native.isClosed()) return;
+    this.#remove();
   }
 
   #failHandshake(reason: QuicCloseReason): void {

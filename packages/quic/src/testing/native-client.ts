@@ -28,8 +28,8 @@ export interface NativeClientOptions {
  */
 export class NativeClient {
   readonly native: NativeConnection;
-  /** It takes no notice of what comes as long as this is set. */
-  isDeaf = false;
+  /** Datagrams so far. */
+  readonly sent: Buffer[] = [];
   readonly #options: NativeClientOptions;
   readonly #network: MemoryNetwork;
   readonly #keyLog: string;
@@ -92,6 +92,7 @@ export class NativeClient {
   }
 
   send(bytes: Buffer): void {
+    this.sent.push(bytes);
     this.#network.inject({ bytes, from: this.#options.address, to: this.#options.target });
   }
 
@@ -122,7 +123,6 @@ export class NativeClient {
   }
 
   #receive(datagram: Buffer): void {
-    if (this.isDeaf) return;
     this.#serverId ??= readSourceId(datagram);
     const { address, target } = this.#options;
     try {
