@@ -20,11 +20,18 @@ const FRESH_MS = 5_000;
 let known: readonly LocalInterface[] = [];
 let knownUntil = Number.NEGATIVE_INFINITY;
 
-/** Every address of this machine, as of a few seconds ago at most. */
+/**
+ * Every address of this machine, as of a few seconds ago at most. Where the system does not say, as to a process that
+ * is out of descriptors (the question takes one): what it said last, or none, which is to be careful about every path.
+ */
 export function localInterfaces(now: number = performance.now()): readonly LocalInterface[] {
   if (now < knownUntil) return known;
-  known = readInterfaces();
   knownUntil = now + FRESH_MS;
+  try {
+    known = readInterfaces();
+  } catch {
+    // Whoever needs a descriptor more says so; asked again in a while.
+  }
   return known;
 }
 

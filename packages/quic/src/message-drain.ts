@@ -107,13 +107,25 @@ export class MessageDrain {
   }
 }
 
+/** Names of interfaces by their index, as the system said last. */
+let zoneNames: ReadonlyMap<number, string> = new Map();
+
 /** As Node spells it: the interface's name. */
 function zoneName(index: number): string {
-  for (const [name, addresses] of Object.entries(networkInterfaces())) {
-    if (
-      addresses?.some((address) => address.family === "IPv6" && address.scopeid === index) === true
-    )
-      return name;
+  try {
+    zoneNames = readZoneNames();
+  } catch {
+    // As to a process that is out of descriptors: the names that are known are still good.
   }
-  return String(index);
+  return zoneNames.get(index) ?? String(index);
+}
+
+function readZoneNames(): Map<number, string> {
+  const names = new Map<number, string>();
+  for (const [name, addresses] of Object.entries(networkInterfaces())) {
+    for (const address of addresses ?? []) {
+      if (address.family === "IPv6" && address.scopeid !== 0) names.set(address.scopeid, name);
+    }
+  }
+  return names;
 }
