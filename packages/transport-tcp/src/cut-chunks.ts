@@ -1,6 +1,9 @@
 import type { ByteRange } from "@damselfly/transport";
 
-/** Of the content of a whole piece what lies within the range; ends with it. Chunks are views of those that come. */
+/**
+ * Of the content of a whole piece what lies within the range; ends with it. Chunks are views of those that come; empty
+ * ones say that something came, which is no silence.
+ */
 export async function* cutChunks(
   chunks: AsyncIterable<Uint8Array>,
   range: ByteRange,
@@ -10,7 +13,7 @@ export async function* cutChunks(
   for await (const chunk of chunks) {
     const cut = chunk.subarray(Math.max(0, range.offset - position), end - position);
     position += chunk.byteLength;
-    if (cut.byteLength > 0) yield cut;
+    yield cut;
     if (position >= end) return;
   }
 }
