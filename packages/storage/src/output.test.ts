@@ -33,6 +33,7 @@ import {
 } from "../test-support/fixture.ts";
 import { MemoryDisk } from "../test-support/memory-disk.ts";
 import { createDigester } from "./digester.ts";
+import type { FileHandle } from "./file-system.ts";
 import type { Storage, StoredTask } from "./storage.ts";
 import { TaskOnDisk } from "./task-on-disk.ts";
 
@@ -248,6 +249,93 @@ describe("output", () => {
     expect(await bytesAt("second")).toEqual(new Uint8Array());
   });
 });
+
+describe("an output of which a piece is denied while it is made", () => {
+  const LIE = Uint8Array.from(CONTENT, (byte, at) => (at < PIECE_LENGTH ? byte ^ 0xff : byte));
+  let disk: HookedDisk;
+
+  beforeEach(async () => {
+    disk = new HookedDisk();
+    await fixture.reopen({ fileSystem: disk });
+    task = await fixture.storage.createTask(factsOf(CONTENT));
+    await fill(task, LIE);
+  });
+
+  async function deny(): Promise<void> {
+    const record = task.pieces.get(0);
+    if (record !== undefined) await task.deny([record]);
+  }
+
+  it.each([
+    ["a part", { offset: 0, length: 2 * PIECE_LENGTH }],
+    ["the whole", undefined],
+  ])("has %s made anew when the right one has come meanwhile", async (_name, range) => {
+    if (range === undefined) await task.output(fixture.path("first"));
+    disk.onCopied = async () => {
+      await deny();
+      await writePieceOf(task, 0, CONTENT);
+    };
+    const options = range === undefined ? {} : { range };
+    await task.output(fixture.path("out"), options);
+    expect(disk.onCopied).toBeUndefined();
+    const expected = CONTENT.subarray(0, range?.length);
+    expect(Uint8Array.from(disk.read(fixture.path("out")))).toEqual(expected);
+  });
+
+  it("fails when no other one has come", async () => {
+    disk.onCopied = deny;
+    const range = { offset: 0, length: 2 * PIECE_LENGTH };
+    await expect(task.output(fixture.path("out"), { range })).rejects.toMatchObject({
+      code: "ERR_PIECE_MISSING",
+    });
+    expect(disk.list().has(fixture.path("out"))).toBe(false);
+  });
+
+  it("copies a part of which nothing is denied once", async () => {
+    disk.onCopied = deny;
+    const range = { offset: PIECE_LENGTH, length: 2 * PIECE_LENGTH };
+    await task.output(fixture.path("out"), { range });
+    expect(task.pieces.has(0)).toBe(false);
+    expect(disk.copyCount).toBe(1);
+  });
+
+  it("is no link to it", async () => {
+    disk.onClone = deny;
+    await expect(task.output(fixture.path("out"))).rejects.toMatchObject({
+      code: "ERR_PIECE_MISSING",
+    });
+    expect(disk.list().has(fixture.path("out"))).toBe(false);
+    await writePieceOf(task, 0, CONTENT);
+    expect(await task.output(fixture.path("out"))).toBe("hardlink");
+    expect(Uint8Array.from(disk.read(fixture.path("out")))).toEqual(CONTENT);
+  });
+});
+
+/** Tells when the first piece of an output is copied, once, and when the whole is about to be linked. */
+class HookedDisk extends MemoryDisk {
+  onCopied: (() => Promise<void>) | undefined;
+  onClone: (() => Promise<void>) | undefined;
+  copyCount = 0;
+
+  override async open(path: string, flags: number, mode?: number): Promise<FileHandle> {
+    const handle = await super.open(path, flags, mode);
+    if (!path.includes("damselfly-tmp")) return handle;
+    this.copyCount++;
+    const write = handle.write.bind(handle);
+    handle.write = async (buffer, offset, length, position) => {
+      const hook = position >= PIECE_LENGTH ? this.onCopied : undefined;
+      if (hook !== undefined) this.onCopied = undefined;
+      await hook?.();
+      return await write(buffer, offset, length, position);
+    };
+    return handle;
+  }
+
+  override async clone(from: string, to: string): Promise<void> {
+    await this.onClone?.();
+    await super.clone(from, to);
+  }
+}
 
 describe("an output that its user changes", () => {
   beforeEach(async () => {

@@ -12,7 +12,7 @@ import type { FileSystem } from "./file-system.ts";
 import { lstatIfThere } from "./fingerprint.ts";
 import { outputTemporaryName } from "./paths.ts";
 import { assertRange, type ByteRange } from "./read-content.ts";
-import type { OutputMethod, OutputOptions } from "./storage.ts";
+import type { OutputMethod, OutputOptions, PieceRecord } from "./storage.ts";
 import type { TaskContent } from "./task-content.ts";
 
 /** What an output is made from. */
@@ -20,6 +20,10 @@ export interface OutputSource {
   readonly content: TaskContent;
   /** Bytes in the whole file. */
   readonly length: number;
+  /** As `StoredTask.pieces` has them. */
+  readonly pieces: ReadonlyMap<number, PieceRecord>;
+  /** Numbers of the pieces that have any of these bytes. */
+  piecesOf(range: ByteRange): Iterable<number>;
   digest(algorithm: string, options?: { readonly sinceMs?: number }): Promise<string>;
   read(range?: ByteRange): AsyncIterable<Uint8Array>;
   /** As `StoredTask.seal` would find it: checked, and every piece there. */
@@ -39,13 +43,12 @@ export async function placeOutput(
   try {
     for (;;) {
       signal?.throwIfAborted();
-      if (range !== undefined) return await placing.copy(range);
-      await source.assertReadable();
-      const { epoch } = source.content;
-      if (digest !== undefined)
+      if (range === undefined) await source.assertReadable();
+      const basis = basisOf(source, range ?? { offset: 0, length: source.length });
+      if (range === undefined && digest !== undefined)
         await assertDigest(source, digest, { path, ...(sinceMs !== undefined && { sinceMs }) });
       signal?.throwIfAborted();
-      const method = await placing.placeWhole(epoch);
+      const method = await (range === undefined ? placing.placeWhole(basis) : placing.copy(basis));
       if (method !== undefined) return method;
     }
   } catch (error) {
@@ -69,7 +72,29 @@ export async function assertPlaceable(
   }
 }
 
-/** One output on its way to its place. */
+/** What an output is made of, as it was believed when that began. */
+interface Basis {
+  readonly range: ByteRange;
+  /** Whether it is the file of which the content was trusted then. */
+  isSameFile(): boolean;
+  /** Whether its pieces are those that were there then: what was copied of one that has been withdrawn since may be anything. */
+  hasSamePieces(): boolean;
+}
+
+function basisOf(source: OutputSource, range: ByteRange): Basis {
+  const { epoch } = source.content;
+  const pieces = Array.from(
+    source.piecesOf(range),
+    (number) => [number, source.pieces.get(number)] as const,
+  );
+  return {
+    range,
+    isSameFile: () => source.content.epoch === epoch,
+    hasSamePieces: () => pieces.every(([number, piece]) => source.pieces.get(number) === piece),
+  };
+}
+
+/** One output on its way to its place. What is undefined in the end has not got there: the content changed meanwhile, try again. */
 class Placing {
   readonly #source: OutputSource;
   readonly #path: string;
@@ -89,16 +114,15 @@ class Placing {
     return this.#options.context.fileSystem;
   }
 
-  /** Undefined: the content changed while it was being placed, nothing is at the path, try again. */
-  async placeWhole(epoch: number): Promise<OutputMethod | undefined> {
-    if (await this.#isThere()) return "already-there";
+  async placeWhole(basis: Basis): Promise<OutputMethod | undefined> {
+    if (await this.#isThere()) return basis.hasSamePieces() ? "already-there" : undefined;
     if (this.#options.forceHardLink !== true) {
-      const cloned = await this.#clone(epoch);
+      const cloned = await this.#clone(basis);
       if (cloned !== "impossible") return cloned;
     }
-    const linked = await this.#link(epoch);
+    const linked = await this.#link(basis);
     if (linked !== "impossible") return linked;
-    return await this.copy({ offset: 0, length: this.#source.length });
+    return await this.copy(basis);
   }
 
   /** Throws what is in the way now; hard links between places of one device may turn out impossible all the same. */
@@ -114,11 +138,12 @@ class Placing {
     if (own.device !== there.device) throw linkImpossible(this.#path, "EXDEV");
   }
 
-  async copy(range: ByteRange): Promise<OutputMethod> {
+  async copy(basis: Basis): Promise<OutputMethod | undefined> {
+    const { range } = basis;
     if (range.length < this.#source.length) await this.#assertFree();
     const { digest, context, signal } = this.#options;
     const expected = digest === undefined ? undefined : parseDigest(digest);
-    await this.#withTemporary(async (temporary) => {
+    return await this.#withTemporary(async (temporary) => {
       const handle = await this.#files.open(temporary, NEW_OUTPUT_FLAGS, OUTPUT_MODE);
       const digester = expected && createDigester(expected.algorithm);
       try {
@@ -134,13 +159,13 @@ class Placing {
       } finally {
         await handle.close();
       }
+      if (!basis.hasSamePieces()) return undefined;
       if (digester !== undefined && expected !== undefined) {
         assertSameDigest(digester, expected.text, this.#path);
       }
       signal?.throwIfAborted();
-      await this.#moveInto(temporary);
+      return (await this.#moveInto(temporary, basis)) ? "copy" : undefined;
     });
-    return "copy";
   }
 
   translate(error: unknown): unknown {
@@ -154,7 +179,7 @@ class Placing {
     return toStorageError(`write output ${this.#path}`, error);
   }
 
-  async #clone(epoch: number): Promise<OutputMethod | "impossible" | undefined> {
+  async #clone(basis: Basis): Promise<OutputMethod | "impossible" | undefined> {
     const { device } = await deviceOf(this.#files, dirname(this.#path));
     const { withoutClones } = this.#options.context;
     if (withoutClones.has(device)) return "impossible";
@@ -169,17 +194,16 @@ class Placing {
       }
       // What was cloned is what was trusted, unless it has changed since.
       await this.#source.assertReadable();
-      if (this.#source.content.epoch !== epoch) return undefined;
-      await this.#moveInto(temporary);
-      return "reflink";
+      if (!basis.isSameFile()) return undefined;
+      return (await this.#moveInto(temporary, basis)) ? "reflink" : undefined;
     });
   }
 
-  async #link(epoch: number): Promise<OutputMethod | "impossible" | undefined> {
+  async #link(basis: Basis): Promise<OutputMethod | "impossible" | undefined> {
     const forced = this.#options.forceHardLink === true;
     const linkTo = (temporary?: string): Promise<"linked" | "changed" | "has-links"> =>
       this.#source.content.linkTo(this.#path, {
-        epoch,
+        isRight: () => basis.isSameFile() && basis.hasSamePieces(),
         sole: !forced,
         ...(temporary !== undefined && { temporary }),
       });
@@ -216,20 +240,25 @@ class Placing {
     if (this.#options.overwrite !== true) throw this.#exists("it exists already");
   }
 
-  /** Gives the finished file its name, in one step. */
-  async #moveInto(temporary: string): Promise<void> {
-    if (this.#options.overwrite === true) {
-      await this.#assertFree();
-      return await this.#files.rename(temporary, this.#path);
-    }
+  /** Gives the finished file its name, in one step. False: it has none, since its pieces are others by now. */
+  async #moveInto(temporary: string, basis: Basis): Promise<boolean> {
+    if (this.#options.overwrite === true) return await this.#renameInto(temporary, basis);
+    if (!basis.hasSamePieces()) return false;
     try {
       await this.#files.link(temporary, this.#path);
+      return true;
     } catch (error) {
       if (!LINK_IMPOSSIBLE.has(systemCode(error) ?? "")) throw error;
       // Without hard links there is no way to name a file that fails if the name is taken: look, then rename.
-      await this.#assertFree();
-      await this.#files.rename(temporary, this.#path);
+      return await this.#renameInto(temporary, basis);
     }
+  }
+
+  async #renameInto(temporary: string, basis: Basis): Promise<boolean> {
+    await this.#assertFree();
+    if (!basis.hasSamePieces()) return false;
+    await this.#files.rename(temporary, this.#path);
+    return true;
   }
 
   /** A name next to the output, noted in the storage so that the next start removes the file if this process dies. */

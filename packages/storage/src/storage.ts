@@ -225,7 +225,8 @@ export interface StoredTask {
    * Puts the content under `path`: reflink, else hard link if no other output is linked, else copy. The file appears
    * atomically and complete, or not at all. `path` must be absolute and its directory exist.
    *
-   * `ERR_PIECE_MISSING` may come for a complete task, too: when its file has changed on disk and pieces were dropped. Fetch them and ask again.
+   * `ERR_PIECE_MISSING` may come for a complete task, too: when its file has changed on disk and pieces were dropped, or when some were denied
+   * until the file got its name. Fetch them and ask again.
    *
    * @throws {StorageError} `ERR_OUTPUT_EXISTS`, `ERR_OUTPUT_DIRECTORY`, `ERR_OUTPUT_LINK`, `ERR_DIGEST_MISMATCH`, `ERR_PIECE_MISSING`, `ERR_NO_SPACE`, `ERR_IO`
    * @throws the signal's reason, when `options.signal` aborts

@@ -192,14 +192,15 @@ export class TaskContent {
   /**
    * Gives the file another name, in place of what is there if `temporary` names a place to do it from.
    *
-   * "changed": the file is not what it was in `epoch`; check, and ask again.
+   * "changed": the file is not what is wanted any more; check, and ask again.
    *
    * @throws what the file system throws
    */
   linkTo(
     target: string,
     options: {
-      readonly epoch: number;
+      /** Asked in the last moment: whether the file is what is wanted. */
+      readonly isRight: () => boolean;
       /** Only if nobody else has a name for it. */
       readonly sole: boolean;
       readonly temporary?: string;
@@ -209,11 +210,7 @@ export class TaskContent {
     return this.#steps.run(async () => {
       this.#owner.assertUsable();
       const before = await this.#recheck();
-      if (
-        before === undefined ||
-        this.#fingerprint === undefined ||
-        options.epoch !== this.#epoch
-      ) {
+      if (before === undefined || this.#fingerprint === undefined || !options.isRight()) {
         return "changed";
       }
       if (options.sole && before.nlink > 1n) return "has-links";
@@ -222,6 +219,7 @@ export class TaskContent {
           await files.link(this.path, target);
         } else {
           await files.link(this.path, options.temporary);
+          if (!options.isRight()) return "changed";
           await files.rename(options.temporary, target);
         }
       } finally {

@@ -156,6 +156,13 @@ export class TaskOnDisk implements StoredTask, ContentOwner, VerifiedTask {
     return { offset, length: Math.min(this.#facts.pieceLength, this.length - offset) };
   }
 
+  /** Numbers of the pieces that have any of these bytes. */
+  *piecesOf({ offset, length }: ByteRange): Generator<number, void, undefined> {
+    const first = Math.floor(offset / this.#facts.pieceLength);
+    const end = Math.ceil((offset + length) / this.#facts.pieceLength);
+    for (let number = first; number < end; number++) yield number;
+  }
+
   async writePiece(
     draft: PieceDraft,
     content: AsyncIterable<Uint8Array> | ContentSender,
@@ -249,7 +256,7 @@ export class TaskOnDisk implements StoredTask, ContentOwner, VerifiedTask {
     if (!(failure instanceof StorageError) || systemCode(failure.cause) !== "EIO") return false;
     let bad: readonly number[];
     try {
-      bad = await this.verify(this.#piecesOf(range));
+      bad = await this.verify(this.piecesOf(range));
     } catch {
       return false; // The first failure is the one to tell.
     }
@@ -639,19 +646,13 @@ export class TaskOnDisk implements StoredTask, ContentOwner, VerifiedTask {
   }
 
   #assertPresent(range: ByteRange): void {
-    for (const number of this.#piecesOf(range)) {
+    for (const number of this.piecesOf(range)) {
       if (this.#pieces.has(number)) continue;
       throw new StorageError(
         "ERR_PIECE_MISSING",
         `Cannot read task ${this.taskId}: piece ${number} of ${this.pieceCount} is not here`,
       );
     }
-  }
-
-  *#piecesOf({ offset, length }: ByteRange): Generator<number, void, undefined> {
-    const first = Math.floor(offset / this.#facts.pieceLength);
-    const end = Math.ceil((offset + length) / this.#facts.pieceLength);
-    for (let number = first; number < end; number++) yield number;
   }
 
   async #handOut<T>(action: () => Promise<T>): Promise<T> {
