@@ -1,9 +1,11 @@
 import { createHash, randomBytes } from "node:crypto";
 import { open, readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
+import type { StoredTask } from "@damselfly/storage";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import {
   contentOf,
+  DEFAULT_REQUEST,
   openFakeCluster,
   PIECE_LENGTH,
   TASK_ID,
@@ -11,6 +13,8 @@ import {
   type FakeNode,
   type Script,
 } from "../testing/fake-cluster.ts";
+import { openGate } from "../testing/open-gate.ts";
+import type { DownloadEvent } from "./task-manager.ts";
 
 const LENGTH = 20 * PIECE_LENGTH + 123;
 const toOrigin: Script = (session) => session.say({ kind: "origin", reason: "test" });
@@ -35,6 +39,12 @@ const outputIn = (
   overwrite: false,
   forceHardLink: false,
 });
+
+/** Of the event that comes first. */
+async function taskOf(events: AsyncIterator<DownloadEvent>): Promise<StoredTask | undefined> {
+  const { value } = await events.next();
+  return value?.kind === "started" ? value.task : undefined;
+}
 
 describe("A file whose origin says what its digest is", () => {
   it("is delivered and sealed when it has that digest", async () => {
@@ -124,6 +134,47 @@ describe("A file whose origin says what its digest is", () => {
     await expect(node.download({ range: () => rest })).rejects.toMatchObject({
       code: "ERR_ORIGIN_DIGEST",
     });
+  });
+
+  it("is looked at before it is sealed also by who wanted a part, and got it when the rest had come", async () => {
+    cluster.origin.digests = [`sha256:${sha256(randomBytes(1))}`];
+    const rest = openGate();
+    cluster.origin.beforeChunk = async (position) => {
+      if (position >= 10 * PIECE_LENGTH) await rest.promise;
+    };
+    const node = await cluster.addNode("a");
+    const { signal } = new AbortController();
+    const range = (): { offset: number; length: number } => ({
+      offset: 0,
+      length: 10 * PIECE_LENGTH,
+    });
+    const request = { ...DEFAULT_REQUEST, output: outputIn(node), range };
+    const part = node.manager.download(request, signal);
+    const task = (await taskOf(part))!;
+
+    // Its file is being written when the rest comes for somebody else, who has yet to see that.
+    const [placing, written] = [openGate(), openGate()];
+    const output = task.output.bind(task);
+    task.output = async (...place) => {
+      placing.resolve();
+      await written.promise;
+      return await output(...place);
+    };
+    const partDone = (async () => {
+      for await (const _ of part);
+    })();
+    await placing.promise;
+    const whole = node.manager.download(DEFAULT_REQUEST, signal);
+    await taskOf(whole);
+    rest.resolve();
+    for (let count = 0; count < task.pieceCount; count += 1) await whole.next();
+    expect(task.complete).toBe(true);
+    written.resolve();
+    await partDone;
+
+    await expect.poll(() => node.storage.openTask(TASK_ID)).toBeUndefined();
+    expect(task.sealed).toBe(false);
+    await expect(whole.next()).rejects.toMatchObject({ code: "ERR_ORIGIN_DIGEST" });
   });
 
   it("is looked at again when the origin says so for the first time", async () => {

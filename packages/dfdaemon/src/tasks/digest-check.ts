@@ -19,8 +19,8 @@ export interface DigestCheckOptions {
  */
 export class DigestCheck {
   readonly #options: DigestCheckOptions;
-  /** What was found of tasks that are not, or not yet, known to be good. */
-  readonly #verdicts = new WeakMap<StoredTask, Promise<Verdict>>();
+  /** What is found of tasks, or was: of those that are good as long as every piece stays. */
+  readonly #comparisons = new WeakMap<StoredTask, Comparison>();
 
   constructor(options: DigestCheckOptions) {
     this.#options = options;
@@ -69,15 +69,33 @@ export class DigestCheck {
   }
 
   async #judge(task: StoredTask, digest: string): Promise<Verdict> {
-    let verdict = this.#verdicts.get(task);
-    if (verdict === undefined) {
-      verdict = this.#compare(task, digest);
-      this.#verdicts.set(task, verdict);
-      const forget = (): void => void this.#verdicts.delete(task);
+    for (;;) {
+      const comparison = this.#comparisons.get(task) ?? this.#begin(task, digest);
+      const verdict = await comparison.verdict;
       // What is wrong is gone, and remains wrong for all who still hold it.
-      verdict.then(({ kind }) => (kind === "wrong" ? undefined : forget()), forget);
+      if (verdict.kind === "wrong" || comparison.digest === digest) return verdict;
+      this.#forget(task, comparison);
     }
-    return await verdict;
+  }
+
+  #begin(task: StoredTask, digest: string): Comparison {
+    const comparison = { digest, verdict: this.#compare(task, digest) };
+    this.#comparisons.set(task, comparison);
+    const forget = (): void => this.#forget(task, comparison);
+    comparison.verdict.then(({ kind }) => {
+      if (kind === "wrong") return;
+      if (kind === "damaged" || !task.complete) return forget();
+      const stop = task.onChange((change) => {
+        if (change.kind !== "withdrawn") return;
+        stop();
+        forget();
+      });
+    }, forget);
+    return comparison;
+  }
+
+  #forget(task: StoredTask, comparison: Comparison): void {
+    if (this.#comparisons.get(task) === comparison) this.#comparisons.delete(task);
   }
 
   async #compare(task: StoredTask, digest: string): Promise<Verdict> {
@@ -100,6 +118,12 @@ export class DigestCheck {
     await storage.deleteTask(taskId);
     return { kind: "wrong", actual, fromPeers };
   }
+}
+
+/** Of a whole file with the digest that its origin says it has. */
+interface Comparison {
+  readonly digest: string;
+  readonly verdict: Promise<Verdict>;
 }
 
 type Verdict =

@@ -272,7 +272,9 @@ export class TaskManager implements AsyncDisposable {
     } finally {
       release();
     }
-    if (task.complete && !task.sealed) this.#inBackground(task.seal(), "could not seal the task");
+    // It may have become whole only after this download had looked: by somebody else's, while a part was put in its place.
+    if (task.complete && !task.sealed)
+      this.#inBackground(this.#sealIfGood(task, request), "could not seal the task");
   }
 
   /** Has what is on disk read before it is handed out, where the operator trusts stat alone as little as we do not trust others. */
