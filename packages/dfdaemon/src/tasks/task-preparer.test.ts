@@ -18,10 +18,13 @@ const BREAK = PIECE_LENGTH + 1000;
 let directory: string;
 let storage: Storage;
 let origin: FakeOrigin;
+/** By the clock of the storage. */
+let nowMs: number;
 
 beforeEach(async () => {
   directory = await mkdtemp(join(tmpdir(), "damselfly-preparer-"));
-  storage = await openStorage({ directory });
+  nowMs = Date.now();
+  storage = await openStorage({ directory, clock: { now: () => nowMs } });
   origin = new FakeOrigin(CONTENT);
   origin.lengthKnown = false;
 });
@@ -40,6 +43,8 @@ function openPreparer(
   waits: {
     readonly received?: () => Promise<void>;
     readonly opening?: (timesOpened: number) => Promise<void>;
+    /** Called when that piece has been written, before the next one is. */
+    readonly written?: (number: number) => Promise<void>;
   } = {},
 ) {
   const opened: Spool[] = [];
@@ -61,7 +66,18 @@ function openPreparer(
           yield* spool.read({ offset: 0, length: BREAK });
           throw new DaemonError("ERR_DATA_PLANE_LOST", "the process was ended by SIGKILL");
         }
-        return createContentStream(content());
+        const stream = createContentStream(content());
+        return {
+          ...stream,
+          next(length) {
+            const slice = stream.next(length);
+            const rest = async (): Promise<void> => {
+              await slice.rest();
+              await waits.written?.(pieces.length);
+            };
+            return { content: slice.content, rest };
+          },
+        };
       },
     },
     origin,
@@ -87,6 +103,26 @@ describe("TaskPreparer, with a file of unknown length", () => {
     expect(pieces).toEqual([0, 1, 2, 3]);
     expect(origin.readCount).toBe(1);
     expect((await contentOf(task)).equals(CONTENT)).toBe(true);
+  });
+
+  it("keeps the room that it was promised, and is not evicted, however long it takes to write it", async () => {
+    const seen: unknown[] = [];
+    const { preparer } = openPreparer(0, {
+      written: async (number) => {
+        nowMs += 11_000;
+        const { reservedBytes } = await storage.usage();
+        seen.push([number, reservedBytes, await storage.evictTask(DEFAULT_REQUEST.taskId)]);
+      },
+    });
+    const { task } = await preparer.prepare(DEFAULT_REQUEST, new AbortController().signal);
+    expect(seen).toEqual([
+      [0, 2 * PIECE_LENGTH + 17, "busy"],
+      [1, PIECE_LENGTH + 17, "busy"],
+      [2, 17, "busy"],
+      [3, 0, "busy"],
+    ]);
+    expect((await contentOf(task)).equals(CONTENT)).toBe(true);
+    expect(await storage.evictTask(DEFAULT_REQUEST.taskId)).toBe("evicted");
   });
 
   it("gives up a piece at which that happens three times", async () => {

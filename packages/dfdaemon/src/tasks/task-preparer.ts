@@ -336,7 +336,13 @@ export class TaskPreparer {
       const isOne = !isKept || isProvable(task.facts);
       if (!isOne || !mayFill(request, contentVersion))
         return { ...created, rangeable: false, readFromMs };
-      await this.#cut(spool, task, options);
+      // However long that takes, nobody is to have it make way, or be promised the room that it needs.
+      const release = task.retain();
+      try {
+        await this.#cut(spool, task, options);
+      } finally {
+        release();
+      }
       return { ...created, rangeable: false, fresh: true, readFromMs };
     });
   }
