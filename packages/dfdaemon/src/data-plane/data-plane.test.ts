@@ -233,7 +233,11 @@ interface HeldParent {
   content: Buffer;
 }
 
-async function openHeldParent(name: string, id: number): Promise<HeldParent> {
+async function openHeldParent(
+  name: string,
+  id: number,
+  { plain }: { readonly plain: boolean } = { plain: false },
+): Promise<HeldParent> {
   const pair = await issueCertificate(authority, { hostname: name, ips: [LOOPBACK] });
   const asked: string[] = [];
   const source: PieceSource = {
@@ -268,14 +272,14 @@ async function openHeldParent(name: string, id: number): Promise<HeldParent> {
     source,
     address: { ip: LOOPBACK, port: 0 },
     tls: { caCert: authority.cert, ...pair },
-    plain: false,
+    plain,
     logger: SILENT_LOGGER,
   });
   // Not gracefully: what is held back would be waited for.
   opened.push({ [Symbol.asyncDispose]: async () => void server[Symbol.asyncDispose]() });
   const hostId = `${LOOPBACK}-${name}`;
   const ports = { tcp: server.address.port };
-  const address: ParentAddress = { hostId, ip: LOOPBACK, hostname: name, ports };
+  const address: ParentAddress = { hostId, ip: LOOPBACK, hostname: name, ports, plain };
   const held: HeldParent = {
     supplier: { id, kind: "parent", address },
     address,
@@ -326,7 +330,7 @@ function holdStart({ channel }: FakeWorkerProcess): () => void {
 function watchHedges(answers: Readonly<Record<number, Supplier>> = {}) {
   const told: string[] = [];
   const offers: ((supplier: Supplier) => void)[] = [];
-  const state = { waitedMs: 0, doubled: 0 };
+  const state = { waitedMs: 0, doubled: 0, seenDoubled: 0 };
   const hedging: PieceHedging = {
     began: (offer) => {
       told.push("began");
@@ -344,6 +348,9 @@ function watchHedges(answers: Readonly<Record<number, Supplier>> = {}) {
     },
     waited: (ms) => {
       state.waitedMs += ms;
+    },
+    doubled: (length) => {
+      state.seenDoubled += length;
     },
   };
   return { hedging, told, state, offer: (supplier: Supplier) => offers.at(-1)!(supplier) };
@@ -697,6 +704,21 @@ describe.each<Kind>(["in this process", "in one process", "in two processes"])(
         expect(two.asked).toEqual([`1 from ${HALF}`]);
         expect(watch.told).toEqual(["began", "0 from 0", `1 from ${HALF}`]);
         expect(watch.state.doubled).toBe(0);
+        expect(length()).toBe(PIECE_LENGTH);
+        await assertPiece();
+      });
+
+      it("goes on with one of Dragonfly's, which begins anew, and is seen to", async () => {
+        const plain = await openHeldParent("plain", 1, { plain: true });
+        one.sendsTo = HALF;
+        const watch = watchHedges();
+        const { record, length } = fetch(watch);
+        await expect.poll(length).toBe(HALF);
+        watch.offer(plain.supplier);
+        expect(await record).toMatchObject({ length: PIECE_LENGTH });
+        expect(plain.asked).toEqual(["1 from 0"]);
+        expect(watch.told).toEqual(["began", "0 from 0", `1 from ${HALF}`]);
+        expect(watch.state).toMatchObject({ doubled: HALF, seenDoubled: HALF });
         expect(length()).toBe(PIECE_LENGTH);
         await assertPiece();
       });

@@ -55,6 +55,11 @@ class FakeFetch {
     this.fetch.onBytes?.(length);
   }
 
+  /** What comes is there already. */
+  receiveAgain(length: number): void {
+    this.fetch.hedging?.doubled(length);
+  }
+
   /** Nothing comes. */
   wait(ms: number): void {
     this.fetch.hedging?.waited(ms);
@@ -224,6 +229,25 @@ describe("PieceFetches", () => {
     ]);
     expect(doubled()).toBe(17);
     expect([a.inFlight, b.inFlight, fetches.count]).toEqual([0, 0, 0]);
+  });
+
+  it("does not take for silent whoever begins a piece anew", async () => {
+    const { a, fetches, begin, pass, settled, events, hosts } = open();
+    const fetching = begin();
+    fetching.takeOver(0, 2 * MIB);
+    for (let count = 0; count < 3; count += 1) {
+      pass(1_000);
+      fetching.wait(2_000);
+      fetching.receiveAgain(MIB / 2);
+      fetching.wait(500);
+      fetches.watch(() => undefined);
+    }
+    expect(hosts.of("a").isSuspect).toBe(false);
+    expect(events).toEqual([]);
+    fetching.receive(PIECE_LENGTH);
+    fetching.end();
+    await settled();
+    expect(a.inFlight).toBe(0);
   });
 
   it("asks nothing more of whoever has fallen silent, for a while, and nobody else does either", async () => {

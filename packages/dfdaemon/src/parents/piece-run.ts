@@ -146,7 +146,7 @@ export class PieceRun implements PieceHedging {
     return this.#silentMs;
   }
 
-  /** When a byte of it last came, or it was begun; on the clock that was given. */
+  /** When a byte of it last came, wanted or not, or it was begun; on the clock that was given. */
   get movedMs(): number {
     return this.#movedMs;
   }
@@ -267,6 +267,13 @@ export class PieceRun implements PieceHedging {
     if (this.#current === id) this.#current = undefined;
     this.#failureCount += 1;
     return this.#events.failed(asked.source, error);
+  }
+
+  /** They bring it no further, but whoever sends them is there. */
+  doubled(): void {
+    this.#movedMs = this.#now();
+    this.#silentMs = 0;
+    this.#events.progressed(0, this.source);
   }
 
   waited(ms: number): void {

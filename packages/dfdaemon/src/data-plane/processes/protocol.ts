@@ -159,8 +159,13 @@ export interface WorkerOriginInit {
 }
 
 export interface Progress {
-  /** By the number of the content: bytes that came, and milliseconds that its taker waited for them. */
-  readonly received: readonly (readonly [content: number, length: number, waitedMs: number])[];
+  /** By the number of the content: bytes that came, milliseconds that its taker waited for them, bytes that were there already. */
+  readonly received: readonly (readonly [
+    content: number,
+    length: number,
+    waitedMs: number,
+    doubledLength: number,
+  ])[];
   readonly sentLength: number;
 }
 

@@ -49,6 +49,7 @@ function openPiece(isPlain: readonly boolean[] = []) {
       waited: (ms) => {
         waitedMs += ms;
       },
+      doubled: (length) => void told.push(`${length} again`),
     },
     signal: new AbortController().signal,
     now: () => performance.now(),
@@ -105,12 +106,21 @@ describe("HedgedPiece", () => {
     piece.offer(supplier(2));
     announce[2]!();
     await vi.advanceTimersByTimeAsync(0);
-    expect(await take(2, 20)).toBe(20);
-    expect(requests.map(({ range }) => range?.offset)).toEqual([undefined, 100, 160]);
+    const rest = content.next();
+    for (const length of [100, 50, 30]) {
+      await vi.advanceTimersByTimeAsync(0);
+      send[2]!(length);
+    }
+    expect((await rest).value).toHaveLength(20);
+    expect(requests.map(({ range }) => range?.offset)).toEqual([undefined, 100, undefined]);
     expect(told).toEqual([
       "0 of 0 from 0, 0 twice",
       "1 of 1 from 150, 50 twice",
+      "50 again",
       "2 of 2 from 160, 160 twice",
+      "100 again",
+      "50 again",
+      "10 again",
     ]);
     await piece[Symbol.asyncDispose]();
   });

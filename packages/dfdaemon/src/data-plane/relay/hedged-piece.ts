@@ -30,6 +30,8 @@ export interface HedgeObserver {
   failed(id: number, error: Error): Supplier | undefined | PromiseLike<Supplier | undefined>;
   /** Whoever takes the bytes has waited so long for them since the last call. Called several times a second while that is so. Milliseconds. */
   waited(ms: number): void;
+  /** Bytes came that were there already, so many: whom they come from is not silent. */
+  doubled(length: number): void;
 }
 
 export interface Takeover {
@@ -47,6 +49,7 @@ export const NO_HEDGING: HedgeObserver = {
   passedOver() {},
   failed: () => undefined,
   waited() {},
+  doubled() {},
 };
 
 export interface HedgedPieceInit {
@@ -101,6 +104,7 @@ export class HedgedPiece implements AsyncDisposable {
       failed: (supplier, error) => this.#failed(supplier, toError(error)),
       passedOver: ({ id }) => observer.passedOver(id),
       tookOver: (leg) => this.#tookOver(leg),
+      doubled: (length) => observer.doubled(length),
       ended: () => {
         clearInterval(this.#timer);
         this.#tellWaited();
@@ -140,17 +144,20 @@ export class HedgedPiece implements AsyncDisposable {
     supplier: Supplier,
     range: ByteRange,
     signal: AbortSignal,
-  ): Promise<Omit<Leg<Supplier>, "source" | "offset">> {
+  ): Promise<Omit<Leg<Supplier>, "source">> {
     const askedAt = this.#now();
     const controller = new AbortController();
     const onAbort = (): void => controller.abort(signal.reason);
     signal.addEventListener("abort", onAbort, { once: true });
+    // Who knows no ranges sends all of it again, which is seen to come.
+    const isWhole = supplier.kind === "parent" && supplier.address.plain === true;
+    const offset = isWhole ? 0 : range.offset;
     try {
       const download =
         supplier.kind === "parent"
-          ? await this.#askParent(supplier, range, controller.signal)
+          ? await this.#askParent(supplier, { ...range, offset }, controller.signal)
           : await this.#askOrigin(supplier, range, controller.signal);
-      return { download, controller, askedAt, announcedAt: this.#now() };
+      return { download, controller, offset, askedAt, announcedAt: this.#now() };
     } finally {
       signal.removeEventListener("abort", onAbort);
     }
@@ -216,9 +223,7 @@ export class HedgedPiece implements AsyncDisposable {
     this.#tellWaited();
     this.#announced ??= { piece: download.piece, supplier };
     this.#announcedAt ??= this.#now();
-    // Who knows no ranges sends all of it again.
-    const isWhole = supplier.kind === "parent" && supplier.address.plain === true;
-    const doubled = this.#relay.position - (isWhole ? 0 : offset);
+    const doubled = this.#relay.position - offset;
     this.#init.observer.tookOver(supplier.id, {
       offset: this.#relay.position,
       doubled,

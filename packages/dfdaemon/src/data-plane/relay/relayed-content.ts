@@ -37,12 +37,15 @@ export interface RelayedContentInit<Source> {
   readonly signal: AbortSignal;
   /** Milliseconds on a clock that never goes back. */
   readonly now: () => number;
-  /** Asks a source for the rest. Resolves when it is announced, and is what it has to be. */
+  /**
+   * Asks a source for the rest. Resolves when it is announced, and is what it has to be; with `offset`, where the source begins
+   * elsewhere than the rest does, which is not behind it.
+   */
   readonly ask: (
     source: Source,
     range: ByteRange,
     signal: AbortSignal,
-  ) => Promise<Omit<Leg<Source>, "source" | "offset">>;
+  ) => Promise<Omit<Leg<Source>, "source" | "offset"> & Partial<Pick<Leg<Source>, "offset">>>;
   /**
    * A source was asked in vain, or, with `isCurrent`, broke off. What it returns is asked next, unless every byte is there and bad. With nobody
    * left that is asked, what broke off is the failure of all.
@@ -256,7 +259,7 @@ export class RelayedContent<Source> implements AsyncIterableIterator<Uint8Array,
     const range = { offset: this.#position, length: this.remaining };
     try {
       const asked = await this.#init.ask(source, range, signal);
-      const leg = { ...asked, source, offset: range.offset };
+      const leg = { offset: range.offset, ...asked, source };
       if (signal.aborted) return this.#discard(leg);
       this.#askings.delete(asking);
       this.#endAskings();

@@ -297,6 +297,7 @@ class Lead {
         return other;
       },
       waited: (ms) => hedging.waited(ms),
+      doubled: (length) => hedging.doubled(length),
     };
   }
 

@@ -194,9 +194,10 @@ export class RunningWorker {
   }
 
   #progressed({ received, sentLength }: Progress): void {
-    for (const [content, length, waitedMs] of received) {
+    for (const [content, length, waitedMs, doubledLength] of received) {
       const listener = this.#listeners.get(content);
       if (length > 0) listener?.onBytes?.(length);
+      if (doubledLength > 0) listener?.hedging?.doubled(doubledLength);
       if (waitedMs === 0) continue;
       listener?.hedging?.waited(waitedMs);
       listener?.onWaited?.(waitedMs);

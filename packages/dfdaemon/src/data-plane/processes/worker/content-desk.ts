@@ -167,6 +167,7 @@ export class ContentDesk implements AsyncDisposable {
         return other ?? undefined;
       },
       waited: (ms) => this.#progress.waited(content, ms),
+      doubled: (length) => this.#progress.doubled(content, length),
     };
   }
 

@@ -3,10 +3,17 @@ import type { Progress } from "../protocol.ts";
 /** Told this often of what has come and gone, at most: chunks are far too many. Milliseconds. */
 const REPORT_MS = 100;
 
+/** Of one content. */
+interface Sum {
+  length: number;
+  waitedMs: number;
+  doubledLength: number;
+}
+
 /** Adds up bytes and tells of them now and then. */
 export class ProgressReporter {
   readonly #report: (progress: Progress) => void;
-  readonly #received = new Map<number, { length: number; waitedMs: number }>();
+  readonly #received = new Map<number, Sum>();
   #sentLength = 0;
   #timer: NodeJS.Timeout | undefined;
 
@@ -25,6 +32,12 @@ export class ProgressReporter {
     this.#schedule();
   }
 
+  /** Bytes of a content came that were there already. */
+  doubled(content: number, length: number): void {
+    this.#of(content).doubledLength += length;
+    this.#schedule();
+  }
+
   sent(length: number): void {
     this.#sentLength += length;
     this.#schedule();
@@ -36,7 +49,8 @@ export class ProgressReporter {
     clearTimeout(this.#timer);
     this.#timer = undefined;
     const received = [...this.#received].map(
-      ([content, { length, waitedMs }]) => [content, length, waitedMs] as const,
+      ([content, { length, waitedMs, doubledLength }]) =>
+        [content, length, waitedMs, doubledLength] as const,
     );
     const progress = { received, sentLength: this.#sentLength };
     this.#received.clear();
@@ -44,10 +58,10 @@ export class ProgressReporter {
     this.#report(progress);
   }
 
-  #of(content: number): { length: number; waitedMs: number } {
+  #of(content: number): Sum {
     let sum = this.#received.get(content);
     if (sum === undefined) {
-      sum = { length: 0, waitedMs: 0 };
+      sum = { length: 0, waitedMs: 0, doubledLength: 0 };
       this.#received.set(content, sum);
     }
     return sum;
