@@ -76,14 +76,14 @@ export class DiskStorage implements Storage {
 
   async createTask(
     facts: TaskFacts,
-    { mayKeep = () => true }: { readonly mayKeep?: (stored: StoredTask) => boolean } = {},
+    { mayKeep = () => true, reserves = true }: Partial<CreateOptions> = {},
   ): Promise<StoredTask> {
     assertTaskId(facts.taskId);
     assertFacts(facts);
     // What is here of it does not make way for the rest.
     const release = (await this.#load(facts.taskId))?.hold();
     try {
-      return await this.#untilThereIsRoom(() => this.#createOnce(facts, mayKeep));
+      return await this.#untilThereIsRoom(() => this.#createOnce(facts, { mayKeep, reserves }));
     } finally {
       release?.();
     }
@@ -101,24 +101,21 @@ export class DiskStorage implements Storage {
     }
   }
 
-  async #createOnce(
-    facts: TaskFacts,
-    mayKeep: (stored: StoredTask) => boolean,
-  ): Promise<StoredTask> {
+  async #createOnce(facts: TaskFacts, { mayKeep, reserves }: CreateOptions): Promise<StoredTask> {
     return await this.#step(facts.taskId, async () => {
       const existing = await this.#loadInStep(facts.taskId);
       if (existing !== undefined) {
         const isSame = sameShape(existing.facts, facts);
         if (isSame) await existing.check();
         if (isSame && mayKeep(existing)) {
-          await this.#reserveRest(existing);
+          if (reserves) await this.#reserveRest(existing);
           await existing.adopt(facts);
           return existing;
         }
         const by = isSame ? "another reading" : "another version";
         await this.#discard(existing, `${by} of its content has replaced it`);
       }
-      return await this.#create(facts);
+      return await this.#create(facts, { reserves });
     });
   }
 
@@ -357,10 +354,15 @@ export class DiskStorage implements Storage {
     this.#pins.delete(taskId);
   }
 
-  async #create(facts: TaskFacts): Promise<TaskOnDisk> {
+  async #create(
+    facts: TaskFacts,
+    { reserves }: Pick<CreateOptions, "reserves">,
+  ): Promise<TaskOnDisk> {
     const context = this.#context;
     const paths = context.paths.task(facts.taskId);
-    const claim = await this.#room.claim(`create task ${facts.taskId}`, facts.contentLength);
+    const claim = reserves
+      ? await this.#room.claim(`create task ${facts.taskId}`, facts.contentLength)
+      : undefined;
     try {
       // If this fails, and what is there cannot be removed, it is found again like that of a task created before.
       this.#taskIds.add(facts.taskId);
@@ -368,7 +370,7 @@ export class DiskStorage implements Storage {
       const state = { facts, pieces: new Map(), sealed: false, fingerprint: undefined };
       const task = new TaskOnDisk({ paths, context, journal, state });
       await task.content.create();
-      task.expectRetain();
+      if (reserves) task.expectRetain();
       this.#take(task);
       return task;
     } catch (error) {
@@ -378,7 +380,7 @@ export class DiskStorage implements Storage {
       });
       throw toStorageError(`create task ${facts.taskId}`, error);
     } finally {
-      claim.release(); // From here on the task itself says what it needs, if it is there.
+      claim?.release(); // From here on the task itself says what it needs, if it is there.
     }
   }
 
@@ -434,6 +436,12 @@ export class DiskStorage implements Storage {
   #assertOpen(): void {
     this.#interrupter.throwIfInterrupted();
   }
+}
+
+/** As `Storage.createTask` has them. */
+interface CreateOptions {
+  readonly mayKeep: (stored: StoredTask) => boolean;
+  readonly reserves: boolean;
 }
 
 /** Somebody else may have taken what was freed. */

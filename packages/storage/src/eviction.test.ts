@@ -315,6 +315,23 @@ describe("createTask without room", () => {
     expect((await fixture.storage.usage()).reservedBytes).toBe(8000);
   });
 
+  it("is no matter to who only wants to know it", async () => {
+    const lacks: Lack[] = [];
+    const makeRoom = async (lack: Lack): Promise<boolean> => lacks.push(lack) === 0;
+    await open({ fileSystem: new MemoryDisk(), quotaBytes: 9000, makeRoom });
+    // There is none for anybody.
+    const full = { taskId: OTHER_ID, contentLength: 9000, pieceLength: 9000 };
+    (await fixture.storage.createTask(factsOf(CONTENT, full))).retain();
+    const facts = factsOf(CONTENT, { contentLength: 90_000, pieceLength: 10_000 });
+    const known = await fixture.storage.createTask(facts, { reserves: false });
+    expect(await fixture.storage.createTask(facts, { reserves: false })).toBe(known);
+    expect((await fixture.storage.usage()).reservedBytes).toBe(9000);
+    expect(lacks).toEqual([]);
+    // Who goes on with it needs all of it.
+    const going = fixture.storage.createTask(facts);
+    await expect(going).rejects.toMatchObject({ code: "ERR_NO_SPACE" });
+  });
+
   it("promises nothing to a task that cannot be made", async () => {
     const disk = new MemoryDisk();
     await open({ fileSystem: disk, quotaBytes: 9000 });

@@ -325,11 +325,15 @@ export interface Storage extends PieceSource, AsyncDisposable {
    *
    * @param options.mayKeep asked about what is on disk where that agrees, in one step with the rest. False: it is dropped all the same. May be
    * asked again; absent: it is kept
+   * @param options.reserves false: nobody is about to fetch it, so no room is looked for, made or promised. Default true
    * @throws {StorageError} `ERR_NO_SPACE` if the file cannot fit
    */
   createTask(
     facts: TaskFacts,
-    options?: { readonly mayKeep?: (stored: StoredTask) => boolean },
+    options?: {
+      readonly mayKeep?: (stored: StoredTask) => boolean;
+      readonly reserves?: boolean;
+    },
   ): Promise<StoredTask>;
   /** False if there was none. Outputs that users have are theirs and stay. A pin goes with it. */
   deleteTask(taskId: string): Promise<boolean>;
