@@ -1,4 +1,9 @@
-import { createDfdaemonUploadClient, type Download, type Download__Output } from "@damselfly/rpc";
+import {
+  createDfdaemonUploadClient,
+  type Download,
+  type Download__Output,
+  RpcError,
+} from "@damselfly/rpc";
 import type { Tls } from "@damselfly/transport";
 import type { Host } from "./host.ts";
 import type { Logger } from "./logger.ts";
@@ -49,7 +54,7 @@ export class SeedAsker implements AsyncDisposable {
 
   /**
    * Asks, in the background, whether the seed has the whole task. Before it answers that it has, it registers a peer which says what it
-   * read. It fetches nothing. @returns false: there are too many calls already
+   * read; one that has not says NOT_FOUND. It fetches nothing. @returns false: there are too many calls already
    */
   inquire(seed: Host, task: Task, download: Download__Output): boolean {
     const { inquiryMs, onLacks } = this.#options;
@@ -101,6 +106,8 @@ export class SeedAsker implements AsyncDisposable {
       else if (!download.metadataOnly) onHolds(task.id, { hostId: seed.id, peerId });
     } catch (error) {
       if (signal.aborted) return;
+      // That is an answer, too.
+      if (download.metadataOnly && error instanceof RpcError && error.code === "NOT_FOUND") return;
       const failure = download.metadataOnly
         ? "seed did not say what it has"
         : "seed did not fetch the task";

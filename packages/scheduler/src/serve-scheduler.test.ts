@@ -12,6 +12,7 @@ import {
   type RpcError,
   type SchedulerClient,
   serveRpc,
+  status,
 } from "@damselfly/rpc";
 import { createTestAuthority } from "@damselfly/rpc/testing";
 import type { TlsIdentity } from "@damselfly/transport";
@@ -431,8 +432,10 @@ describe("two daemons with one host id", () => {
 });
 
 // oxlint-disable-next-line require-yield -- it never comes to that
-async function* refusing(): AsyncGenerator<DownloadTaskResponse> {
-  throw new Error("no space");
+async function* refusing(
+  reason: Error = new Error("no space"),
+): AsyncGenerator<DownloadTaskResponse> {
+  throw reason;
 }
 
 describe("seeds over the network", () => {
@@ -544,6 +547,33 @@ describe("seeds over the network", () => {
     }
     expect([names.toSorted(), digests]).toEqual([["liar-peer", "seed-peer"], ["crc32:7"]]);
     expect(asked).toMatchObject([{ metadataOnly: true, needBackToSource: false }]);
+  });
+
+  it("that have not got the file say so, which is no failure, and who has it is named", async () => {
+    const warnings: string[] = [];
+    const logger = {
+      ...silent,
+      warn: (_: unknown, message: string) => void warnings.push(message),
+    };
+    const client = connect(await open({ logger }));
+    const extension = { version: 1, plainPeers: true };
+    const holder = await new Daemon(client, "holder").announce({ extension });
+    const held = await holder.register({ download: { metadataOnly: true } });
+    expect(await held.hearKind()).toBe("metadataOnlyResponse");
+    const asked: boolean[] = [];
+    await openSeed(
+      client,
+      (download) => {
+        asked.push(download.metadataOnly);
+        return refusing(status("NOT_FOUND", "Cannot say what it is: it is not here"));
+      },
+      { extension },
+    );
+    const child = await (await new Daemon(client, "a").announce({ extension })).register();
+    const parents = (await child.hear())?.normalTaskResponse?.candidateParents ?? [];
+    expect(parents.map(({ id }) => id)).toEqual(["holder-peer"]);
+    expect(asked).toEqual([true]);
+    expect(warnings).toEqual([]);
   });
 
   it("need not register when they have the file", async () => {
