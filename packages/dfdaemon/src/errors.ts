@@ -6,6 +6,8 @@ export type DaemonErrorCode =
   | "ERR_UNSUPPORTED"
   /** The bytes asked for lie outside the file. */
   | "ERR_RANGE"
+  /** Somebody else's question whether all of it is here: it is not. */
+  | "ERR_NOT_HERE"
   /** Nobody has the pieces, and the origin may not or cannot be asked. */
   | "ERR_NO_SOURCE"
   /** The origin changed again each time the task started anew. */

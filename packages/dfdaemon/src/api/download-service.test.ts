@@ -217,6 +217,19 @@ describe("DownloadTask", () => {
     expect(origin.bodyBytes(new URL(url).pathname)).toBe(0);
   });
 
+  it("reads nothing of a file whose length its origin does not say to tell what it is", async () => {
+    const url = serveFile();
+    const { pathname } = new URL(url);
+    // What comes with the header is all that comes.
+    const beforeChunk = async (sentBytes: number): Promise<void> => {
+      if (sentBytes > 0) await new Promise(() => {});
+    };
+    origin.set(pathname, { content: CONTENT, chunked: true, ranges: false, beforeChunk });
+    const failure = await failureOf({ url, metadataOnly: true });
+    expect(failure.code).toBe("INTERNAL");
+    expect(failure.reason).toContain("all of it would have to be read");
+  });
+
   it("takes the task id from the text that it is given", async () => {
     const contentForCalculatingTaskId = "a text";
     const { taskId } = await download({ url: serveFile(), contentForCalculatingTaskId });

@@ -30,6 +30,7 @@ export function toStatus(error: unknown): RpcError {
   if (error instanceof DaemonError) {
     if (error.code === "ERR_REQUEST") return status("INVALID_ARGUMENT", messageOf(error));
     if (error.code === "ERR_RANGE") return status("FAILED_PRECONDITION", messageOf(error));
+    if (error.code === "ERR_NOT_HERE") return status("NOT_FOUND", messageOf(error));
     if (error.code === "ERR_CLOSED") return status("UNAVAILABLE", messageOf(error));
     // Dragonfly's last words, whatever came before them.
     if (error.code === "ERR_NO_SOURCE")

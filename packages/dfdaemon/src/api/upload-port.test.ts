@@ -161,6 +161,16 @@ describe("a seed", () => {
     expect(task).toMatchObject({ id: taskId, hasAvailablePeer: true });
   });
 
+  it("says of a file that it has not that it is not here, and asks no origin for that", async () => {
+    origin.set("/unknown", { content: CONTENT });
+    const question: Download = { url: `${origin.url}/unknown`, metadataOnly: true };
+    await expect(collect(client, question)).rejects.toMatchObject({ code: "NOT_FOUND" });
+    expect(origin.requestsTo("/unknown")).toEqual([]);
+    await collect(client, { url: question.url!, needBackToSource: true });
+    const [answer] = await collect(client, question);
+    expect(answer?.downloadTaskStartedResponse).toMatchObject({ isFinished: true });
+  });
+
   it("writes no file for anybody on the network", async () => {
     const written = collect(client, { url: `${origin.url}/file`, outputPath: "/tmp/never" });
     await expect(written).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });

@@ -764,6 +764,17 @@ describe("TaskManager", () => {
     expect(sha256(await readFile(output.path))).toBe(sha256(cluster.origin.content));
   });
 
+  it("takes no room for a file that somebody only asks about", async () => {
+    const node = await cluster.addNode("a");
+    const question = { ...DEFAULT_REQUEST, metadataOnly: true };
+    for await (const event of node.manager.download(question, new AbortController().signal)) {
+      expect(event).toMatchObject({ kind: "started", finished: false });
+      expect((await node.storage.usage()).reservedBytes).toBe(0);
+    }
+    expect((await node.storage.openTask(TASK_ID))?.pieces.size).toBe(0);
+    expect(cluster.origin.servedLength).toBe(0);
+  });
+
   it("lets nobody evict what it is about to hand out", async () => {
     const node = await cluster.addNode("a");
     await node.download();

@@ -180,7 +180,8 @@ export class TaskManager implements AsyncDisposable {
       });
       this.history.succeeded(request.taskId);
     } catch (error) {
-      if (!either.aborted && !isAboutDelivery(error)) this.history.failed(request.taskId);
+      const isDownload = !request.metadataOnly && !isAboutDelivery(error);
+      if (!either.aborted && isDownload) this.history.failed(request.taskId);
       throw error;
     } finally {
       unwatch?.();
@@ -228,8 +229,8 @@ export class TaskManager implements AsyncDisposable {
     call.enter("origin-facts");
     const prepared = await this.#preparer.prepare(request, signal, call);
     const { task, rangeable, fresh = false, digestIsNews: isNews = false } = prepared;
-    // Before anything is waited for: nobody is to have it make way meanwhile.
-    const release = task.retain();
+    // Before anything is waited for: nobody is to have it make way meanwhile. Who only asks about a file has no room kept for what is missing of it.
+    const release = request.metadataOnly && !task.complete ? () => {} : task.retain();
     try {
       const range = request.range?.(task.facts.contentLength);
       const pieceNumbers = piecesOfRange(task.facts, range);

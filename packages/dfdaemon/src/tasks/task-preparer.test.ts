@@ -163,3 +163,74 @@ describe("TaskPreparer, with a file of unknown length", () => {
     expect(contents.map(isOne)).toEqual([true, true]);
   });
 });
+
+describe("TaskPreparer, asked what a file is by somebody who does not want it", () => {
+  const QUESTION = { ...DEFAULT_REQUEST, metadataOnly: true };
+  const OTHER_ID = "0".repeat(64);
+  const { signal } = new AbortController();
+
+  it("makes nobody make way for it", async () => {
+    origin.lengthKnown = true;
+    await storage[Symbol.asyncDispose]();
+    const makeRoom = async (): Promise<boolean> =>
+      (await storage.evictTask(OTHER_ID)) === "evicted";
+    const quotaBytes = CONTENT.length + PIECE_LENGTH / 2;
+    storage = await openStorage({ directory, quotaBytes, makeRoom });
+    const { preparer } = openPreparer(0);
+    const other = await preparer.prepare({ ...DEFAULT_REQUEST, taskId: OTHER_ID }, signal);
+    const { length } = other.task.bounds(0);
+    const draft = { number: 0, trafficType: "BACK_TO_SOURCE", parentId: "" } as const;
+    async function* content(): AsyncGenerator<Uint8Array> {
+      yield CONTENT.subarray(0, length);
+    }
+    await other.task.writePiece(draft, content());
+    other.task.retain()();
+
+    const { task } = await preparer.prepare(QUESTION, signal);
+    expect(task.facts.contentLength).toBe(CONTENT.length);
+    expect((await storage.openTask(OTHER_ID))?.pieces.size).toBe(1);
+    // Who wants it has the other one make way.
+    await preparer.prepare(DEFAULT_REQUEST, signal);
+    expect(await storage.openTask(OTHER_ID)).toBeUndefined();
+  });
+
+  it("reads nothing of one whose length nobody says", async () => {
+    const { preparer } = openPreparer(0);
+    await expect(preparer.prepare(QUESTION, signal)).rejects.toMatchObject({
+      code: "ERR_UNSUPPORTED",
+      message: expect.stringContaining("all of it would have to be read"),
+    });
+    expect(origin.readCount).toBe(0);
+    // Nor does he who wants it suffer from him who asks at the same time.
+    const [asking, wanting] = await Promise.allSettled([
+      preparer.prepare(QUESTION, signal),
+      preparer.prepare(DEFAULT_REQUEST, signal),
+    ]);
+    expect([asking.status, wanting.status]).toEqual(["rejected", "fulfilled"]);
+  });
+
+  it("asks no origin for another host about a file that is not here, nor here as a whole", async () => {
+    origin.lengthKnown = true;
+    const { preparer } = openPreparer(0);
+    const inquiry = { ...QUESTION, forOthers: true };
+    const notHere = { code: "ERR_NOT_HERE" };
+    await expect(preparer.prepare(inquiry, signal)).rejects.toMatchObject(notHere);
+    expect(origin.statCount).toBe(0);
+    await preparer.prepare(DEFAULT_REQUEST, signal);
+    await expect(preparer.prepare(inquiry, signal)).rejects.toMatchObject(notHere);
+    expect(origin.statCount).toBe(1);
+  });
+
+  it("tells another host what is here as a whole, and asks the origin where he has other rights", async () => {
+    const { preparer } = openPreparer(0);
+    const { task } = await preparer.prepare(DEFAULT_REQUEST, signal);
+    origin.lengthKnown = true;
+    const inquiry = { ...QUESTION, forOthers: true };
+    expect((await preparer.prepare(inquiry, signal)).task).toBe(task);
+    expect(origin.statCount).toBe(1);
+    const { url } = DEFAULT_REQUEST.origin;
+    const other = { ...inquiry, origin: { url, header: { authorization: "another" } } };
+    expect((await preparer.prepare(other, signal)).task).toBe(task);
+    expect(origin.statCount).toBe(2);
+  });
+});

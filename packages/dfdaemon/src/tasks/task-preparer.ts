@@ -1,6 +1,7 @@
 import { KeyedSerial, type Spool, type StoredTask, type TaskFacts } from "@damselfly/storage";
 import { codeOf } from "../code-of.ts";
 import type { DataPlane, SpooledOrigin } from "../data-plane/data-plane.ts";
+import { DaemonError } from "../errors.ts";
 import { choosePieceLength } from "../identity/piece-length.ts";
 import type { Logger } from "../logger.ts";
 import { messageOf } from "../message-of.ts";
@@ -104,9 +105,11 @@ export class TaskPreparer {
         return { prepared, asker: request };
       }
     }
+    const { taskId, revalidate, inOneGo = false, disableBackToSource, metadataOnly } = request;
+    if (metadataOnly && request.forOthers === true && stored?.complete !== true)
+      throw notHere(taskId);
     const source = sourceOf(request.origin.url);
-    const { taskId, revalidate, inOneGo = false, disableBackToSource } = request;
-    const kind = [revalidate, inOneGo, disableBackToSource];
+    const kind = [revalidate, inOneGo, disableBackToSource, metadataOnly];
     const key = JSON.stringify([taskId, source, credentials, ...kind]);
     for (;;) {
       const preparation =
@@ -222,7 +225,10 @@ export class TaskPreparer {
         throw error;
       // Which has room reserved for the rest of it.
       const { storage } = this.#options.dataPlane;
-      const task = await this.#inTurn(request, options, () => storage.createTask(stored.facts));
+      const reserves = !request.metadataOnly;
+      const task = await this.#inTurn(request, options, () =>
+        storage.createTask(stored.facts, { reserves }),
+      );
       return { task, rangeable: isProvable(stored.facts) };
     }
     if (isBlind(request, stat)) {
@@ -288,6 +294,7 @@ export class TaskPreparer {
     let isKept = false;
     const task = await storage.createTask(facts, {
       mayKeep: (copy) => (isKept = this.#mayKeep(copy, request, facts)),
+      reserves: !request.metadataOnly,
     });
     return { task, digestIsNews: contentDigests?.[0] !== known?.[0], isKept };
   }
@@ -324,6 +331,7 @@ export class TaskPreparer {
     credentials: string,
     options: PreparationOptions,
   ): Promise<Prepared> {
+    if (request.metadataOnly) throw notToldUnread(request.origin.url);
     const createdAtMs = Date.now();
     const { stat, spool: received } = await this.#receiveAll(request, options);
     await using spool = received;
@@ -415,6 +423,21 @@ export class TaskPreparer {
       }
     }
   }
+}
+
+/** Another host wants to know what is here, for which no origin is asked. */
+function notHere(taskId: string): DaemonError {
+  return new DaemonError(
+    "ERR_NOT_HERE",
+    `Cannot say what task ${taskId} is: not all of it is here, as is expected of who is asked`,
+  );
+}
+
+function notToldUnread(url: string): DaemonError {
+  return new DaemonError(
+    "ERR_UNSUPPORTED",
+    `Cannot say what ${redactUrl(url)} is without fetching it: its origin does not say its length, or nothing of its version, so all of it would have to be read`,
+  );
 }
 
 /** The pieces of a copy that are asked for; undefined: what is asked for lies beyond its end, and the file may have grown. */
