@@ -61,6 +61,21 @@ async function isAlive(pid: number): Promise<boolean> {
 describe.runIf(process.platform === "linux")("the data plane in a process of its own", () => {
   const cluster = useCluster("test");
 
+  /** A seed that has the file of that URL, and a child that has nothing yet. */
+  async function startHolder(): Promise<{
+    readonly seed: RunningDaemon;
+    readonly child: RunningDaemon;
+    readonly url: string;
+  }> {
+    const scheduler = await cluster.startScheduler();
+    const common = { scheduler: scheduler.address, protocol: "auto" } as const;
+    const seed = await cluster.startDaemon({ ...common, name: "seed", seed: true });
+    const child = await cluster.startDaemon({ ...common, name: "child" });
+    const url = serve();
+    await cluster.fetch(url, { daemon: seed });
+    return { seed, child, url };
+  }
+
   it.each(["SIGKILL", "SIGABRT", "SIGSEGV", "SIGSTOP"] as const)(
     "is replaced when it gets %s in the middle, and the download goes on from the pieces that are there",
     async (signal) => {
@@ -86,12 +101,7 @@ describe.runIf(process.platform === "linux")("the data plane in a process of its
   );
 
   it("is replaced on the side that serves, too, and the child gets its pieces all the same", async () => {
-    const scheduler = await cluster.startScheduler();
-    const common = { scheduler: scheduler.address, protocol: "auto" } as const;
-    const seed = await cluster.startDaemon({ ...common, name: "seed", seed: true });
-    const child = await cluster.startDaemon({ ...common, name: "child" });
-    const url = serve();
-    await cluster.fetch(url, { daemon: seed });
+    const { seed, child, url } = await startHolder();
     const download = cluster.startDfget(url, { daemon: child });
     await download.untilStarted();
     process.kill(workerPids(seed)[0]!, "SIGKILL");
@@ -104,12 +114,7 @@ describe.runIf(process.platform === "linux")("the data plane in a process of its
   });
 
   it("is no reason to look elsewhere for a child that begins while it is replaced", async () => {
-    const scheduler = await cluster.startScheduler();
-    const common = { scheduler: scheduler.address, protocol: "auto" } as const;
-    const seed = await cluster.startDaemon({ ...common, name: "seed", seed: true });
-    const child = await cluster.startDaemon({ ...common, name: "child" });
-    const url = serve();
-    await cluster.fetch(url, { daemon: seed });
+    const { seed, child, url } = await startHolder();
     // It says what the file is, and gives none of it.
     origin.set(new URL(url).pathname, ({ method }) =>
       method === "HEAD" ? { content: CONTENT } : { status: 503 },

@@ -9,6 +9,21 @@ function renewLease({ scheduling }: TestCluster): void {
   if (lease !== undefined) scheduling.originStarted(lease.holder);
 }
 
+/** One that has lost its turn to another, and brings a piece only then. */
+function openSlowReader(): {
+  readonly cluster: TestCluster;
+  readonly slow: FakePeer;
+  readonly quick: FakePeer;
+} {
+  const cluster = new TestCluster();
+  const slow = cluster.join("a");
+  const quick = cluster.join("b");
+  cluster.advance(LEASE_MS + 200);
+  expect(quick.peer.holdsLease).toBe(true);
+  cluster.originPiece(slow, 0);
+  return { cluster, slow, quick };
+}
+
 describe("the turn at the origin", () => {
   it("passes to a listening peer as soon as the reader's stream ends", () => {
     const cluster = new TestCluster();
@@ -71,12 +86,7 @@ describe("the turn at the origin", () => {
   });
 
   it("is found again by a reader that was only slow, if nobody has it", () => {
-    const cluster = new TestCluster();
-    const slow = cluster.join("a");
-    const quick = cluster.join("b");
-    cluster.advance(LEASE_MS + 200);
-    expect(quick.peer.holdsLease).toBe(true);
-    cluster.originPiece(slow, 0);
+    const { cluster, slow, quick } = openSlowReader();
     expect(slow.peer.holdsLease).toBe(false);
     cluster.scheduling.failed(quick.peer);
     cluster.originPiece(slow, 1);
@@ -466,12 +476,7 @@ describe("digests", () => {
   });
 
   it("are taken from a reader that was only slow, too", () => {
-    const cluster = new TestCluster();
-    const slow = cluster.join("a");
-    const quick = cluster.join("b");
-    cluster.advance(LEASE_MS + 200);
-    expect(quick.peer.holdsLease).toBe(true);
-    cluster.originPiece(slow, 0);
+    const { quick } = openSlowReader();
     expect(quick.peer.task.digests).toHaveLength(1);
   });
 });
